@@ -1,0 +1,1 @@
+"""The daemon that owns the stores, its protocol, its clients and its command line."""

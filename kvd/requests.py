@@ -1,0 +1,319 @@
+"""The daemon's methods as typed requests: one function a method, used alike by the async and the blocking client.
+
+    page = await client.call(requests.scan_keys("local", "sessions", limit=500))
+    blocking.call(requests.put("local", None, "greeting", b'{"hello": "world"}', ttl=90))
+
+A request is the method's name, its parameters (always a map) and the function that turns the answer into what the caller
+reads. Adding a method is adding a function here and one in `kvd.methods`. Methods only gain parameters, answers only gain
+fields: a client and a daemon of different builds understand each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+from kvd.model import (
+    Collection,
+    CollectionRow,
+    ConnectionInfo,
+    Description,
+    Key,
+    KeyRow,
+    Opened,
+    Page,
+    Record,
+    Token,
+    Version,
+    pack_name,
+    unpack_name,
+)
+
+T = TypeVar("T")
+
+
+class Keep:
+    """The type of `KEEP`."""
+
+
+KEEP: Final = Keep()
+"""As a TTL: leave the deadline as it is."""
+
+Ttl = float | None | Keep
+
+
+@dataclass(frozen=True, slots=True)
+class Request(Generic[T]):
+    """One call of one method.
+
+    `decode` reads the answer's result. `timeout` is the deadline in seconds that the daemon keeps; None is the
+    connection's own.
+    """
+
+    method: str
+    params: dict[str, Any]
+    decode: Callable[[Any], T]
+    timeout: float | None = None
+
+
+def _same(result: Any) -> Any:
+    return result
+
+
+def _nothing(_result: Any) -> None:
+    return None
+
+
+def _drop_none(**params: Any) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if value is not None}
+
+
+def _token(packed: Any) -> Token:
+    name = unpack_name(packed)
+    assert isinstance(name, Token), "browsing answers with tokens"  # noqa: S101 - the daemon is ours; a wrong shape is a bug
+    return name
+
+
+def _text(packed: Any) -> str:
+    name = unpack_name(packed)
+    assert isinstance(name, str), "browsing answers with text"  # noqa: S101 - as above
+    return name
+
+
+def _known(cls: type[T], fields: dict[str, Any]) -> T:
+    """Build a noun of the model from a map, leaving out what a newer daemon added."""
+    names = cls.__dataclass_fields__  # type: ignore[attr-defined] # every caller passes a dataclass
+    return cls(**{name: value for name, value in fields.items() if name in names})
+
+
+def _description(packed: Any) -> Description | None:
+    return None if packed is None else _known(Description, packed)
+
+
+def _record(packed: Any) -> Record | None:
+    return None if packed is None else _known(Record, packed)
+
+
+def _version(packed: Any) -> Version:
+    return Version(packed["version"])
+
+
+# Connections and the daemon itself
+
+
+def status() -> Request[dict[str, Any]]:
+    """What the daemon is and does: version, pid, uptime, clients, memory, connections with their figures."""
+    return Request("status", {}, _same)
+
+
+def connections() -> Request[list[ConnectionInfo]]:
+    """The connections that this client may use, in the configuration's order; opens none."""
+    return Request("connections", {}, lambda rows: [_known(ConnectionInfo, row) for row in rows])
+
+
+def connect(connection: str) -> Request[ConnectionInfo]:
+    """Open the connection if it is not open, and answer with its state and traits.
+
+    Errors: unknown_connection, unreachable (with the reason), setup_failed.
+    """
+    return Request("connect", {"connection": connection}, lambda row: _known(ConnectionInfo, row))
+
+
+def open_url(url: str, *, read_only: bool = False) -> Request[Opened]:
+    """Open the store that a URL or path names (`disk:///path`, `file:///path`, `memory:`), shared by all who ask for it."""
+    return Request("open", _drop_none(url=url, read_only=read_only or None), lambda row: _known(Opened, row))
+
+
+def open_demo() -> Request[Opened]:
+    """Open a memory connection with a believable data set, private to this client."""
+    return Request("demo", {}, lambda row: _known(Opened, row))
+
+
+def stop() -> Request[None]:
+    """Ask the daemon to drain and leave."""
+    return Request("stop", {}, _nothing)
+
+
+def reload() -> Request[list[str]]:
+    """Read the configuration again; answers with the names of the connections that changed."""
+    return Request("reload", {}, _same)
+
+
+def subscribe(connection: str | None = None) -> Request[None]:
+    """Receive changes of one connection, or of all and their states."""
+    return Request("subscribe", _drop_none(connection=connection), _nothing)
+
+
+def unsubscribe(connection: str | None = None) -> Request[None]:
+    """The opposite of `subscribe`."""
+    return Request("unsubscribe", _drop_none(connection=connection), _nothing)
+
+
+# Browse
+
+
+def scan_collections(connection: str, *, cursor: bytes | None = None, limit: int | None = None) -> Request[Page[CollectionRow]]:
+    """A page of the connection's collections. `limit` is a hint."""
+
+    def decode(page: Any) -> Page[CollectionRow]:
+        rows = [CollectionRow(_text(name), _token(token), bool(exact)) for name, token, exact, *_ in page["items"]]
+        return Page(rows, page["cursor"], page["scanned"])
+
+    return Request("scan_collections", _drop_none(connection=connection, cursor=cursor, limit=limit), decode)
+
+
+def scan_keys(
+    connection: str,
+    collection: Collection,
+    *,
+    cursor: bytes | None = None,
+    limit: int | None = None,
+    match: str | None = None,
+    describe: bool = True,
+) -> Request[Page[KeyRow]]:
+    """A page of a collection's keys, described unless told not to. `match` is a glob (`*`, `?`, `[a-z]`, backslash quotes)."""
+
+    def decode(page: Any) -> Page[KeyRow]:
+        rows = [
+            KeyRow(_text(key), _token(token), bool(exact), _description(description))
+            for key, token, exact, description, *_ in page["items"]
+        ]
+        return Page(rows, page["cursor"], page["scanned"])
+
+    params = _drop_none(
+        connection=connection,
+        collection=pack_name(collection),
+        cursor=cursor,
+        limit=limit,
+        match=match,
+        describe=describe,
+    )
+    return Request("scan_keys", params, decode)
+
+
+def close_cursor(connection: str, cursor: bytes) -> Request[None]:
+    """Let go of a scan that is not walked to its end."""
+    return Request("close_cursor", {"connection": connection, "cursor": cursor}, _nothing)
+
+
+def describe(connection: str, collection: Collection, keys: Sequence[Key]) -> Request[list[Description | None]]:
+    """Metadata of many keys, without their values; None for a key that is not there."""
+    params = {"connection": connection, "collection": pack_name(collection), "keys": [pack_name(key) for key in keys]}
+    return Request("describe", params, lambda rows: [_description(row) for row in rows])
+
+
+# Read and edit
+
+
+def read(
+    connection: str, collection: Collection, key: Key, *, offset: int | None = None, length: int | None = None
+) -> Request[Record | None]:
+    """One entry, foreign or ours, with its version; None when it is not there. `offset` and `length` are bytes of the body."""
+    params = _drop_none(
+        connection=connection, collection=pack_name(collection), key=pack_name(key), offset=offset, length=length
+    )
+    return Request("read", params, _record)
+
+
+def _edit_params(connection: str, collection: Collection, key: Key, expected: Version | None) -> dict[str, Any]:
+    return _drop_none(connection=connection, collection=pack_name(collection), key=pack_name(key), expected=expected)
+
+
+def edit(
+    connection: str,
+    collection: Collection,
+    key: Key,
+    value: bytes,
+    *,
+    ttl: Ttl = KEEP,
+    expected: Version | None = None,
+) -> Request[Version]:
+    """Write a value (JSON text) as a person does: the TTL stays unless one is given, and with `expected` nobody else's
+    write is lost. ABSENT creates only. Answers with the new version.
+
+    Errors: conflict, whose detail carries the record that is there now (or nil: gone); read_only; invalid_*.
+    """
+    params = _edit_params(connection, collection, key, expected) | {"value": value}
+    if not isinstance(ttl, Keep):
+        params["ttl"] = ttl
+    return Request("edit", params, _version)
+
+
+def expire(
+    connection: str, collection: Collection, key: Key, ttl: float | None, *, expected: Version | None = None
+) -> Request[bool]:
+    """Give the entry another TTL in seconds (None: it lives on), value untouched; False when it is not there."""
+    return Request("expire", _edit_params(connection, collection, key, expected) | {"ttl": ttl}, bool)
+
+
+def delete(connection: str, collection: Collection, key: Key, *, expected: Version | None = None) -> Request[bool]:
+    """Delete an entry; False when it was not there. With `expected`, only what was seen is deleted (else conflict)."""
+    return Request("delete", _edit_params(connection, collection, key, expected), bool)
+
+
+# The plain key-value protocol, for programs
+
+
+def get(connection: str, collection: Collection, key: Key) -> Request[bytes | None]:
+    """A value's JSON text, or None."""
+    params = {"connection": connection, "collection": pack_name(collection), "key": pack_name(key)}
+    return Request("get", params, _same)
+
+
+def get_many(connection: str, collection: Collection, keys: Sequence[Key]) -> Request[list[bytes | None]]:
+    """Values in the order of the keys, None for holes."""
+    params = {"connection": connection, "collection": pack_name(collection), "keys": [pack_name(key) for key in keys]}
+    return Request("get_many", params, _same)
+
+
+def ttl_many(connection: str, collection: Collection, keys: Sequence[Key]) -> Request[list[tuple[bytes, float | None] | None]]:
+    """Values with the seconds that they still live (None: for ever), in the order of the keys, None for holes."""
+    params = {"connection": connection, "collection": pack_name(collection), "keys": [pack_name(key) for key in keys]}
+    return Request("ttl_many", params, lambda rows: [None if row is None else (row[0], row[1]) for row in rows])
+
+
+def put(connection: str, collection: Collection, key: Key, value: bytes, *, ttl: float | None = None) -> Request[None]:
+    """Store a value (JSON text), with a TTL in seconds or none."""
+    params = _drop_none(connection=connection, collection=pack_name(collection), key=pack_name(key), value=value, ttl=ttl)
+    return Request("put", params, _nothing)
+
+
+def put_many(
+    connection: str,
+    collection: Collection,
+    keys: Sequence[Key],
+    values: Sequence[bytes],
+    *,
+    ttl: float | None = None,
+) -> Request[None]:
+    """Store many values with one TTL."""
+    params = _drop_none(
+        connection=connection,
+        collection=pack_name(collection),
+        keys=[pack_name(key) for key in keys],
+        values=list(values),
+        ttl=ttl,
+    )
+    return Request("put_many", params, _nothing)
+
+
+def delete_many(connection: str, collection: Collection, keys: Sequence[Key]) -> Request[int]:
+    """Delete many keys; answers how many were there."""
+    params = {"connection": connection, "collection": pack_name(collection), "keys": [pack_name(key) for key in keys]}
+    return Request("delete_many", params, int)
+
+
+def destroy(connection: str) -> Request[bool]:
+    """Empty the whole store. Needs `allow_destroy = true` on the connection."""
+    return Request("destroy", {"connection": connection}, bool)
+
+
+def destroy_collection(connection: str, collection: Collection) -> Request[bool]:
+    """Delete a collection with all that it holds; False when there was none."""
+    return Request("destroy_collection", {"connection": connection, "collection": pack_name(collection)}, bool)
+
+
+def cull(connection: str) -> Request[None]:
+    """Remove what has expired but still takes room."""
+    return Request("cull", {"connection": connection}, _nothing)
