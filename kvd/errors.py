@@ -1,45 +1,70 @@
-"""What goes wrong between a program and the daemon, one class a situation. The class writes the message.
+"""Why a request failed, as a code on the wire and as an exception. `kvd.protocol` documents how they travel.
 
-`DaemonError` is the root. An error that the daemon answered with is a `RequestError`, whatever its code; the others are the
-client's own: nothing was asked (`UnreachableDaemonError`, `IncompatibleError`), or it is unknown what became of what was
-asked (`ConnectionLostError`). `UnsafePathError` and `ConfigError` concern the files of the daemon, on either side.
+One class stands for every error of the daemon, told apart by its code, because a newer daemon may send codes that an older
+client does not know. The other classes are for what happens before or instead of an answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from enum import StrEnum
+from typing import Any, Self
 
 __all__ = [
-    "ConfigError",
+    "Code",
     "ConnectionLostError",
     "DaemonError",
     "IncompatibleError",
+    "ProtocolError",
     "RequestError",
     "UnreachableDaemonError",
-    "UnsafePathError",
 ]
 
 
+class Code(StrEnum):
+    """Why a request failed."""
+
+    # the wire and the daemon
+    BAD_REQUEST = "bad_request"
+    UNKNOWN_METHOD = "unknown_method"
+    TOO_LARGE = "too_large"
+    TOO_DEEP = "too_deep"
+    TOO_MANY = "too_many"
+    VERSION_MISMATCH = "version_mismatch"
+    SHUTTING_DOWN = "shutting_down"
+    CANCELLED = "cancelled"
+    DEADLINE = "deadline"
+    INTERNAL = "internal"
+    # connections
+    UNKNOWN_CONNECTION = "unknown_connection"
+    CONFIG_ERROR = "config_error"
+    READ_ONLY = "read_only"
+    DESTROY_REFUSED = "destroy_refused"
+    UNSUPPORTED = "unsupported"
+    UNREACHABLE = "unreachable"
+    SETUP_FAILED = "setup_failed"
+    # stores
+    CONFLICT = "conflict"
+    INVALID_KEY = "invalid_key"
+    INVALID_VALUE = "invalid_value"
+    INVALID_TTL = "invalid_ttl"
+    FOREIGN = "foreign"
+    VALUE_TOO_LARGE = "value_too_large"
+    CURSOR_EXPIRED = "cursor_expired"
+    PATH_REFUSED = "path_refused"
+    STORE_ERROR = "store_error"
+
+
 class DaemonError(Exception):
-    """The root of everything that the daemon and its clients raise."""
+    """The root of what the daemon and its clients raise."""
 
 
 class RequestError(DaemonError):
-    """The daemon refused a request, or could not do it.
-
-    Attributes:
-        code: One of `kvd.protocol.ErrorCode`, or a code of a newer daemon.
-        message: One sentence for a person, without secrets.
-        retry: Whether the same request may succeed later.
-        connection: The connection that it concerns.
-        detail: What the code promises beside the message, or None.
-    """
+    """A request that was refused or failed: raised by the daemon's methods, and again by the client that asked."""
 
     def __init__(
         self, code: str, message: str, *, retry: bool = False, connection: str | None = None, detail: Any = None
     ) -> None:
+        """Take the fields of an error on the wire. `code` is one of `Code`, or a newer daemon's."""
         super().__init__(message)
         self.code = code
         self.message = message
@@ -47,68 +72,43 @@ class RequestError(DaemonError):
         self.connection = connection
         self.detail = detail
 
+    def pack(self) -> dict[str, Any]:
+        """Turn it into the error map of a reply."""
+        # what a message quotes may hold text that utf-8 cannot carry
+        message = self.message.encode("utf-8", "backslashreplace").decode()
+        packed: dict[str, Any] = {"code": str(self.code), "message": message, "retry": self.retry}
+        if self.connection is not None:
+            packed["connection"] = self.connection
+        if self.detail is not None:
+            packed["detail"] = self.detail
+        return packed
+
     @classmethod
-    def from_map(cls, error: Mapping[str, Any]) -> RequestError:
-        """Read the map that the wire carries; what a newer daemon added is ignored."""
-        return cls(
-            str(error.get("code", "internal")),
-            str(error.get("message", "the daemon gave no reason")),
-            retry=bool(error.get("retry", False)),
-            connection=error.get("connection"),
-            detail=error.get("detail"),
-        )
+    def unpack(cls, packed: Any) -> Self:
+        """Turn a reply's error map into the exception to raise."""
+        if not isinstance(packed, dict):
+            return cls(Code.INTERNAL, "the daemon answered with an error that is not one")
+        code, message = str(packed.get("code", Code.INTERNAL)), str(packed.get("message", "no reason given"))
+        connection, detail = packed.get("connection"), packed.get("detail")
+        return cls(code, message, retry=bool(packed.get("retry")), connection=connection, detail=detail)
+
+
+class ProtocolError(RequestError):
+    """The other side sent what the protocol does not allow. Where it concerns a request, `id` is that request's."""
+
+    def __init__(self, code: Code, message: str, *, id: int | None = None) -> None:  # noqa: A002 - the wire's own word
+        """Say what was wrong, and with which request."""
+        super().__init__(code, message)
+        self.id = id
 
 
 class UnreachableDaemonError(DaemonError):
-    """No daemon answers, and none could be started. Nothing was asked of anyone."""
-
-    def __init__(self, path: Path, reason: str, *, advice: str | None = None) -> None:
-        super().__init__(f"no daemon at {path}: {reason}" + (f"; {advice}" if advice else ""))
-        self.path = path
-        self.reason = reason
-        self.advice = advice
+    """No daemon answers and none could be started. The message says what to do."""
 
 
 class ConnectionLostError(DaemonError):
-    """The daemon went away before it answered: what was asked may or may not have happened."""
-
-    def __init__(self, reason: str = "the daemon closed the connection") -> None:
-        super().__init__(reason)
-        self.reason = reason
+    """The connection ended with requests in flight: whether those took effect is not known."""
 
 
 class IncompatibleError(DaemonError):
-    """The daemon and this program do not speak the same version of the protocol.
-
-    Attributes:
-        client: This program's build.
-        server: The daemon's build.
-        pid: The daemon's process, or None when it did not say.
-    """
-
-    def __init__(self, client: str, server: str, *, pid: int | None = None) -> None:
-        where = f" (pid {pid})" if pid else ""
-        super().__init__(
-            f"this program is version {client} and the running daemon{where} is version {server}, which speak different "
-            "protocols; run `kvd restart`"
-        )
-        self.client = client
-        self.server = server
-        self.pid = pid
-
-
-class UnsafePathError(DaemonError):
-    """A file or folder of the daemon cannot be trusted or used."""
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path} {reason}")
-        self.path = path
-        self.reason = reason
-
-
-class ConfigError(DaemonError):
-    """The configuration has mistakes; each problem is one line with file, line and field."""
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = list(problems)
+    """Client and daemon share no version of the protocol. The message says which one to upgrade or restart."""

@@ -1,0 +1,399 @@
+"""The protocol between the daemon and its clients. Bytes in, messages out: no I/O here, and no loop.
+
+All that a client in another language needs stands here and in `kvd.model` (how names, values and times look) and
+`kvd.requests` (the methods with their parameters).
+
+Frames. A Unix stream socket. Each message is a frame: a length of 4 bytes, big-endian, from 1 to `MAX_FRAME`, and a
+body of that many bytes, which is one msgpack value. A length outside of the bounds ends the connection before a byte of
+the body is kept.
+
+Messages. A body is an array that begins with its kind:
+
+    [0, id, method, params, options?]   a request, from the client. `params` and `options` are maps with string keys.
+    [1, id, error | nil, result]        the reply. Exactly one for every request, in any order.
+    [2, name, params]                   an event, from the daemon, to which nothing is answered.
+    [3, stream, last, chunk]            a part, from the daemon: `chunk` (bin) is the next piece of a body over `PART_SIZE`
+                                        bytes. Pieces of one body come in order and carry the same `stream` (an integer);
+                                        between them come other messages, and parts of other streams. After the piece whose
+                                        `last` is true the joined pieces are a body as above. Requests never come in parts.
+
+- An id is an integer from 0 to `MAX_ID` that the client chooses; no two requests in flight may share one. Counting up and
+  wrapping around is fine.
+- Arrays may become longer and maps may gain fields; a reader leaves alone what it does not know.
+- `options`: `timeout` (seconds, float): the daemon answers `deadline` when it passes. Without it the connection's own
+  deadline holds. It is at most `MAX_TIMEOUT`.
+- A map key given twice: the last one counts. Extension types are refused in requests.
+- A message that is no request with a usable id is answered by `[1, nil, error, nil]`, whereupon the daemon closes.
+- Requests on the same key take effect in the order in which they were sent on a connection.
+
+Hello. The first request is `hello` with `{"protocol": [oldest, newest], "client": text, "version": text}`; nothing needs to
+wait for its answer. Its result is a map: `protocol` (the newest version that both know), `version` (of the daemon's build),
+`pid`, `capabilities` (texts) and `limits` (the numbers below, by name in small letters). Where the ranges do not meet, the
+error is `version_mismatch`, its detail has the daemon's `protocol` and `version`, and the client may still call `status` and
+`stop`: those two and `ping` work without hello, in every version. Other methods before a hello are `bad_request`.
+
+Cancel. The method `cancel` with `{"id": id}` asks to give up a request; its result says whether that was in flight. The
+request itself still gets its one reply: its result if it came first, else the error `cancelled`. A write that the store
+already has is completed all the same: then the detail of `cancelled` (and of `deadline`) is `{"sent": true}`.
+
+Errors. `{"code": text, "message": text, "retry": bool, "connection"?: text, "detail"?: any}`. `message` is a sentence for
+people. `retry` says that the same request may succeed later. The codes are those of `Code`; there may be more of them
+one day: treat an unknown one like `internal`.
+
+Events. `change`: a map with the fields of `kvd.model.Change`, for what was subscribed to. `closing` with
+`{"reason": text}`: the daemon drains and leaves; requests in flight are still answered, new ones get `shutting_down`.
+
+Big values. `read` takes `offset` and `length`. A reply over `MAX_REPLY` bytes is not sent: the error is `too_large`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+import msgpack  # type: ignore[import-untyped]  # it ships no types
+
+from kvd.errors import (
+    Code,
+    ConnectionLostError,
+    DaemonError,
+    IncompatibleError,
+    ProtocolError,
+    RequestError,
+    UnreachableDaemonError,
+)
+
+__all__ = [
+    "Code",
+    "ConnectionLostError",
+    "DaemonError",
+    "Decoder",
+    "Event",
+    "Inbox",
+    "IncompatibleError",
+    "ProtocolError",
+    "Reply",
+    "RequestError",
+    "RequestMessage",
+    "UnreachableDaemonError",
+    "decode_message",
+    "decode_request",
+    "encode_event",
+    "encode_reply",
+    "encode_request",
+    "frame",
+    "parts",
+]
+
+OLDEST_PROTOCOL: Final = 1
+PROTOCOL: Final = 1
+
+# Limits. Each is stated here only, and each has its own error.
+
+MAX_FRAME: Final = 16 << 20
+"""Bytes of one body; over it: `too_large`, and the connection ends."""
+PART_SIZE: Final = 256 << 10
+"""Bytes of a body above which the daemon sends it in parts."""
+MAX_REPLY: Final = 64 << 20
+"""Bytes of a reply, its parts joined; over it: `too_large`."""
+MAX_DEPTH: Final = 1024
+"""Levels of nesting in a body; over it: `too_deep`."""
+MAX_ITEMS: Final = 100_000
+"""Elements of all arrays and maps in a request; over it: `too_many`. It bounds what a frame can grow to in memory."""
+MAX_KEYS: Final = 10_000
+"""Keys in one request; over it: `too_many`."""
+MAX_NAME: Final = 64 << 10
+"""Bytes of a key's or collection's name; over it: `invalid_key`."""
+MAX_PAGE: Final = 5_000
+"""What a page's `limit` is cut to."""
+MAX_ID: Final = (1 << 32) - 1
+MAX_IN_FLIGHT: Final = 4_096
+"""Requests of one client that wait at the same time; over it: `too_many`. A client holds back what is more."""
+MAX_CLIENTS: Final = 4_096
+"""Clients at the same time; over it, and when descriptors run out: `too_many`, and the connection ends."""
+MAX_SUBSCRIPTIONS: Final = 64
+"""Subscriptions of one client; over it: `too_many`."""
+MAX_CURSORS: Final = 64
+"""Scans that one client has open; over it the one unused for longest expires."""
+MAX_TIMEOUT: Final = 3_600.0
+"""Seconds."""
+MAX_OUTBOX: Final = 128 << 20
+"""Bytes that wait for a client that does not read; over it the connection ends."""
+
+LIMITS: Final[dict[str, int | float]] = {
+    "max_frame": MAX_FRAME,
+    "part_size": PART_SIZE,
+    "max_reply": MAX_REPLY,
+    "max_depth": MAX_DEPTH,
+    "max_items": MAX_ITEMS,
+    "max_keys": MAX_KEYS,
+    "max_name": MAX_NAME,
+    "max_page": MAX_PAGE,
+    "max_in_flight": MAX_IN_FLIGHT,
+    "max_clients": MAX_CLIENTS,
+    "max_subscriptions": MAX_SUBSCRIPTIONS,
+    "max_cursors": MAX_CURSORS,
+    "max_timeout": MAX_TIMEOUT,
+}
+"""What `hello` tells."""
+
+REQUEST: Final = 0
+REPLY: Final = 1
+EVENT: Final = 2
+PART: Final = 3
+
+_HEADER: Final = 4
+_SMALL: Final = 16 << 10  # below it, no body can grow to more than a few megabytes, and counting would only cost time
+_MAX_MAP: Final = 1_000
+_LAST_PART_OF_ARRAY: Final = 4
+
+
+class RequestMessage(NamedTuple):
+    """`[0, id, method, params, options?]`."""
+
+    id: int
+    method: str
+    params: dict[str, Any]
+    options: dict[str, Any] | None
+
+
+class Reply(NamedTuple):
+    """`[1, id, error, result]`. `id` is None when the daemon could not tell which request it refuses."""
+
+    id: int | None
+    error: dict[str, Any] | None
+    result: Any
+
+
+class Event(NamedTuple):
+    """`[2, name, params]`."""
+
+    name: str
+    params: dict[str, Any]
+
+
+def _pack(message: list[Any]) -> bytes:
+    # a packer with a small buffer is as cheap to make as a shared one is to use, and threads need not share it
+    body: bytes = msgpack.Packer(buf_size=1024).pack(message)
+    return body
+
+
+def frame(body: bytes) -> bytes:
+    """Put the length in front of a body."""
+    return len(body).to_bytes(_HEADER, "big") + body
+
+
+def encode_request(id: int, method: str, params: dict[str, Any], *, timeout: float | None = None) -> bytes:  # noqa: A002 - the wire's own word
+    """Encode a request as a frame.
+
+    Raises:
+        ProtocolError: `too_large`, or `bad_request` for what msgpack cannot carry.
+    """
+    message: list[Any] = [REQUEST, id, method, params]
+    if timeout is not None:
+        message.append({"timeout": timeout})
+    try:
+        body = _pack(message)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ProtocolError(Code.BAD_REQUEST, f"{method} cannot be sent: {error}", id=id) from error
+    if len(body) > MAX_FRAME:
+        text = f"{method} takes {len(body):,} bytes, and {MAX_FRAME:,} is the most a request may have"
+        raise ProtocolError(Code.TOO_LARGE, text, id=id)
+    return frame(body)
+
+
+def encode_reply(id: int | None, error: dict[str, Any] | None, result: Any = None) -> bytes:  # noqa: A002 - the wire's own word
+    """Encode a reply as a body without its length: see `frame` and `parts`.
+
+    Raises:
+        TypeError, ValueError, OverflowError: msgpack cannot carry the result.
+    """
+    return _pack([REPLY, id, error, result])
+
+
+def encode_event(name: str, params: dict[str, Any]) -> bytes:
+    """Encode an event as a body without its length."""
+    return _pack([EVENT, name, params])
+
+
+def parts(body: bytes, stream: int) -> Iterator[bytes]:
+    """Cut a body into the frames of its parts."""
+    view = memoryview(body)
+    for start in range(0, len(body), PART_SIZE):
+        end = start + PART_SIZE
+        yield frame(_pack([PART, stream, end >= len(body), view[start:end]]))
+
+
+class Decoder:
+    """Cuts what a socket delivers into bodies. It keeps nothing but what is not yet a whole frame."""
+
+    __slots__ = ("_at", "_data")
+
+    def __init__(self) -> None:
+        self._data: bytes | bytearray = b""
+        self._at = 0
+
+    def feed(self, data: bytes) -> None:
+        """Take what was received."""
+        if not self._data:
+            self._data = data
+            return
+        if not isinstance(self._data, bytearray):
+            self._data = bytearray(memoryview(self._data)[self._at :])
+            self._at = 0
+        self._data += data
+
+    def next_body(self) -> bytes | bytearray | None:
+        """Return the next whole body, or None until more is fed.
+
+        Raises:
+            ProtocolError: the length in front of it is 0 or over `MAX_FRAME`. The stream cannot be read any further.
+        """
+        data, at = self._data, self._at
+        start = at + _HEADER
+        if len(data) < start:
+            return None
+        length = int.from_bytes(data[at:start], "big")
+        if not 0 < length <= MAX_FRAME:
+            self._data, self._at = b"", 0
+            code = Code.TOO_LARGE if length else Code.BAD_REQUEST
+            raise ProtocolError(code, f"a frame has from 1 to {MAX_FRAME:,} bytes, not {length:,}")
+        end = start + length
+        if len(data) < end:
+            return None
+        body = data[start:end]
+        if len(data) == end:
+            self._data, self._at = b"", 0
+        elif isinstance(data, bytearray):
+            del data[:end]  # cheap: a bytearray moves its start
+        else:
+            self._at = end
+        return body
+
+    @property
+    def pending(self) -> int:
+        """Bytes received that are not yet taken out as bodies."""
+        return len(self._data) - self._at
+
+
+def _counter() -> Any:
+    """Return a hook for msgpack that refuses a body of more than `MAX_ITEMS` elements while it is being read."""
+    left = MAX_ITEMS
+
+    def count(container: Any) -> Any:
+        nonlocal left
+        left -= len(container) + 1
+        if left < 0:
+            raise ProtocolError(Code.TOO_MANY, f"a request has at most {MAX_ITEMS:,} elements")
+        return container
+
+    return count
+
+
+def _refuse_extension(_code: int, _data: bytes) -> Any:
+    raise ProtocolError(Code.BAD_REQUEST, "extension types are not part of the protocol")
+
+
+def _unpack_request(body: bytes | bytearray) -> Any:
+    if len(body) <= _SMALL:
+        return msgpack.unpackb(body, ext_hook=_refuse_extension)
+    count = _counter()
+    return msgpack.unpackb(
+        body,
+        ext_hook=_refuse_extension,
+        list_hook=count,
+        object_hook=count,
+        max_array_len=MAX_KEYS,
+        max_map_len=_MAX_MAP,
+    )
+
+
+def decode_request(body: bytes | bytearray) -> RequestMessage:
+    """Read a request, as the daemon does: nothing about it is taken for granted.
+
+    Raises:
+        ProtocolError: it is not one; `id` is set where it has one that can be answered.
+    """
+    try:
+        message = _unpack_request(body)
+    except ProtocolError:
+        raise
+    except msgpack.StackError:
+        raise ProtocolError(Code.TOO_DEEP, f"a request nests at most {MAX_DEPTH} levels deep") from None
+    except UnicodeDecodeError:
+        raise ProtocolError(Code.BAD_REQUEST, "a string in the request is not UTF-8: send it as bin") from None
+    except (ValueError, TypeError, OverflowError) as error:
+        code = Code.TOO_MANY if "exceeds max_" in str(error) else Code.BAD_REQUEST
+        raise ProtocolError(code, f"the request cannot be read as msgpack: {error}") from None
+    if type(message) is not list or len(message) < _LAST_PART_OF_ARRAY or message[0] != REQUEST:
+        raise ProtocolError(Code.BAD_REQUEST, "a request is the array [0, id, method, params, options?]")
+    id = message[1]  # noqa: A001 - the wire's own word
+    if type(id) is not int or not 0 <= id <= MAX_ID:
+        raise ProtocolError(Code.BAD_REQUEST, f"a request's id is an integer from 0 to {MAX_ID}")
+    method, params = message[2], message[3]
+    options = message[4] if len(message) > _LAST_PART_OF_ARRAY else None
+    if type(method) is not str or type(params) is not dict or not (options is None or type(options) is dict):
+        raise ProtocolError(Code.BAD_REQUEST, "a request's method is a string, its params and options are maps", id=id)
+    return RequestMessage(id, method, params, options)
+
+
+def decode_message(body: bytes | bytearray) -> Reply | Event:
+    """Read a reply or an event, as a client does.
+
+    Raises:
+        ProtocolError: it is neither.
+    """
+    message = _unpack_from_daemon(body)
+    match message:
+        case [1, int() | None as id, dict() | None as error, result, *_]:
+            return Reply(id, error, result)
+        case [2, str() as name, dict() as params, *_]:
+            return Event(name, params)
+    raise ProtocolError(Code.BAD_REQUEST, "the daemon sent what is neither a reply nor an event")
+
+
+def _unpack_from_daemon(body: bytes | bytearray) -> Any:
+    try:
+        return msgpack.unpackb(body)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ProtocolError(Code.BAD_REQUEST, f"the daemon sent what cannot be read as msgpack: {error}") from None
+
+
+class Inbox:
+    """The receiving half of a client: bytes in, replies and events out, parts joined."""
+
+    __slots__ = ("_decoder", "_streams")
+
+    def __init__(self) -> None:
+        self._decoder = Decoder()
+        self._streams: dict[int, bytearray] = {}
+
+    def feed(self, data: bytes) -> Iterator[Reply | Event]:
+        """Take what was received and yield the messages that it completes. Walk it to its end.
+
+        Raises:
+            ProtocolError: the daemon broke the protocol; the connection is of no use any more.
+        """
+        self._decoder.feed(data)
+        while (body := self._decoder.next_body()) is not None:
+            if len(body) > 1 and body[1] == PART:  # the second byte: all kinds are small integers
+                joined = self._join(body)
+                if joined is None:
+                    continue
+                body = joined
+            yield decode_message(body)
+
+    def _join(self, body: bytes | bytearray) -> bytearray | None:
+        match _unpack_from_daemon(body):
+            case [3, int() as stream, bool() as last, bytes() as chunk, *_]:
+                pass
+            case _:
+                raise ProtocolError(Code.BAD_REQUEST, "the daemon sent a part that is not one")
+        joined = self._streams.setdefault(stream, bytearray())
+        joined += chunk
+        if len(joined) > MAX_REPLY:
+            raise ProtocolError(Code.TOO_LARGE, f"the daemon sent a reply of more than {MAX_REPLY:,} bytes")
+        if not last:
+            return None
+        del self._streams[stream]
+        return joined
