@@ -16,9 +16,10 @@ import stat
 import sys
 from pathlib import Path
 
-from kvd.errors import UnsafePathError
+from kvd.protocol import DaemonError
 
 __all__ = [
+    "UnsafePathError",
     "check_private",
     "check_socket_path",
     "config_file",
@@ -35,6 +36,14 @@ __all__ = [
 _PRIVATE = 0o700
 _SOCKET_PATH_MAX = 103 if sys.platform == "darwin" else 107
 """Bytes of a path that the platform's `sockaddr_un` holds."""
+
+
+class UnsafePathError(DaemonError):
+    """A file or folder of the daemon cannot be trusted or used. The message names it and says what to do."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} {reason}")
+        self.path = path
 
 
 def _is_our_dir(path: Path) -> bool:
