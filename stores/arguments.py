@@ -1,0 +1,65 @@
+"""Arguments are checked here, once, before anything is sent anywhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import SupportsFloat
+
+from stores.errors import InvalidTTLError
+from stores.names import Token
+
+__all__ = ["Secret", "check_key", "check_keys", "check_limit", "check_ttl"]
+
+
+class Secret:
+    """Marks a constructor's parameter as a secret: `password: Annotated[str | None, Secret] = None`.
+
+    Whoever shows or logs arguments reads the mark; it stands nowhere else.
+    """
+
+
+def check_ttl(ttl: SupportsFloat | None) -> float | None:
+    """Seconds as a float; None means no deadline.
+
+    Raises:
+        InvalidTTLError: it is not a positive finite number (a bool is none).
+    """
+    if ttl is None:
+        return None
+    if isinstance(ttl, (bool, str, bytes)) or not hasattr(ttl, "__float__"):
+        raise InvalidTTLError(f"A TTL is a positive number of seconds, not {ttl!r}.")
+    try:
+        seconds = float(ttl)
+    except (ValueError, OverflowError, ArithmeticError, TypeError) as exc:
+        raise InvalidTTLError(f"A TTL is a positive number of seconds, not {ttl!r}.") from exc
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise InvalidTTLError(f"A TTL is a positive finite number of seconds, not {ttl!r}.")
+    return seconds
+
+
+def check_keys(keys: Sequence[str | Token]) -> list[str | Token]:
+    """The keys as a list.
+
+    Raises:
+        TypeError: a lone string was given, or an item is no key.
+    """
+    if isinstance(keys, (str, bytes, Token)):
+        raise TypeError("keys is a sequence of keys; a single key is for get, put, delete and ttl.")
+    listed = list(keys)
+    for key in listed:
+        check_key(key)
+    return listed
+
+
+def check_key(key: str | Token) -> None:
+    """Raise TypeError unless it is a key."""
+    if not isinstance(key, (str, Token)):
+        raise TypeError(f"A key is a string, not {type(key).__name__} ({key!r}).")
+
+
+def check_limit(limit: int | None) -> int | None:
+    """A limit is a natural number or None. Raises ValueError."""
+    if limit is not None and limit < 0:
+        raise ValueError(f"limit is a whole number of at least 0, not {limit!r}.")
+    return limit

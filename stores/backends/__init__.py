@@ -1,0 +1,1 @@
+"""One file a backend, each knowing only the base, the errors and its driver."""

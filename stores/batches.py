@@ -1,0 +1,42 @@
+"""Many keys in the backend's batch size, with bounded concurrency and without losing a failure."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+__all__ = ["batched", "run_bounded"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """The items in slices of at most `size`."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+async def run_bounded(work: Callable[[T], Awaitable[R]], items: Iterable[T], *, limit: int) -> list[R]:
+    """Run `work` on every item, at most `limit` at once; results in the items' order.
+
+    The first failure stops what has not started, waits for (cancels) what has, and is raised.
+    """
+    listed = list(items)
+    if len(listed) == 1:
+        return [await work(listed[0])]
+    results: list[R | None] = [None] * len(listed)
+    waiting = iter(enumerate(listed))
+
+    async def worker() -> None:
+        for index, item in waiting:
+            results[index] = await work(item)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(limit, len(listed))):
+                group.create_task(worker())
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return results  # type: ignore[return-value] # every index was filled: the workers ended without a failure

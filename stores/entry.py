@@ -1,0 +1,112 @@
+"""The managed entry: a value with the time it was made and the time it ends. All times are UTC and wall-clock.
+
+Deadlines are absolute because they outlive processes and are shared between machines, so the clock is the wall clock
+everywhere; `utc_now` is the only place that asks for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self, SupportsFloat
+
+from stores.errors import DeserializationError, SerializationError
+
+__all__ = ["ManagedEntry", "deadline_after", "dump_json", "load_json", "utc_now"]
+
+
+def utc_now() -> datetime:
+    """The present moment, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def deadline_after(start: datetime, seconds: float | None) -> datetime | None:
+    """When a TTL that starts at `start` ends; a TTL beyond the calendar's end (year 9999) ends there."""
+    if seconds is None:
+        return None
+    try:
+        return start + timedelta(seconds=seconds)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)
+
+
+def dump_json(value: Mapping[str, Any]) -> str:
+    """Write a mapping in the one form that all stores share: keys sorted at every level, ASCII only.
+
+    Raises:
+        TypeError: it is not a mapping with string keys.
+        SerializationError: it holds what JSON cannot carry.
+    """
+    if not isinstance(value, Mapping):
+        raise TypeError(f"A value is a mapping with string keys, not {type(value).__name__}.")
+    for key in value:
+        if not isinstance(key, str):
+            raise TypeError(f"A value's keys are strings, not {type(key).__name__} ({key!r}).")
+    try:
+        return json.dumps(value if type(value) is dict else dict(value), sort_keys=True)
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise SerializationError(f"The value cannot be written as JSON: {exc}.") from exc
+
+
+def load_json(text: str | bytes) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        DeserializationError: it is not JSON, or not an object.
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as exc:
+        raise DeserializationError(f"This is not JSON: {exc}.") from exc
+    if not isinstance(value, dict):
+        raise DeserializationError(f"This is JSON, but {type(value).__name__}, not an object.")
+    return value
+
+
+@dataclass(kw_only=True)
+class ManagedEntry:
+    """A value with its times. `expires_at` None means that it lives on."""
+
+    value: Mapping[str, Any]
+    created_at: datetime | None = None
+    expires_at: datetime | None = None
+
+    @classmethod
+    def from_ttl(cls, *, value: Mapping[str, Any], created_at: datetime | None = None, ttl: SupportsFloat) -> Self:
+        """An entry that ends `ttl` seconds from now (0: never)."""
+        seconds = float(ttl)
+        return cls(value=value, created_at=created_at, expires_at=deadline_after(utc_now(), seconds) if seconds else None)
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether the deadline has come."""
+        return self.expires_at is not None and self.expires_at <= utc_now()
+
+    @property
+    def ttl(self) -> float | None:
+        """Seconds that are left now (negative after the deadline), None without one."""
+        return None if self.expires_at is None else (self.expires_at - utc_now()).total_seconds()
+
+    @property
+    def value_as_dict(self) -> dict[str, Any]:
+        """The value as a new dict. TypeError when it is not a mapping."""
+        if not isinstance(self.value, Mapping):
+            raise TypeError(f"A value is a mapping with string keys, not {type(self.value).__name__}.")
+        return dict(self.value)
+
+    @property
+    def value_as_json(self) -> str:
+        """The value as JSON text with sorted keys. SerializationError where JSON cannot carry it."""
+        return dump_json(self.value)
+
+    @property
+    def created_at_isoformat(self) -> str | None:
+        """`created_at` as it is written."""
+        return None if self.created_at is None else self.created_at.isoformat()
+
+    @property
+    def expires_at_isoformat(self) -> str | None:
+        """`expires_at` as it is written."""
+        return None if self.expires_at is None else self.expires_at.isoformat()

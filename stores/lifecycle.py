@@ -1,0 +1,270 @@
+"""Opening, closing, and the edges of a store: names are checked here and driver exceptions are translated here.
+
+A store opens itself at its first use. `_setup` connects and never changes anything; `_setup_collection` runs before the first
+write to a collection and may create what the write needs, so that looking changes nothing. Both may be tried again after a
+failure. A store works on one event loop at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from types import TracebackType
+from typing import ClassVar, Self
+
+from stores.errors import (
+    BaseKeyValueError,
+    InvalidKeyError,
+    StoreClosedError,
+    StoreConnectionError,
+    StoreSetupError,
+)
+from stores.names import Collection, Key, Token, encode_name
+from stores.sanitization import PassthroughStrategy, SanitizationStrategy
+from stores.serialization import BasicSerializationAdapter, SerializationAdapter
+from stores.traits import Traits
+
+__all__ = ["DEFAULT_COLLECTION", "Lifecycle", "Scope", "compound", "split_compound"]
+
+DEFAULT_COLLECTION = "default_collection"
+SEPARATOR = "::"
+
+Scope = str | Token
+"""A collection whose default is resolved."""
+
+
+def compound(collection: str, key: str) -> str:
+    """The name of an entry in a flat keyspace."""
+    return f"{collection}{SEPARATOR}{key}"
+
+
+def split_compound(name: str) -> tuple[str, str] | None:
+    """Collection and key of a flat keyspace's name; None for a name outside collections."""
+    collection, separator, key = name.partition(SEPARATOR)
+    return (collection, key) if separator and collection else None
+
+
+class Lifecycle:
+    """A store's life. Backends give `traits`, `location`, the table of driver errors, and the setup hooks."""
+
+    traits: ClassVar[Traits]
+
+    _errors: ClassVar[Mapping[type[BaseException], type[BaseKeyValueError]]] = {}
+    """The driver's exceptions and what they become; the most derived class wins."""
+
+    _joins_names: ClassVar[bool] = False
+    """Whether the backend keeps `collection::key`, so that `::` in a collection would be ambiguous."""
+
+    def __init__(
+        self,
+        *,
+        default_collection: str | None = None,
+        serialization_adapter: SerializationAdapter | None = None,
+        key_sanitization_strategy: SanitizationStrategy | None = None,
+        collection_sanitization_strategy: SanitizationStrategy | None = None,
+    ) -> None:
+        """Common options of all stores.
+
+        Args:
+            default_collection: used where no collection is given; "default_collection" when None.
+            serialization_adapter: the form of entries.
+            key_sanitization_strategy: how keys are made to fit; as they are when None.
+            collection_sanitization_strategy: how collections are made to fit; as they are when None.
+        """
+        super().__init__()
+        self.default_collection = default_collection or DEFAULT_COLLECTION
+        self._adapter = serialization_adapter or BasicSerializationAdapter()
+        self._key_strategy = key_sanitization_strategy or PassthroughStrategy()
+        self._collection_strategy = collection_sanitization_strategy or PassthroughStrategy()
+        self._open = False
+        self._closed = False
+        self._setup_lock = asyncio.Lock()
+        self._set_up_collections: set[str] = set()
+
+    @property
+    def location(self) -> str:
+        """Where the data is, for a person: a path or a URL without its secrets."""
+        return self.traits.name
+
+    # Hooks
+
+    async def _setup(self) -> None:
+        """Open or connect. Must change nothing in the backend."""
+
+    async def _cleanup_failed_setup(self) -> None:
+        """Release what a failed `_setup` opened."""
+
+    async def _setup_collection(self, *, collection: str) -> None:
+        """Create what a first write to the collection needs."""
+
+    async def _close(self) -> None:
+        """Release what `_setup` opened."""
+
+    # Life
+
+    async def setup(self) -> None:
+        """Open the store, if it is not open.
+
+        Raises:
+            StoreSetupError: with the cause; it may be tried again.
+            StoreClosedError: the store was closed.
+        """
+        if self._open:
+            return
+        if self._closed:
+            raise StoreClosedError(f"This {self.traits.name} store was closed. Enter it again to use it.")
+        async with self._setup_lock:
+            if self._open:
+                return  # type: ignore[unreachable] # another task opened it while this one waited for the lock
+            try:
+                await self._setup()
+                self._open = True
+                await self._seed_store()
+            except BaseException as exc:
+                self._open = False
+                await self._cleanup_failed_setup()
+                if not isinstance(exc, Exception) or isinstance(exc, StoreSetupError):
+                    raise
+                raise StoreSetupError(f"The {self.traits.name} store at {self.location} could not be opened: {exc}") from exc
+
+    async def _seed_store(self) -> None:
+        """Fill the store when it opens."""
+
+    async def setup_collection(self, *, collection: str) -> None:
+        """Create what writes to the collection need, once.
+
+        Raises:
+            StoreSetupError: with the cause; it may be tried again.
+        """
+        await self.setup()
+        if collection in self._set_up_collections:
+            return
+        async with self._setup_lock:
+            if collection in self._set_up_collections:
+                return
+            try:
+                await self._setup_collection(collection=collection)
+            except (StoreConnectionError, InvalidKeyError, StoreSetupError):
+                raise
+            except Exception as exc:
+                ours = self._translate(exc, collection, None)
+                if isinstance(ours, StoreConnectionError):
+                    raise ours from exc
+                raise StoreSetupError(f"Collection {collection!r} at {self.location} could not be set up: {exc}") from exc
+            self._set_up_collections.add(collection)
+
+    async def close(self) -> None:
+        """Release what the store opened itself. A client that was passed in stays open."""
+        was_open, self._open, self._closed = self._open, False, True
+        self._set_up_collections.clear()
+        if was_open:
+            await self._close()
+
+    async def __aenter__(self) -> Self:
+        self._closed = False
+        await self.setup()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # Names
+
+    def _scope(self, collection: Collection) -> Scope:
+        """The collection, its default resolved and its name checked."""
+        if not collection:
+            return self.default_collection
+        if isinstance(collection, Token):
+            return collection
+        if isinstance(collection, str):
+            if not collection.isascii() or self.traits.max_collection_bytes is not None:
+                self._check_size(self._sanitize_collection(collection), self.traits.max_collection_bytes, "collection")
+            return collection
+        raise TypeError(f"A collection is a string, not {type(collection).__name__} ({collection!r}).")
+
+    def _check_new_collection(self, scope: Scope) -> None:
+        """Refuse a collection that may be read but not written."""
+        if self._joins_names and isinstance(scope, str) and SEPARATOR in self._sanitize_collection(scope):
+            raise InvalidKeyError(
+                f"Collection {scope!r} contains {SEPARATOR!r}, which joins collection and key in {self.traits.name}; "
+                "choose another name or a sanitization strategy."
+            )
+
+    def _check_key(self, key: Key) -> None:
+        """Refuse what cannot be a key here, before anything is sent."""
+        if isinstance(key, Token):
+            return
+        if not isinstance(key, str):
+            raise TypeError(f"A key is a string, not {type(key).__name__} ({key!r}).")
+        traits = self.traits
+        if not key and not traits.empty_key:
+            raise InvalidKeyError(f"The empty key cannot be stored in {traits.name}.")
+        if not key.isascii() or traits.max_key_bytes is not None:
+            self._check_size(self._sanitize_key(key), traits.max_key_bytes, "key")
+
+    def _check_size(self, name: str, limit: int | None, what: str) -> None:
+        raw = encode_name(name)
+        if not self.traits.binary_keys and not name.isascii():
+            try:
+                name.encode()
+            except UnicodeEncodeError:
+                raise InvalidKeyError(f"The {what} {name!r} is not UTF-8, which {self.traits.name} needs.") from None
+        if limit is not None and len(raw) > limit:
+            raise InvalidKeyError(
+                f"The {what} {name[:40]!r}… has {len(raw)} bytes; {self.traits.name} takes {limit} at most. "
+                "A sanitization strategy can shorten it."
+            )
+
+    def _sanitize_collection(self, collection: str) -> str:
+        self._collection_strategy.validate(collection)
+        return self._collection_strategy.sanitize(collection)
+
+    def _sanitize_key(self, key: str) -> str:
+        self._key_strategy.validate(key)
+        return self._key_strategy.sanitize(key)
+
+    # Errors
+
+    def _edge(self, scope: Scope | None = None, key: Key | None = None) -> _Edge:
+        """A context that translates what the driver raises."""
+        return _Edge(self, scope, key)
+
+    def _translate(self, exc: BaseException, scope: Scope | None, key: Key | None) -> BaseKeyValueError | None:
+        """Ours for a driver's exception; None for what is not the driver's."""
+        for cls in type(exc).__mro__:
+            ours = self._errors.get(cls)
+            if ours is not None:
+                break
+        else:
+            return None
+        where = "" if scope is None else f", collection {_shown(scope)}"
+        where += "" if key is None else f", key {_shown(key)}"
+        told = str(exc) or type(exc).__name__
+        return ours(f"{self.traits.name} at {self.location}{where}: {told}")
+
+
+class _Edge:
+    """Translates exceptions that leave its block."""
+
+    __slots__ = ("_key", "_scope", "_store")
+
+    def __init__(self, store: Lifecycle, scope: Scope | None, key: Key | None) -> None:
+        self._store = store
+        self._scope = scope
+        self._key = key
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        if exc is None or isinstance(exc, BaseKeyValueError):
+            return
+        ours = self._store._translate(exc, self._scope, self._key)  # noqa: SLF001 - the edge is part of the store
+        if ours is not None:
+            raise ours from exc
+
+
+def _shown(name: str | Token) -> str:
+    return repr(name if isinstance(name, str) else name.value)

@@ -1,0 +1,136 @@
+"""Names: keys, collections, the tokens that stand for stored names, and the pages in which browsing returns them.
+
+A key is a `str`. Bytes that are not UTF-8 are carried in it with surrogateescape, so every name that a backend can hold has
+a `str`; a surrogate that stands for no byte is no name at all. Because sanitized and hashed names cannot be turned back,
+everything that browsing returns also carries a `Token`: the stored name itself, which every method accepts instead of a key.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, Generic, TypeVar
+
+from stores.errors import InvalidKeyError
+
+__all__ = [
+    "OUTSIDE",
+    "Collection",
+    "Key",
+    "Name",
+    "Page",
+    "Token",
+    "compile_glob",
+    "decode_name",
+    "encode_name",
+    "glob_literal",
+]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """The opaque address of a stored name. Only the store that made it can read it."""
+
+    value: bytes
+
+
+OUTSIDE: Final = Token(b"outside")
+"""As a collection: the names that belong to none (keys without `::`, documents without an envelope). Neither None nor ""."""
+
+Key = str | Token
+Collection = str | Token | None
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A key or a collection that browsing found."""
+
+    text: str
+    """As a person reads it."""
+    token: Token
+    """Where it is: accepted wherever a key (or collection) is."""
+    exact: bool = True
+    """Whether `text` is the name itself; False where only its sanitized or hashed form is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A page of a scan. It may be empty though more follows; only `cursor is None` ends a scan."""
+
+    items: list[T]
+    cursor: bytes | None
+    scanned: int
+    """Names looked at for this page, those that did not match included."""
+
+
+def encode_name(name: str) -> bytes:
+    """The bytes of a key or collection.
+
+    Raises:
+        InvalidKeyError: it holds a surrogate that stands for no byte.
+    """
+    try:
+        return name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise InvalidKeyError(f"{name!r} holds a lone surrogate, which has no bytes.") from None
+
+
+def decode_name(stored: bytes) -> str:
+    """The `str` of a stored name, odd bytes as surrogates."""
+    return stored.decode("utf-8", "surrogateescape")
+
+
+def glob_literal(text: str) -> str:
+    r"""A glob that matches just this text: `*`, `?`, `[`, `]` and `\` quoted."""
+    return re.sub(r"([*?\[\]\\])", r"\\\1", text)
+
+
+@lru_cache(maxsize=64)
+def compile_glob(pattern: str) -> re.Pattern[str]:
+    r"""A regular expression for a Redis glob: `*`, `?`, `[ab]`, `[^a]`, `[a-z]`, and `\` before what is meant literally.
+
+    An unclosed `[` runs to the end of the pattern, as it does in Redis.
+    """
+    out: list[str] = []
+    i = 0
+    while i < len(pattern):
+        char = pattern[i]
+        if char == "*":
+            out.append(".*")
+        elif char == "?":
+            out.append(".")
+        elif char == "[":
+            i, part = _class(pattern, i + 1)
+            out.append(part)
+        else:
+            if char == "\\" and i + 1 < len(pattern):
+                i += 1
+                char = pattern[i]
+            out.append(re.escape(char))
+        i += 1
+    return re.compile("".join(out) + r"\Z", re.DOTALL)
+
+
+def _class(pattern: str, i: int) -> tuple[int, str]:
+    """The character class that starts behind `[` at `i`: where it closes, and its regular expression."""
+    negated = pattern[i : i + 1] == "^"
+    if negated:
+        i += 1
+    members: list[str] = []
+    while i < len(pattern) and pattern[i] != "]":
+        if pattern[i] == "\\" and i + 1 < len(pattern):
+            i += 1
+            members.append(re.escape(pattern[i]))
+        elif i + 2 < len(pattern) and pattern[i + 1] == "-" and pattern[i + 2] != "]":
+            low, high = sorted((pattern[i], pattern[i + 2]))
+            members.append(f"{re.escape(low)}-{re.escape(high)}")
+            i += 2
+        else:
+            members.append(re.escape(pattern[i]))
+        i += 1
+    if not members:
+        return i, "." if negated else r"(?!)"
+    return i, f"[{'^' if negated else ''}{''.join(members)}]"
