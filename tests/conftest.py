@@ -108,3 +108,23 @@ def valkey_cluster_addresses() -> list[Address]:
 @pytest.fixture(scope="session")
 def memcached_address() -> Address:
     return addresses(endpoint("memcached"))[0]
+
+
+@pytest.fixture(scope="session")
+def dynamodb_url() -> str:
+    return endpoint("dynamodb")
+
+
+@pytest.fixture(scope="session")
+def s3_url() -> str:
+    return endpoint("s3")
+
+
+@pytest.fixture(scope="session")
+def mongodb_url() -> str:
+    return endpoint("mongodb")
+
+
+@pytest.fixture(scope="session")
+def elasticsearch_url() -> str:
+    return endpoint("elasticsearch")

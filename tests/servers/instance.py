@@ -18,7 +18,8 @@ from tests.servers import tether
 from tests.servers.kind import Kind, NotReadyError, Plan, UnavailableError
 
 SLOWEST_START = 30.0  # seconds until a server must answer
-SLOWEST_STOP = 3.0  # seconds between SIGTERM and SIGKILL
+SLOWEST_STOP = 5.0  # seconds between SIGTERM and SIGKILL
+SLOWEST_END = 0.3  # the same when its data is thrown away: Memcached takes a second to notice
 POLL = 0.01  # seconds
 
 
@@ -70,14 +71,14 @@ class Instance:
         if self._runs(member):
             self._processes[member].send_signal(number)
 
-    async def stop(self, member: int, number: int = signal.SIGTERM) -> None:
-        """End one process and wait until it is gone, with SIGKILL if it takes too long."""
+    async def stop(self, member: int, number: int, patience: float = SLOWEST_STOP) -> None:
+        """End one process by a signal and wait until it is gone, with SIGKILL when `patience` (seconds) is over."""
         if not self._runs(member):
             return
         process = self._processes[member]
         process.send_signal(number)
         process.send_signal(signal.SIGCONT)  # a stopped process acts on SIGTERM only once it continues
-        deadline = time.monotonic() + SLOWEST_STOP
+        deadline = time.monotonic() + patience
         while process.poll() is None:
             if time.monotonic() > deadline:
                 process.kill()
@@ -85,7 +86,7 @@ class Instance:
 
     async def close(self) -> None:
         """End every process and give the ports back."""
-        await asyncio.gather(*(self.stop(member) for member in self._processes))
+        await asyncio.gather(*(self.stop(member, signal.SIGTERM, SLOWEST_END) for member in self._processes))
         for held in self._held:
             held.close()
 
