@@ -16,7 +16,7 @@ import stat
 import sys
 from pathlib import Path
 
-from kvd.protocol import DaemonError
+from kvd.errors import DaemonError
 
 __all__ = [
     "UnsafePathError",

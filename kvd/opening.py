@@ -1,0 +1,164 @@
+"""From what is written down, or from a URL, to a store object. The daemon's side only; importing this imports `stores`.
+
+Everything here may import a driver, read a file or wait for a command: call it off the event loop.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+from kvd.config import ConfigError, ConnectionConfig, without_secrets
+from kvd.config_fields import Field, is_reference, mismatch, store_class, store_fields, store_names, strategy_class
+from kvd.config_secrets import resolve
+from stores.base import BaseStore
+from stores.sanitization import SanitizationStrategy
+
+__all__ = ["from_url", "open_store"]
+
+_ALIASES = {"file": "filetree", "rediss": "redis", "mongodb+srv": "mongodb"}
+"""Schemes of URLs that are not a store's name."""
+
+
+def _forget(_secret: str) -> None:
+    pass
+
+
+def open_store(connection: ConnectionConfig, *, learn: Callable[[str], None] = _forget) -> BaseStore:
+    """Make the connection's store, as yet not set up.
+
+    Args:
+        connection: what is written down.
+        learn: gets every secret that was found on the way, so that it can be kept out of the log.
+
+    Raises:
+        ConfigError: it has problems, a reference leads nowhere, or the constructor refuses its arguments.
+    """
+    if connection.problems:
+        raise ConfigError(*connection.problems)
+    known = store_fields(connection.store)
+    secrets: list[str] = []
+
+    def note(secret: str) -> None:
+        if secret:
+            secrets.append(secret)
+            learn(secret)
+
+    args = {name: _argument(connection, known[name], value, note) for name, value in connection.args.items()}
+    if connection.read_only and "read_only" in known:
+        args.setdefault("read_only", True)
+    folder = next((args[name] for name, field in known.items() if Path in field.types and name in args), None)
+    try:
+        for name, field in known.items():
+            if SanitizationStrategy in field.types and name in args:
+                args[name] = _strategy(args[name], folder)
+        return store_class(connection.store)(**args)
+    except (TypeError, ValueError) as error:
+        message = str(error)
+        for secret in secrets:
+            message = message.replace(secret, "***")
+        raise ConfigError(f"{connection.name}: {message}") from None
+
+
+def _argument(connection: ConnectionConfig, field: Field, value: Any, note: Callable[[str], None]) -> Any:
+    """One argument with its references looked up, in the type that the constructor wants."""
+    where = f"{connection.name}: {field.name}"
+    try:
+        found = resolve(value, note)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    if isinstance(found, str):
+        if field.secret:
+            note(found)
+        if "://" in found:
+            _note_userinfo(found, note)
+        if str not in field.types and (found != value or is_reference(field, value)):
+            found = _converted(field, found)
+        if Path in field.types and isinstance(found, str):
+            found = str(Path(found).expanduser())
+    reason = mismatch(field, found)
+    if reason is not None:
+        raise ConfigError(f"{where}: {reason}")
+    return found
+
+
+def _converted(field: Field, text: str) -> Any:
+    """A text from the environment as the number or truth that is wanted; the text itself where it is none."""
+    if bool in field.types and text.lower() in {"true", "false"}:
+        return text.lower() == "true"
+    for kind in (int, float):
+        if kind in field.types:
+            try:
+                return kind(text)
+            except ValueError:
+                continue
+    return text
+
+
+def _note_userinfo(url: str, note: Callable[[str], None]) -> None:
+    try:
+        userinfo, at, _ = urlsplit(url).netloc.rpartition("@")
+    except ValueError:
+        return
+    if at:
+        note(userinfo)
+        password = userinfo.partition(":")[2]
+        note(password)
+        note(unquote(password))
+
+
+def _strategy(written: Any, folder: Any) -> SanitizationStrategy:
+    """A strategy from its class name, or from `{ class = "…", max_length = 100 }`."""
+    options = dict(written) if isinstance(written, dict) else {"class": written}
+    cls = strategy_class(options.pop("class"))
+    assert cls is not None, "the argument was checked"  # noqa: S101 - `mismatch` did
+    if folder is not None and "directory" in cls.__init__.__annotations__:
+        options.setdefault("directory", folder)
+    return cls(**options)
+
+
+def from_url(url: str, *, read_only: bool = False) -> ConnectionConfig:
+    """The connection that a URL or an absolute path names, under the URL's canonical form. Nothing is created for it.
+
+    `disk:///path`, `file:///path` (a file tree), `memory:`, `memory:NAME`, or the URL of a server; a bare path is whatever
+    lies there.
+
+    Raises:
+        ConfigError: no store is named so.
+    """
+    if url.startswith("/"):
+        kind = "disk" if (Path(url) / "cache.db").is_file() else "file"
+        url = f"{kind}://{quote(url)}"
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ConfigError("the URL cannot be read") from None
+    store = _ALIASES.get(parts.scheme, parts.scheme)
+    if store not in store_names():
+        raise ConfigError(f"{without_secrets(url)}: a URL starts with one of {', '.join(_schemes())}")
+    known = store_fields(store)
+    args: dict[str, Any] = {}
+    folder = next((name for name, field in known.items() if Path in field.types), None)
+    if folder is not None:
+        path = unquote(parts.path)
+        if parts.netloc not in {"", "localhost"} or not path.startswith("/"):
+            raise ConfigError(f"{url}: the path must be absolute, with three slashes: {parts.scheme}:///path")
+        resolved = str(Path(path).resolve())
+        name, args[folder] = f"{parts.scheme}://{quote(resolved)}", resolved
+    elif "url" in known:
+        name, args["url"] = without_secrets(url), url
+        if name != url:  # with another user or other options it is another store
+            name += "#" + hashlib.sha256(url.encode()).hexdigest()[:8]
+    else:
+        name = f"{parts.scheme}:{parts.path}"
+    if "auto_create" in known:
+        args["auto_create"] = False
+    return ConnectionConfig(name=name + ("?read_only" if read_only else ""), store=store, args=args, read_only=read_only)
+
+
+def _schemes() -> list[str]:
+    aliased = [scheme for scheme, store in _ALIASES.items() if store in store_names()]
+    return sorted({*store_names(), *aliased} - {"filetree"})
