@@ -1,0 +1,323 @@
+"""The asynchronous client: any number of requests in flight on one connection, each cancellable.
+
+    async with await Client.open() as client:
+        await client.call(requests.put("scratch", None, "greeting", b'{"hello": "world"}', ttl=90))
+
+- `open` starts the daemon where none runs. A connection that ended stays ended: who needs another opens one, because only the
+  caller knows what to read again.
+- What is asked within one turn of the loop goes out in one write. What the socket, or the daemon's limit of requests in
+  flight, has no room for waits its turn here, in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from weakref import WeakSet
+
+from kvd import paths, spawn
+from kvd.errors import Code, ConnectionLostError, ProtocolError, RequestError, UnreachableDaemonError
+from kvd.handshake import Server, hello, read_change, refused
+from kvd.model import Change
+from kvd.protocol import MAX_ID, MAX_IN_FLIGHT, Event, Inbox, Reply, encode_request
+from kvd.requests import Request
+
+__all__ = ["Changes", "Client"]
+
+T = TypeVar("T")
+
+_HELLO_TIMEOUT = 10.0
+_GRACE = 2.0
+"""Seconds beyond a request's own deadline after which the daemon is taken to be stuck."""
+_MAX_CHANGES = 10_000
+"""Changes that wait for one reader; over it they become one "resync"."""
+
+
+class Changes(AsyncIterator[Change]):
+    """What a client's subscriptions bring, from the moment this was made until the connection ends."""
+
+    def __init__(self, link: _Link) -> None:
+        self._link = link
+        self._waiting: deque[Change] = deque()
+        self._reader: asyncio.Future[None] | None = None
+
+    def add(self, change: Change) -> None:
+        """Take a change from the connection."""
+        if len(self._waiting) >= _MAX_CHANGES:
+            self._waiting.clear()
+            change = Change(sequence=change.sequence, connection="", collection=None, keys=[], operation="resync")
+        self._waiting.append(change)
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the reader look again."""
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    async def __anext__(self) -> Change:
+        while not self._waiting:
+            if self._link.lost is not None:
+                raise StopAsyncIteration
+            self._reader = self._link.loop.create_future()
+            await self._reader
+        return self._waiting.popleft()
+
+
+class _Link(asyncio.Protocol):
+    """The connection: encodes, sends, and hands each answer to who waits for it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.lost: Exception | None = None
+        self.gone: asyncio.Future[None] = loop.create_future()
+        self.limit = MAX_IN_FLIGHT
+        self.readers: WeakSet[Changes] = WeakSet()
+        self.transport: asyncio.Transport | None = None
+        self._inbox = Inbox()
+        self._waiters: dict[int, asyncio.Future[Any] | None] = {}
+        """By id; None for who has given up, whose answer is still to come."""
+        self._unsent: dict[int, bytes] = {}
+        self._in_flight = 0
+        self._last_id = 0
+        self._flushing = False
+        self._paused = False
+        self._reason: str | None = None
+
+    # towards the daemon
+
+    def send(self, method: str, params: dict[str, Any], timeout: float | None) -> tuple[int, asyncio.Future[Any]]:
+        if self.lost is not None:
+            raise ConnectionLostError(str(self.lost))
+        number = self._free_id()
+        self._unsent[number] = encode_request(number, method, params, timeout=timeout)
+        waiter: asyncio.Future[Any] = self.loop.create_future()
+        self._waiters[number] = waiter
+        if not self._flushing:
+            self._flushing = True
+            self.loop.call_soon(self._flush)
+        return number, waiter
+
+    def give_up(self, number: int) -> None:
+        """Nobody waits for this answer any more: unsend the request, or cancel it."""
+        if self.lost is not None or number not in self._waiters:
+            return
+        if self._unsent.pop(number, None) is not None:
+            del self._waiters[number]
+            return
+        self._waiters[number] = None
+        cancel = self._free_id()
+        self._waiters[cancel] = None
+        self._in_flight += 1
+        assert self.transport is not None, "only what was sent is cancelled"  # noqa: S101 - see above
+        self.transport.write(encode_request(cancel, "cancel", {"id": number}))
+
+    def _free_id(self) -> int:
+        number = self._last_id
+        while True:
+            number = number + 1 if number < MAX_ID else 0
+            if number not in self._waiters:
+                self._last_id = number
+                return number
+
+    def _flush(self) -> None:
+        self._flushing = False
+        if self._paused or self.lost is not None or self.transport is None:
+            return
+        room = self.limit - self._in_flight
+        if len(self._unsent) <= room:
+            frames = list(self._unsent.values())
+            self._unsent.clear()
+        else:
+            numbers = [number for number, _ in zip(self._unsent, range(room), strict=False)]
+            frames = [self._unsent.pop(number) for number in numbers]
+        if frames:
+            self._in_flight += len(frames)
+            self.transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._flush()
+
+    # from the daemon
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport), "a stream socket has one"  # noqa: S101 - tells the type
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for message in self._inbox.feed(data):
+                if type(message) is Reply:
+                    self._answer(message)
+                else:
+                    self._event(message)  # type: ignore[arg-type] # Reply or Event: `type() is` does not narrow the other branch
+        except ProtocolError as error:
+            self._reason = f"the daemon broke the protocol: {error.message}"
+            if self.transport is not None:
+                self.transport.abort()
+        if self._unsent:
+            self._flush()
+
+    def _answer(self, reply: Reply) -> None:
+        if reply.id is None:
+            self._reason = RequestError.unpack(reply.error).message
+            return
+        if reply.id not in self._waiters:
+            return
+        waiter = self._waiters.pop(reply.id)
+        self._in_flight -= 1
+        if waiter is None or waiter.done():
+            return
+        if reply.error is None:
+            waiter.set_result(reply.result)
+        else:
+            waiter.set_exception(RequestError.unpack(reply.error))
+
+    def _event(self, event: Event) -> None:
+        if event.name == "closing":
+            self._reason = f"the daemon left: {event.params.get('reason', 'it was told to')}"
+        elif event.name == "change" and self.readers:
+            change = read_change(event.params)
+            for reader in self.readers:
+                reader.add(change)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        reason = self._reason or (f"the connection to the daemon broke: {exc}" if exc else "the daemon closed the connection")
+        self.lost = ConnectionLostError(reason)
+        waiters, self._waiters = self._waiters, {}
+        self._unsent.clear()
+        for waiter in waiters.values():
+            if waiter is not None and not waiter.done():
+                waiter.set_exception(ConnectionLostError(reason))
+        for reader in self.readers:
+            reader.wake()
+        self.gone.set_result(None)
+
+
+class Client:
+    """A connection to the daemon. Made by `open`; used on the loop on which it was opened."""
+
+    server: Server
+    """What the daemon said of itself."""
+
+    def __init__(self, link: _Link, server: Server) -> None:
+        self._link = link
+        self.server = server
+
+    @classmethod
+    async def open(cls, path: Path | None = None, *, spawn: bool = True) -> Self:
+        """Connect to the daemon.
+
+        Args:
+            path: its socket; the user's own daemon unless given.
+            spawn: start the daemon when none runs.
+
+        Raises:
+            UnreachableDaemonError: there is none, it does not start, or it does not answer. The message says what to do.
+            IncompatibleError: it speaks another version of the protocol.
+            UnsafePathError: the folder of its socket cannot be trusted.
+        """
+        loop = asyncio.get_running_loop()
+        link = _Link(loop)
+        sock = await _find(loop, path or paths.socket_path(), start=spawn)
+        try:
+            await loop.create_unix_connection(lambda: link, sock=sock)
+        except BaseException:
+            sock.close()
+            raise
+        try:
+            server = await _greet(link)
+        except BaseException:
+            await _close(link)
+            raise
+        link.limit = max(1, server.max_in_flight)
+        return cls(link, server)
+
+    async def call(self, request: Request[T]) -> T:
+        """Ask, and wait for the answer. Cancelling the task that waits cancels the request.
+
+        Raises:
+            RequestError: the daemon refused or failed; `code` says why.
+            ConnectionLostError: the daemon went before it answered, or long ago.
+        """
+        number, waiter = self._link.send(request.method, request.params, request.timeout)
+        try:
+            if request.timeout is None:
+                return request.decode(await waiter)
+            async with asyncio.timeout(request.timeout + _GRACE):
+                return request.decode(await waiter)
+        except asyncio.CancelledError:
+            self._link.give_up(number)
+            raise
+        except TimeoutError:
+            self._link.give_up(number)
+            raise RequestError(Code.DEADLINE, "the daemon does not answer; it may be stopped", retry=True) from None
+
+    def changes(self) -> Changes:
+        """The changes of what was subscribed to, from now on, for `async for`. Ends when the connection ends."""
+        reader = Changes(self._link)
+        self._link.readers.add(reader)
+        return reader
+
+    async def closed(self) -> None:
+        """Wait until the connection is gone, whoever ended it."""
+        await asyncio.shield(self._link.gone)
+
+    async def aclose(self) -> None:
+        """End the connection. What is still in flight fails with ConnectionLostError, and the daemon cancels it."""
+        await _close(self._link)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+async def _find(loop: asyncio.AbstractEventLoop, path: Path, *, start: bool) -> socket.socket:
+    finding = loop.run_in_executor(None, spawn.find_or_start if start else spawn.connect, path)
+    try:
+        sock = await asyncio.shield(finding)
+    except asyncio.CancelledError:
+        finding.add_done_callback(_close_unwanted)
+        raise
+    if sock is None:
+        raise UnreachableDaemonError(f"no daemon listens at {path}: start it with `kvd serve`")
+    return sock
+
+
+def _close_unwanted(finding: asyncio.Future[socket.socket | None]) -> None:
+    sock = None if finding.cancelled() or finding.exception() else finding.result()
+    if sock is not None:
+        sock.close()
+
+
+async def _greet(link: _Link) -> Server:
+    request = hello()
+    try:
+        async with asyncio.timeout(_HELLO_TIMEOUT):
+            return request.decode(await link.send(request.method, request.params, None)[1])
+    except TimeoutError:
+        raise UnreachableDaemonError(
+            f"the daemon accepts but does not answer within {_HELLO_TIMEOUT:g} s; it may be stopped: see `kvd doctor`"
+        ) from None
+    except RequestError as error:
+        raise refused(error) from None
+    except ConnectionLostError as error:
+        raise UnreachableDaemonError(str(error)) from None
+
+
+async def _close(link: _Link) -> None:
+    if link.transport is not None and link.lost is None:
+        link.transport.close()
+        await asyncio.shield(link.gone)

@@ -1,0 +1,87 @@
+"""What both kinds of client do alike beside their requests: greet the daemon, and read its events. No I/O."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kvd.errors import Code, DaemonError, IncompatibleError, RequestError, UnreachableDaemonError
+from kvd.model import Change, Key, unpack_name
+from kvd.protocol import MAX_IN_FLIGHT, OLDEST_PROTOCOL, PROTOCOL
+from kvd.requests import Request
+
+__all__ = ["Server", "build_version", "hello", "read_change", "refused"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """What the daemon said of itself in `hello`."""
+
+    protocol: int
+    version: str
+    pid: int
+    capabilities: frozenset[str] = frozenset()
+    limits: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def max_in_flight(self) -> int:
+        """How many requests one client may have waiting."""
+        return int(self.limits.get("max_in_flight", MAX_IN_FLIGHT))
+
+
+def build_version() -> str:
+    """The version of this build, as the package's metadata says."""
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - takes as long as the rest of a client
+
+    try:
+        return version("kvtui")
+    except PackageNotFoundError:
+        return "0+unpacked"  # run from a checkout that was never installed
+
+
+def hello() -> Request[Server]:
+    """The first request of a connection."""
+    name = os.path.basename(sys.argv[0]) if sys.argv else ""  # noqa: PTH119 - a label for `kvd status`, not a path
+    params = {
+        "protocol": [OLDEST_PROTOCOL, PROTOCOL],
+        "client": f"{name or 'python'} {os.getpid()}",
+        "version": build_version(),
+    }
+    return Request("hello", params, _server)
+
+
+def _server(result: Any) -> Server:
+    return Server(
+        protocol=int(result["protocol"]),
+        version=str(result["version"]),
+        pid=int(result["pid"]),
+        capabilities=frozenset(result.get("capabilities", ())),
+        limits=result.get("limits", {}),
+    )
+
+
+def refused(error: RequestError) -> DaemonError:
+    """What a refused `hello` means."""
+    if error.code == Code.VERSION_MISMATCH:
+        detail = error.detail if isinstance(error.detail, dict) else {}
+        return IncompatibleError(
+            f"this program is kvtui {build_version()} and the running daemon is {detail.get('version', 'of another version')}, "
+            "and they share no version of the protocol: run `kvd restart`"
+        )
+    return UnreachableDaemonError(f"the daemon refuses this program: {error.message}")
+
+
+def read_change(params: Mapping[str, Any]) -> Change:
+    """Read the event `change`; what a newer daemon added is ignored."""
+    keys: list[Key] = [key for packed in params.get("keys", ()) if (key := unpack_name(packed)) is not None]
+    return Change(
+        sequence=params["sequence"],
+        connection=params["connection"],
+        collection=unpack_name(params.get("collection")),
+        keys=keys,
+        operation=params["operation"],
+        own=bool(params.get("own", False)),
+    )
