@@ -62,12 +62,12 @@ def endpoint(kind: str) -> str:
     if given := os.environ.get(KINDS[kind].variable):
         return given
     try:
-        result: str = lease().ask("share", kind=kind)
+        url: str = lease().ask("share", kind=kind)["url"]
     except UnavailableError as exc:
         if os.environ.get("CI") == "true":
             pytest.fail(f"{kind}: {exc}", pytrace=False)
         pytest.skip(f"{kind}: {exc}")
-    return result
+    return url
 
 
 @pytest.fixture(scope="session")

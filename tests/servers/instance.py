@@ -45,6 +45,7 @@ class Instance:
         self._held = [reserve_port() for _ in range(kind.ports)]
         self._plan: Plan | None = None
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._closed = False
 
     @property
     def endpoint(self) -> str:
@@ -61,6 +62,8 @@ class Instance:
             self.folder.mkdir(parents=True, exist_ok=True)
             ports = [held.getsockname()[1] for held in self._held]
             self._plan = self.kind.plan(self.folder, ports, self._args)
+        if self._closed:
+            raise UnavailableError("the test run is ending")
         for member, command in enumerate(self._plan.commands):
             if not self._runs(member):
                 self._processes[member] = self._spawn(member, command, self._plan)
@@ -86,6 +89,7 @@ class Instance:
 
     async def close(self) -> None:
         """End every process and give the ports back."""
+        self._closed = True
         await asyncio.gather(*(self.stop(member, signal.SIGTERM, SLOWEST_END) for member in self._processes))
         for held in self._held:
             held.close()

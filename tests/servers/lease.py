@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tests.servers import tether
 from tests.servers.kind import UnavailableError
@@ -150,7 +150,7 @@ def addresses(url: str) -> list[Address]:
 
 
 class Supervision:
-    """A supervisor that lives as long as this process, or until closed."""
+    """A supervisor for this process and those it starts; a context manager, at whose end every server ends."""
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="kv-servers-"))
@@ -159,9 +159,10 @@ class Supervision:
             listener.bind(path)
             listener.listen(16)
             # It inherits a socket that listens already: nobody has to wait for it.
-            command = ("-m", "tests.servers.supervisor", str(listener.fileno()), str(self._folder))
+            tied = (sys.executable, "-IS", tether.__file__, str(os.getpid()), str(int(signal.SIGTERM)))
+            module = (sys.executable, "-m", "tests.servers.supervisor", str(listener.fileno()), str(self._folder))
             self._process = subprocess.Popen(
-                (sys.executable, "-IS", tether.__file__, str(os.getpid()), str(int(signal.SIGTERM)), sys.executable, *command),
+                (*tied, *module),
                 cwd=ROOT,
                 stdin=subprocess.PIPE,
                 pass_fds=(listener.fileno(),),
@@ -169,8 +170,14 @@ class Supervision:
             )
         os.environ[VARIABLE] = path
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
-        """End the supervisor and with it every server."""
+        """End the supervisor and with it every server, and wait until they are gone."""
         release()
         del os.environ[VARIABLE]
         assert self._process.stdin is not None

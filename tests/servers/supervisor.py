@@ -11,7 +11,6 @@ Rules
 """
 
 import asyncio
-import contextlib
 import itertools
 import json
 import os
@@ -27,6 +26,10 @@ from tests.servers.instance import Instance
 from tests.servers.kind import UnavailableError
 
 
+def describe(instance: Instance) -> dict[str, Any]:
+    return {"url": instance.endpoint, "folder": str(instance.folder), "pids": instance.pids}
+
+
 class Supervisor:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -35,7 +38,7 @@ class Supervisor:
         self._all: list[Instance] = []
 
     async def serve(self, listener: socket.socket) -> None:
-        """Answer clients until the starter is gone or SIGTERM comes."""
+        """Answer clients until the starter is gone or SIGTERM comes, then end every server."""
         ended = asyncio.Event()
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, ended.set)
@@ -43,11 +46,12 @@ class Supervisor:
         loop.add_reader(0, ended.set)
         server = await asyncio.start_unix_server(self._client, sock=listener)
         await ended.wait()
-        loop.remove_reader(0)
         server.close()
-        for task in self._shared.values():
-            task.cancel()
         await asyncio.gather(*(instance.close() for instance in self._all))
+        shutil.rmtree(self._folder, ignore_errors=True)
+        # Whoever still waits for an answer is told by the closed connection. A thread that is still fetching would
+        # otherwise be waited for.
+        os._exit(0)
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         private: dict[int, Instance] = {}
@@ -76,12 +80,12 @@ class Supervisor:
                 for kind in kinds:
                     self._share(kind)
             case {"do": "share", "kind": kind}:
-                return (await asyncio.shield(self._share(kind))).endpoint
+                return describe(await asyncio.shield(self._share(kind)))
             case {"do": "start", "kind": kind, "args": args}:
                 number, instance = self._new(kind, args)
                 private[number] = instance
                 await instance.start()
-                return {"number": number, "url": instance.endpoint, "folder": str(instance.folder)}
+                return {"number": number, **describe(instance)}
             case {"do": "end", "number": number}:
                 await self._close(private.pop(number))
             case {"number": number}:
@@ -126,14 +130,5 @@ class Supervisor:
         shutil.rmtree(instance.folder, ignore_errors=True)
 
 
-def main(descriptor: int, folder: Path) -> None:
-    listener = socket.socket(fileno=descriptor)
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(Supervisor(folder).serve(listener))
-    shutil.rmtree(folder, ignore_errors=True)
-    # A thread may still be fetching; waiting for it would keep the starter waiting.
-    os._exit(0)
-
-
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]))
+    asyncio.run(Supervisor(Path(sys.argv[2])).serve(socket.socket(fileno=int(sys.argv[1]))))

@@ -1,0 +1,149 @@
+"""A TCP proxy on loopback whose network can be made bad while connections are open.
+
+Rules: it keeps one port for its whole life and passes bytes until told otherwise. What it is told holds for connections
+that are open and for those that follow, until `mend`; only a cut happens once. It runs on the event loop that enters it.
+
+    async with Proxy(host, port) as proxy:
+        store = RedisStore(host="127.0.0.1", port=proxy.port)
+        proxy.black_hole()  # the next get hangs
+        await proxy.mend()  # and goes on
+
+A test without a loop runs it in a thread: `with start_blocking_portal() as portal, portal.wrap_async_context_manager(
+Proxy(host, port)) as proxy: portal.call(proxy.black_hole)`.
+"""
+
+import asyncio
+import socket
+import struct
+from enum import Enum
+from typing import Self
+
+from tests.servers.instance import reserve_port
+
+CHUNK = 65536
+
+
+class Way(Enum):
+    """The direction in which bytes go."""
+
+    REQUESTS = "to the server"
+    ANSWERS = "to the client"
+
+
+class Proxy:
+    """Passes TCP connections on to one server.
+
+    Attributes:
+        port: where it listens on loopback.
+        accepted: how many connections it has taken so far.
+        passed: how many bytes it has passed so far, each way.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._target = host, port
+        self._held = reserve_port()
+        self._server: asyncio.Server | None = None
+        self._handlers: set[asyncio.Task[None]] = set()
+        self._pumps: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._flows = asyncio.Event()
+        self._flows.set()
+        self._delay = 0.0
+        self._garbage: bytes | None = None
+        self._until_cut: dict[Way, int] = {}
+        self.port: int = self._held.getsockname()[1]
+        self.accepted = 0
+        self.passed = dict.fromkeys(Way, 0)
+
+    async def __aenter__(self) -> Self:
+        await self.mend()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.refuse()
+        for pump in self._pumps:
+            pump.cancel()
+        await asyncio.gather(*self._handlers)
+        self._held.close()
+
+    async def mend(self) -> None:
+        """Accept and pass everything again; what was held back goes on."""
+        self._delay = 0.0
+        self._garbage = None
+        self._until_cut.clear()
+        self._flows.set()
+        if self._server is None:
+            self._server = await asyncio.start_server(self._client, "127.0.0.1", self.port)
+
+    def refuse(self) -> None:
+        """Refuse new connections; those that are open stay."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def delay(self, seconds: float) -> None:
+        """Hold every chunk back for so long, each way."""
+        self._delay = seconds
+
+    def black_hole(self) -> None:
+        """Take connections and bytes and pass none on; nobody is told."""
+        self._flows.clear()
+
+    def garbage(self, answer: bytes) -> None:
+        """Give `answer` in the place of each chunk that the server sends."""
+        self._garbage = answer
+
+    def cut_after(self, count: int, way: Way = Way.ANSWERS) -> None:
+        """Pass `count` further bytes one way and, in the place of the next one, reset every connection; once."""
+        self._until_cut[way] = count
+
+    def cut(self) -> None:
+        """Reset every open connection now."""
+        for writer in self._writers:
+            connection = writer.get_extra_info("socket")
+            # Without lingering, closing sends a reset in the place of an orderly end.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+
+    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._handlers.add(task)
+        task.add_done_callback(self._handlers.discard)
+        self.accepted += 1
+        try:
+            server_reader, server_writer = await asyncio.open_connection(*self._target)
+        except OSError:
+            writer.transport.abort()  # as a server that died after it was reached
+            return
+        pumps = {
+            asyncio.create_task(self._pump(reader, server_writer, Way.REQUESTS)),
+            asyncio.create_task(self._pump(server_reader, writer, Way.ANSWERS)),
+        }
+        self._pumps |= pumps
+        self._writers |= {writer, server_writer}
+        await asyncio.wait(pumps)
+        self._pumps -= pumps
+        self._writers -= {writer, server_writer}
+        writer.transport.abort()
+        server_writer.transport.abort()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: Way) -> None:
+        try:
+            while read := await reader.read(CHUNK):
+                await asyncio.sleep(self._delay)
+                await self._flows.wait()
+                answers = way is Way.ANSWERS
+                data = self._garbage if answers and self._garbage is not None else read
+                left = self._until_cut.get(way, len(data))
+                writer.write(data[:left])
+                await writer.drain()
+                self.passed[way] += min(left, len(data))
+                if left < len(data):
+                    del self._until_cut[way]
+                    self.cut()
+                elif way in self._until_cut:
+                    self._until_cut[way] -= len(data)
+            writer.write_eof()
+        except OSError:
+            writer.transport.abort()
