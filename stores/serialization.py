@@ -79,7 +79,7 @@ class SerializationAdapter(ABC):
     def dump_dict(
         self,
         entry: ManagedEntry,
-        exclude_none: bool = True,  # noqa: FBT001, FBT002 - py-key-value's adapters take it by position
+        exclude_none: bool = True,  # noqa: FBT002 - py-key-value's adapters take it by position
         *,
         key: str | None = None,
         collection: str | None = None,
@@ -102,7 +102,7 @@ class SerializationAdapter(ABC):
     def dump_json(
         self,
         entry: ManagedEntry,
-        exclude_none: bool = True,  # noqa: FBT001, FBT002 - as above
+        exclude_none: bool = True,  # noqa: FBT002 - as above
         *,
         key: str | None = None,
         collection: str | None = None,

@@ -1,0 +1,294 @@
+"""The contract of the key-value protocol, on every backend, driven by its traits."""
+
+import asyncio
+import math
+from collections.abc import Callable
+from decimal import Decimal
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from stores import AsyncKeyValue, BaseStore
+from stores.errors import (
+    InvalidKeyError,
+    InvalidTTLError,
+    KeyValueOperationError,
+    SerializationError,
+    StoreClosedError,
+)
+from tests.stores.conftest import CASES, STORING, Names, by_name, traits_of
+
+pytestmark = pytest.mark.anyio
+
+on_every_store = pytest.mark.parametrize("case", CASES, ids=by_name)
+on_storing = pytest.mark.parametrize("case", STORING, ids=by_name)
+
+VALUES: list[dict[str, Any]] = [
+    {},
+    {"name": "Ada", "age": 36},
+    {"nested": {"list": [1, 2.5, None, True, {"deep": ["er"]}], "empty": {}, "none": None}},
+    {"unicode": '日本語 🎉 é\u0000\n"quoted" \\ </script>', "ключ": "значение"},
+    {"float": 1e-300, "int": -(2**53), "big": 2**63 - 1},
+    {"dots.in.keys": {"$dollar": 1, "": "empty name"}},
+]
+
+
+@on_storing
+async def test_put_get_overwrite_delete(store: BaseStore, names: Names) -> None:
+    users = names("users")
+    assert await store.get("ada", collection=users) is None
+    assert await store.ttl("ada", collection=users) == (None, None)
+    assert await store.delete("ada", collection=users) is False
+    await store.put("ada", {"n": 1}, collection=users)
+    assert await store.get("ada", collection=users) == {"n": 1}
+    assert await store.ttl("ada", collection=users) == ({"n": 1}, None)
+    await store.put("ada", {"n": 2}, collection=users)
+    assert await store.get("ada", collection=users) == {"n": 2}
+    assert await store.delete("ada", collection=users) is True
+    assert await store.delete("ada", collection=users) is False
+    assert await store.get("ada", collection=users) is None
+
+
+@on_storing
+@pytest.mark.parametrize("value", VALUES, ids=["empty", "plain", "nested", "unicode", "numbers", "odd names"])
+async def test_values_come_back_as_they_were(store: BaseStore, names: Names, value: dict[str, Any]) -> None:
+    await store.put("k", value, collection=names("c"))
+    assert await store.get("k", collection=names("c")) == value
+    [text] = await store.texts(["k"], collection=names("c"))
+    assert text is not None
+    assert __import__("json").loads(text[0]) == value
+
+
+@on_storing
+async def test_a_returned_value_is_the_callers_own(store: BaseStore, names: Names) -> None:
+    value: dict[str, Any] = {"list": [1]}
+    await store.put("k", value, collection=names("c"))
+    value["list"].append(2)
+    first = await store.get("k", collection=names("c"))
+    assert first == {"list": [1]}
+    first["list"].append(3)
+    assert await store.get("k", collection=names("c")) == {"list": [1]}
+
+
+@on_storing
+async def test_collections_do_not_meet(store: BaseStore, names: Names) -> None:
+    await store.put("k", {"in": "a"}, collection=names("a"))
+    await store.put("k", {"in": "b"}, collection=names("b"))
+    assert await store.get("k", collection=names("a")) == {"in": "a"}
+    assert await store.get("k", collection=names("c")) is None
+    assert await store.delete("k", collection=names("a")) is True
+    assert await store.get("k", collection=names("b")) == {"in": "b"}
+
+
+@on_storing
+async def test_none_and_the_empty_string_are_the_default_collection(make: Callable[..., BaseStore], names: Names) -> None:
+    async with make(default_collection=names("default")) as store:
+        await store.put("k", {"n": 1})
+        assert await store.get("k", collection="") == {"n": 1}
+        assert await store.get("k", collection=None) == {"n": 1}
+        assert await store.get("k", collection=names("default")) == {"n": 1}
+        await store.delete("k")
+    async with make(default_collection=None) as store:
+        assert store.default_collection in ("default_collection", names()) or store.default_collection.startswith(names())
+
+
+@on_storing
+async def test_many_keep_order_and_holes_and_duplicates(store: BaseStore, names: Names) -> None:
+    c = names("c")
+    await store.put_many(["a", "b", "c"], [{"n": 1}, {"n": 2}, {"n": 3}], collection=c)
+    assert await store.get_many(["c", "x", "a", "c"], collection=c) == [{"n": 3}, None, {"n": 1}, {"n": 3}]
+    assert await store.ttl_many(["x", "b"], collection=c) == [(None, None), ({"n": 2}, None)]
+    assert await store.delete_many(["a", "x", "a", "b"], collection=c) == 2
+    assert await store.get_many(["a", "b", "c"], collection=c) == [None, None, {"n": 3}]
+    await store.put_many(["d", "d"], [{"n": 1}, {"n": 2}], collection=c)
+    assert await store.get("d", collection=c) == {"n": 2}
+    assert await store.get_many([], collection=c) == []
+    assert await store.delete_many([], collection=c) == 0
+    await store.put_many([], [], collection=c)
+
+
+@on_storing
+async def test_batches_larger_than_the_backends(store: BaseStore, names: Names) -> None:
+    keys = [f"key-{number}" for number in range(1500)]
+    c = names("c")
+    await store.put_many(keys, [{"n": number} for number in range(1500)], collection=c, ttl=3600)
+    assert await store.get_many(keys, collection=c) == [{"n": number} for number in range(1500)]
+    pairs = await store.ttl_many([*keys[:150], "absent"], collection=c)
+    assert pairs[-1] == (None, None)
+    assert all(value == {"n": number} and ttl and 3500 < ttl <= 3601 for number, (value, ttl) in enumerate(pairs[:-1]))
+    assert await store.delete_many([*keys[:1200], "absent"], collection=c) == 1200
+    assert await store.get_many([keys[0], keys[1199], keys[1200]], collection=c) == [None, None, {"n": 1200}]
+
+
+@on_storing
+async def test_ttl_counts_down_and_overwriting_without_one_drops_it(store: BaseStore, names: Names) -> None:
+    c = names("c")
+    await store.put("k", {"n": 1}, collection=c, ttl=100)
+    value, ttl = await store.ttl("k", collection=c)
+    assert value == {"n": 1}
+    assert ttl is not None
+    assert 98 < ttl <= 101
+    await store.put("k", {"n": 2}, collection=c)
+    assert await store.ttl("k", collection=c) == ({"n": 2}, None)
+    await store.put_many(["k", "l"], [{"n": 3}, {"n": 4}], collection=c, ttl=Decimal("50.5"))
+    for _, left in await store.ttl_many(["k", "l"], collection=c):
+        assert left is not None
+        assert 48 < left <= 51.5
+
+
+@on_storing
+async def test_what_expired_is_gone_for_every_method(store: BaseStore, names: Names) -> None:
+    c = names("c")
+    await store.put("brief", {"n": 1}, collection=c, ttl=0.3)
+    await store.put("kept", {"n": 2}, collection=c, ttl=300)
+    await asyncio.sleep(0.45)
+    assert await store.get("brief", collection=c) is None
+    assert await store.ttl("brief", collection=c) == (None, None)
+    assert await store.get_many(["brief", "kept"], collection=c) == [None, {"n": 2}]
+    assert (await store.ttl_many(["brief"], collection=c)) == [(None, None)]
+    await store.put("brief", {"n": 3}, collection=c)
+    assert await store.get("brief", collection=c) == {"n": 3}
+
+
+@on_every_store
+@pytest.mark.parametrize(
+    "ttl", [0, -1, -0.5, math.nan, math.inf, -math.inf, True, False, "abc", "10", b"1", [], {}, 10**400, Decimal("NaN")]
+)
+async def test_an_impossible_ttl_is_refused_alike_everywhere(store: BaseStore, names: Names, ttl: Any) -> None:
+    with pytest.raises(InvalidTTLError):
+        await store.put("k", {"n": 1}, collection=names("c"), ttl=ttl)
+    with pytest.raises(InvalidTTLError):
+        await store.put_many(["k"], [{"n": 1}], collection=names("c"), ttl=ttl)
+    with pytest.raises(InvalidTTLError):
+        await store.expire("k", ttl, collection=names("c"))
+    with pytest.raises(InvalidTTLError):
+        await store.edit("k", {"n": 1}, collection=names("c"), ttl=ttl)
+    assert await store.get("k", collection=names("c")) is None
+
+
+@on_every_store
+async def test_wrong_arguments(store: BaseStore, names: Names) -> None:
+    c = names("c")
+    anything: Any = store
+    not_mappings: list[Any] = [[1], "text", None, 5]
+    for value in not_mappings:
+        with pytest.raises(TypeError):
+            await anything.put("k", value, collection=c)
+    with pytest.raises(TypeError):
+        await anything.put("k", {1: "number as a key"}, collection=c)
+    not_json: list[Any] = [{"set": {1}}, {"bytes": b"x"}, {"object": object()}]
+    for value in not_json:
+        with pytest.raises(SerializationError):
+            await anything.put("k", value, collection=c)
+    for key in (None, 5, b"bytes"):
+        with pytest.raises(TypeError):
+            await anything.get(key, collection=c)
+    with pytest.raises(TypeError):
+        await anything.get("k", collection=5)
+    for method in (store.get_many, store.ttl_many, store.delete_many):
+        with pytest.raises(TypeError):
+            await method("a lone string", collection=c)
+    with pytest.raises(ValueError, match="as many values as keys"):
+        await store.put_many(["a", "b"], [{}], collection=c)
+    with pytest.raises(InvalidKeyError):
+        await store.put("lone \ud800 surrogate", {}, collection=c)
+    assert await store.get("k", collection=c) is None
+
+
+ODD_KEYS = [
+    "with space",
+    "line\nbreak",
+    "colon:colon::double",
+    "*glob?[a-z]",
+    "slash/inside",
+    "../escape",
+    "..",
+    ".",
+    "emoji 🎉 日本",
+    "\x00nul",
+    "x" * 1500,
+    "",
+    "percent%41",
+    "back\\slash",
+    "H_looks_hashed",
+    "S_looks_sanitized",
+    "odd bytes \udcff\udc80",
+    "UPPER",
+    "upper",
+]
+
+
+@on_storing
+@pytest.mark.parametrize("key", ODD_KEYS, ids=lambda key: ascii(key[:24]))
+async def test_an_odd_key_is_stored_or_refused_before_anything_is_sent(store: BaseStore, names: Names, key: str) -> None:
+    c = names("c")
+    await store.put("other", {"n": 0}, collection=c)
+    try:
+        await store.put(key, {"key": "odd"}, collection=c)
+    except KeyValueOperationError as refused:
+        assert isinstance(refused, InvalidKeyError)  # noqa: PT017 - either outcome is right, but only this error
+        with pytest.raises(InvalidKeyError):
+            await store.put_many([key], [{"key": "odd"}], collection=c)
+    else:
+        assert await store.get(key, collection=c) == {"key": "odd"}
+        assert await store.get_many([key, "other"], collection=c) == [{"key": "odd"}, {"n": 0}]
+        assert await store.delete(key, collection=c) is True
+        assert await store.get(key, collection=c) is None
+    assert await store.get("other", collection=c) == {"n": 0}
+
+
+@on_storing
+@pytest.mark.parametrize("key", ODD_KEYS, ids=lambda key: ascii(key[:24]))
+async def test_an_odd_collection_is_stored_or_refused(store: BaseStore, names: Names, key: str) -> None:
+    collection = names(key)
+    try:
+        await store.put("k", {"collection": "odd"}, collection=collection)
+    except KeyValueOperationError as refused:
+        assert isinstance(refused, InvalidKeyError)  # noqa: PT017 - as above
+    else:
+        assert await store.get("k", collection=collection) == {"collection": "odd"}
+        assert await store.delete("k", collection=collection) is True
+
+
+@on_storing
+async def test_concurrent_use_of_one_store(store: BaseStore, names: Names) -> None:
+    c = names("c")
+    await asyncio.gather(*(store.put(f"k{n}", {"n": n}, collection=c) for n in range(60)))
+    got = await asyncio.gather(*(store.get(f"k{n}", collection=c) for n in range(60)))
+    assert got == [{"n": n} for n in range(60)]
+
+
+@on_storing
+async def test_a_large_value(store: BaseStore, names: Names) -> None:
+    value = {"text": "0123456789abcdef" * 1875}  # 30,000 characters, within every backend's limits
+    await store.put("large", value, collection=names("c"))
+    assert await store.get("large", collection=names("c")) == value
+
+
+@on_every_store
+async def test_a_closed_store_says_so_and_works_when_entered_again(make: Callable[..., BaseStore], names: Names) -> None:
+    store = make()
+    async with store:
+        await store.put("k", {"n": 1}, collection=names("c"))
+    with pytest.raises(StoreClosedError, match="closed"):
+        await store.get("k", collection=names("c"))
+    async with store:
+        assert await store.get("k2", collection=names("c")) is None
+        await store.put("k", {"n": 2}, collection=names("c"))
+        await store.delete("k", collection=names("c"))
+
+
+@on_every_store
+async def test_it_opens_itself_and_is_a_key_value_store(make: Callable[..., BaseStore], names: Names) -> None:
+    store = make()
+    assert isinstance(store, AsyncKeyValue)
+    assert await store.get("k", collection=names("c")) is None
+    await store.close()
+
+
+@on_every_store
+async def test_null_forgets_and_the_others_do_not(case: ModuleType, store: BaseStore, names: Names) -> None:
+    await store.put("k", {"n": 1}, collection=names("c"))
+    kept = await store.get("k", collection=names("c"))
+    assert (kept == {"n": 1}) is traits_of(case).stores_entries

@@ -1,0 +1,98 @@
+"""The entry's form is py-key-value's, byte for byte, and reading it is tolerant."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from key_value.aio._utils.managed_entry import ManagedEntry as TheirEntry
+from key_value.aio._utils.serialization import BasicSerializationAdapter as TheirAdapter
+
+from stores import BasicSerializationAdapter, ManagedEntry
+from stores.errors import DeserializationError, SerializationError
+
+ours, theirs = BasicSerializationAdapter(), TheirAdapter()
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+values = st.dictionaries(st.text(), plain, max_size=5)
+moments = st.datetimes(datetime(1990, 1, 1), datetime(2200, 1, 1)).map(lambda moment: moment.replace(tzinfo=UTC))  # noqa: DTZ001 - made aware right here
+
+
+@given(value=values, created_at=moments, expires_at=st.none() | moments, long=st.booleans())
+def test_both_write_the_same_bytes(
+    value: dict[str, Any], created_at: datetime, expires_at: datetime | None, long: bool
+) -> None:
+    names: dict[str, Any] = {"collection": "c", "key": "k1"} if long else {}
+    written = ours.dump_json(ManagedEntry(value=value, created_at=created_at, expires_at=expires_at), **names)
+    assert written == theirs.dump_json(TheirEntry(value=value, created_at=created_at, expires_at=expires_at), **names)
+    entry = ours.load_json(written)
+    assert (entry.value, entry.created_at, entry.expires_at) == (value, created_at, expires_at)
+    assert theirs.load_json(json_str=written).value == value
+
+
+def test_the_documented_form() -> None:
+    entry = ManagedEntry(value={"name": "Alice", "age": 30}, created_at=datetime(2026, 11, 22, 17, 23, 8, 894205, tzinfo=UTC))
+    assert ours.dump_json(entry, key="k1", collection="c") == (
+        '{"collection": "c", "created_at": "2026-11-22T17:23:08.894205+00:00", "key": "k1", '
+        '"value": {"age": 30, "name": "Alice"}, "version": 1}'
+    )
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        '{"value": {"n": 1}}',
+        '{"value": "{\\"n\\": 1}", "created_at": null, "expires_at": null}',
+        '{"value": {"n": 1}, "created_at": "2026-01-01T00:00:00", "unknown": [1, 2], "version": 7}',
+        '{"value": {"n": 1}, "created_at": "2026-01-01T02:00:00+02:00"}',
+    ],
+)
+def test_tolerant_reading(stored: str) -> None:
+    entry = ours.load_json(stored)
+    assert entry.value == {"n": 1}
+    assert entry.created_at in (None, datetime(2026, 1, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        "", "not json", "[]", "5", "null", '{"a": 1}', '{"value": 5}', '{"value": "[1]"}', '{"value": "no json"}',
+        '{"value": {}, "expires_at": "soon"}', '{"value": {}, "expires_at": 5}', "[" * 100_000,
+    ],
+    ids=range(12),
+)  # fmt: skip
+def test_what_is_not_an_entry_is_refused(stored: str) -> None:
+    with pytest.raises(DeserializationError):
+        ours.load_json(stored)
+
+
+def test_values_as_strings_and_native_dates() -> None:
+    entry = ManagedEntry(value={"b": 1, "a": 2}, created_at=datetime(2026, 1, 1, tzinfo=UTC))
+    assert BasicSerializationAdapter(value_format="string").dump_dict(entry)["value"] == '{"a": 2, "b": 1}'
+    native = BasicSerializationAdapter(date_format="datetime")
+    assert native.dump_dict(entry)["created_at"] == entry.created_at
+    assert native.load_dict(native.dump_dict(entry)).created_at == entry.created_at
+    with pytest.raises(SerializationError):
+        native.dump_json(entry)
+
+
+def test_an_entrys_own_clock() -> None:
+    entry = ManagedEntry.from_ttl(value={"n": 1}, ttl=100)
+    assert entry.ttl is not None
+    assert 99 < entry.ttl <= 100
+    assert not entry.is_expired
+    assert ManagedEntry(value={}, expires_at=datetime.now(UTC) - timedelta(seconds=1)).is_expired
+    assert ManagedEntry.from_ttl(value={}, ttl=1e15).expires_at == datetime.max.replace(tzinfo=UTC)
+    assert ManagedEntry(value={"a": 1}).ttl is None
+    assert entry.value_as_json == '{"n": 1}'
+    assert entry.expires_at_isoformat == json.loads(ours.dump_json(entry))["expires_at"]
+    broken: Any = ManagedEntry(value=[1])
+    with pytest.raises(TypeError):
+        _ = broken.value_as_dict
+    with pytest.raises(SerializationError):
+        _ = ManagedEntry(value={"x": object()}).value_as_json
