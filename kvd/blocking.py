@@ -1,0 +1,164 @@
+"""The blocking client: a plain socket over the same protocol and the same typed requests. No event loop is needed.
+
+    with BlockingClient.open() as client:
+        client.call(requests.put("scratch", None, "greeting", b'{"hello": "world"}', ttl=90))
+
+One request at a time; threads may share a client and take turns. Who wants many answers at once asks for many keys, or uses
+`kvd.client`. A process that was forked opens a client of its own: two processes on one connection would read each other's
+answers.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from kvd import paths, spawn
+from kvd.errors import Code, ConnectionLostError, ProtocolError, RequestError, UnreachableDaemonError
+from kvd.handshake import Server, hello, refused
+from kvd.protocol import MAX_ID, Inbox, Reply, encode_request
+from kvd.requests import Request
+
+__all__ = ["BlockingClient"]
+
+T = TypeVar("T")
+
+_HELLO_TIMEOUT = 10.0
+_GRACE = 2.0
+"""Seconds beyond a request's own deadline after which the daemon is taken to be stuck."""
+_RECEIVE = 256 << 10
+
+
+class BlockingClient:
+    """A connection to the daemon. Made by `open`."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        """Take over a connected socket, on which nothing was said yet."""
+        self.server: Server | None = None
+        """What the daemon said of itself; None before `greet`."""
+        self._sock = sock
+        self._inbox = Inbox()
+        self._last_id = 0
+        self._lost: str | None = None
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+
+    @classmethod
+    def open(cls, path: Path | None = None, *, spawn: bool = True, greet: bool = True) -> Self:
+        """Connect to the daemon.
+
+        Args:
+            path: its socket; the user's own daemon unless given.
+            spawn: start the daemon when none runs.
+            greet: say hello. Without it only `status`, `stop` and `ping` may be asked, whatever version the daemon has.
+
+        Raises:
+            UnreachableDaemonError: there is none, it does not start, or it does not answer. The message says what to do.
+            IncompatibleError: it speaks another version of the protocol.
+            UnsafePathError: the folder of its socket cannot be trusted.
+        """
+        client = cls(_find(path or paths.socket_path(), start=spawn))
+        try:
+            if greet:
+                client.greet()
+        except BaseException:
+            client.close()
+            raise
+        return client
+
+    def greet(self) -> Server:
+        """Say hello; see `open` for what it raises."""
+        request = hello()
+        try:
+            result = self._exchange(request.method, request.params, None, _HELLO_TIMEOUT)
+        except RequestError as error:
+            if error.code == Code.DEADLINE:
+                raise UnreachableDaemonError(
+                    f"the daemon accepts but does not answer within {_HELLO_TIMEOUT:g} s; it may be stopped: see `kvd doctor`"
+                ) from None
+            raise refused(error) from None
+        except ConnectionLostError as error:
+            raise UnreachableDaemonError(str(error)) from None
+        self.server = request.decode(result)
+        return self.server
+
+    def call(self, request: Request[T]) -> T:
+        """Ask, and wait for the answer.
+
+        Raises:
+            RequestError: the daemon refused or failed; `code` says why.
+            ConnectionLostError: the daemon went before it answered, or long ago.
+        """
+        patience = None if request.timeout is None else request.timeout + _GRACE
+        return request.decode(self._exchange(request.method, request.params, request.timeout, patience))
+
+    def _exchange(self, method: str, params: dict[str, Any], timeout: float | None, patience: float | None) -> Any:
+        with self._lock:
+            if self._lost is not None:
+                raise ConnectionLostError(self._lost)
+            if self._pid != os.getpid():
+                raise ConnectionLostError("this client was opened before a fork: open another one in this process")
+            self._last_id = number = self._last_id + 1 if self._last_id < MAX_ID else 0
+            frame = encode_request(number, method, params, timeout=timeout)
+            try:
+                if patience is not None:
+                    self._sock.settimeout(patience)
+                self._sock.sendall(frame)
+                reply = self._receive(number)
+                if patience is not None:
+                    self._sock.settimeout(None)
+            except TimeoutError:
+                self._lose("the daemon did not answer; it may be stopped")
+                raise RequestError(Code.DEADLINE, "the daemon does not answer; it may be stopped", retry=True) from None
+            except OSError as error:
+                raise self._lose(f"the connection to the daemon broke: {error.strerror}") from None
+            except ProtocolError as error:
+                raise self._lose(f"the daemon broke the protocol: {error.message}") from None
+            except BaseException:
+                # what was asked is on its way, and its answer must not be taken for the next one's
+                self._lose("an earlier request was interrupted")
+                raise
+        if reply.error is not None:
+            raise RequestError.unpack(reply.error)
+        return reply.result
+
+    def _receive(self, number: int) -> Reply:
+        """Read until the answer to this request is there; events are not for this client."""
+        reason = "the daemon closed the connection"
+        while data := self._sock.recv(_RECEIVE):
+            found = None
+            for message in self._inbox.feed(data):
+                if type(message) is Reply:
+                    if message.id == number:
+                        found = message
+                    elif message.id is None:
+                        reason = RequestError.unpack(message.error).message
+            if found is not None:
+                return found
+        raise self._lose(reason)
+
+    def _lose(self, reason: str) -> ConnectionLostError:
+        self._lost = reason
+        self._sock.close()
+        return ConnectionLostError(reason)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._lose("this client was closed")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def _find(path: Path, *, start: bool) -> socket.socket:
+    sock = spawn.find_or_start(path) if start else spawn.connect(path)
+    if sock is None:
+        raise UnreachableDaemonError(f"no daemon listens at {path}: start it with `kvd serve`")
+    return sock
