@@ -56,8 +56,8 @@ async def test_we_read_what_they_write(store: BaseStore, theirs: Any, names: Nam
     await theirs.put(key="brief", value={"n": 1}, collection=c, ttl=500)
     for key, value in VALUES.items():
         assert await store.get(key, collection=c) == value
-    value, ttl = await store.ttl("brief", collection=c)
-    assert value == {"n": 1}
+    read, ttl = await store.ttl("brief", collection=c)
+    assert read == {"n": 1}
     assert ttl is not None
     assert 495 < ttl <= 501
     found = (await store.scan_keys(c)).items

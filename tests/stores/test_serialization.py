@@ -91,7 +91,8 @@ def test_an_entrys_own_clock() -> None:
     assert ManagedEntry(value={"a": 1}).ttl is None
     assert entry.value_as_json == '{"n": 1}'
     assert entry.expires_at_isoformat == json.loads(ours.dump_json(entry))["expires_at"]
-    broken: Any = ManagedEntry(value=[1])
+    not_a_mapping: Any = [1]
+    broken = ManagedEntry(value=not_a_mapping)
     with pytest.raises(TypeError):
         _ = broken.value_as_dict
     with pytest.raises(SerializationError):

@@ -1,0 +1,202 @@
+"""Opening, closing, failing and trying again, on a store made for it."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import pytest
+
+from stores import BaseStore, ManagedEntry, Traits
+from stores.batches import batched, run_bounded
+from stores.errors import (
+    BaseKeyValueError,
+    InvalidKeyError,
+    StoreClosedError,
+    StoreConnectionError,
+    StoreSetupError,
+    UnsupportedError,
+    ValueTooLargeError,
+)
+from stores.lifecycle import Scope, compound, split_compound
+from stores.names import Key
+
+pytestmark = pytest.mark.anyio
+
+
+class DriverError(Exception):
+    """A driver's root."""
+
+
+class DriverTimeoutError(DriverError):
+    """A driver's leaf."""
+
+
+class FragileStore(BaseStore):
+    """Only the three hooks that every backend has, and failures on demand."""
+
+    traits: ClassVar[Traits] = Traits(
+        name="fragile", max_key_bytes=10, max_collection_bytes=12, binary_keys=False, empty_key=False
+    )
+    _errors: ClassVar[Mapping[type[BaseException], type[BaseKeyValueError]]] = {
+        DriverError: ValueTooLargeError,
+        DriverTimeoutError: StoreConnectionError,
+    }
+    _joins_names: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failures: list[BaseException] = []
+        self.log: list[str] = []
+        self.entries: dict[tuple[Scope, Key], ManagedEntry] = {}
+
+    async def _step(self, what: str) -> None:
+        await asyncio.sleep(0)
+        self.log.append(what)
+        if self.failures:
+            raise self.failures.pop()
+
+    async def _setup(self) -> None:
+        await self._step("setup")
+
+    async def _cleanup_failed_setup(self) -> None:
+        self.log.append("cleanup")
+
+    async def _setup_collection(self, *, collection: str) -> None:
+        await self._step(f"setup {collection}")
+
+    async def _close(self) -> None:
+        self.log.append("close")
+
+    async def _get_managed_entry(self, *, collection: Scope, key: Key) -> ManagedEntry | None:
+        await self._step("get")
+        return self.entries.get((collection, key))
+
+    async def _put_managed_entry(self, *, collection: Scope, key: Key, managed_entry: ManagedEntry) -> None:
+        await self._step("put")
+        self.entries[collection, key] = managed_entry
+
+    async def _delete_managed_entry(self, *, key: Key, collection: Scope) -> bool:
+        await self._step("delete")
+        return self.entries.pop((collection, key), None) is not None
+
+
+async def test_the_first_use_opens_once_and_reading_sets_up_no_collection() -> None:
+    store = FragileStore()
+    await asyncio.gather(*(store.get("k", collection="c") for _ in range(5)))
+    assert store.log.count("setup") == 1
+    assert "setup c" not in store.log
+    await asyncio.gather(*(store.put(f"k{n}", {}, collection="c") for n in range(5)))
+    assert store.log.count("setup c") == 1
+    await store.close()
+    await store.close()
+    assert store.log.count("close") == 1
+    with pytest.raises(StoreClosedError):
+        await store.put("k", {})
+
+
+async def test_a_failed_setup_names_the_cause_cleans_up_and_may_be_tried_again() -> None:
+    store = FragileStore()
+    cause = DriverTimeoutError("no answer")
+    store.failures = [cause]
+    with pytest.raises(StoreSetupError, match="no answer") as failed:
+        await store.get("k")
+    assert failed.value.__cause__ is cause
+    assert store.log == ["setup", "cleanup"]
+    assert await store.get("k") is None
+    store.failures = [RuntimeError("odd")]
+    with pytest.raises(StoreSetupError, match="odd"):
+        await store.put("k", {})
+    await store.put("k", {"n": 1})
+    assert await store.get("k") == {"n": 1}
+
+
+async def test_a_cancelled_setup_can_be_tried_again() -> None:
+    store = FragileStore()
+    task = asyncio.create_task(store.get("k"))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await store.get("k") is None
+
+
+async def test_driver_exceptions_become_ours_with_the_most_derived_class_winning() -> None:
+    store = FragileStore()
+    await store.setup()
+    store.failures = [DriverTimeoutError("late")]
+    with pytest.raises(StoreConnectionError, match=r"fragile at fragile, collection 'c', key 'k': late") as late:
+        await store.get("k", collection="c")
+    assert isinstance(late.value.__cause__, DriverTimeoutError)
+    store.failures = [DriverError()]
+    with pytest.raises(ValueTooLargeError, match="DriverError"):
+        await store.get("k")
+    store.failures = [KeyError("a bug stays a bug")]
+    with pytest.raises(KeyError):
+        await store.get("k")
+
+
+async def test_names_are_checked_before_anything_is_sent() -> None:
+    store = FragileStore()
+    for key in ("", "x" * 11, "é" * 6, "\udcff"):
+        with pytest.raises(InvalidKeyError):
+            await store.put(key, {})
+        with pytest.raises(InvalidKeyError):
+            await store.get_many(["fine", key])
+    for collection in ("c" * 13, "\udcff"):
+        with pytest.raises(InvalidKeyError):
+            await store.get("k", collection=collection)
+    with pytest.raises(InvalidKeyError, match="::"):
+        await store.put("k", {}, collection="a::b")
+    assert store.log == []
+
+
+async def test_what_a_backend_does_not_offer_is_said() -> None:
+    store = FragileStore()
+    for operation in (store.scan_keys, store.scan_collections):
+        with pytest.raises(UnsupportedError, match="fragile cannot"):
+            await operation()
+    with pytest.raises(UnsupportedError):
+        await store.edit("k", {})
+    with pytest.raises(UnsupportedError):
+        await store.describe(["k"])
+
+
+def test_compound_names() -> None:
+    assert split_compound(compound("c", "k::x")) == ("c", "k::x")
+    assert split_compound("plain") is None
+    assert split_compound("::k") is None
+
+
+def test_errors_show_their_facts() -> None:
+    assert str(BaseKeyValueError("What happened.", {"key": "k", "limit": 5})) == "What happened. (key: k, limit: 5)"
+    assert str(BaseKeyValueError()) == ""
+
+
+async def test_bounded_concurrency_keeps_order_and_raises_the_first_failure() -> None:
+    running = most = 0
+
+    async def work(number: int) -> int:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0)
+        running -= 1
+        if number == 13:
+            raise DriverError(str(number))
+        return number * 2
+
+    assert await run_bounded(work, range(10), limit=3) == [number * 2 for number in range(10)]
+    assert most == 3
+    with pytest.raises(DriverError, match="13"):
+        await run_bounded(work, range(20), limit=4)
+    assert await run_bounded(work, [], limit=4) == []
+    assert [list(part) for part in batched([1, 2, 3], 2)] == [[1, 2], [3]]
+
+
+async def test_values_of_any_mapping_type_are_stored() -> None:
+    class Settings(dict[str, Any]):
+        pass
+
+    store = FragileStore()
+    await store.put("k", Settings(a=1))
+    assert await store.get("k") == {"a": 1}
