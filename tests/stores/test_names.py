@@ -3,8 +3,7 @@
 import fnmatch
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from stores.cursors import HeldCursors
 from stores.errors import CursorExpiredError, InvalidKeyError

@@ -3,8 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from key_value.aio._utils import sanitization as theirs
 
 from stores import AlwaysHashStrategy, HashExcessLengthStrategy, HybridSanitizationStrategy, PassthroughStrategy

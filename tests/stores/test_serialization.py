@@ -5,8 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from key_value.aio._utils.managed_entry import ManagedEntry as TheirEntry
 from key_value.aio._utils.serialization import BasicSerializationAdapter as TheirAdapter
 
