@@ -4,8 +4,7 @@ import socket
 
 import pytest
 from redis import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import ConnectionError as RedisConnectionError, TimeoutError as RedisTimeoutError
 
 from tests.servers.instance import reserve_port
 from tests.servers.kinds.valkey import command
