@@ -241,6 +241,11 @@ class Client:
         link.limit = max(1, server.max_in_flight)
         return cls(link, server)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the connection still stands, as far as is known."""
+        return self._link.lost is None
+
     async def call(self, request: Request[T]) -> T:
         """Ask, and wait for the answer. Cancelling the task that waits cancels the request.
 
