@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from kvd import __version__
 from kvd.errors import Code, DaemonError, IncompatibleError, RequestError, UnreachableDaemonError
 from kvd.model import Change, Key, unpack_name
 from kvd.protocol import MAX_IN_FLIGHT, OLDEST_PROTOCOL, PROTOCOL
 from kvd.requests import Request
 
-__all__ = ["Server", "build_version", "hello", "read_change", "refused"]
+__all__ = ["Server", "hello", "read_change", "refused"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,23 +33,13 @@ class Server:
         return int(self.limits.get("max_in_flight", MAX_IN_FLIGHT))
 
 
-def build_version() -> str:
-    """The version of this build, as the package's metadata says."""
-    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - takes as long as the rest of a client
-
-    try:
-        return version("kvtui")
-    except PackageNotFoundError:
-        return "0+unpacked"  # run from a checkout that was never installed
-
-
 def hello() -> Request[Server]:
     """The first request of a connection."""
     name = os.path.basename(sys.argv[0]) if sys.argv else ""  # noqa: PTH119 - a label for `kvd status`, not a path
     params = {
         "protocol": [OLDEST_PROTOCOL, PROTOCOL],
         "client": f"{name or 'python'} {os.getpid()}",
-        "version": build_version(),
+        "version": __version__,
     }
     return Request("hello", params, _server)
 
@@ -68,7 +59,7 @@ def refused(error: RequestError) -> DaemonError:
     if error.code == Code.VERSION_MISMATCH:
         detail = error.detail if isinstance(error.detail, dict) else {}
         return IncompatibleError(
-            f"this program is kvtui {build_version()} and the running daemon is {detail.get('version', 'of another version')}, "
+            f"this program is kvtui {__version__} and the running daemon is {detail.get('version', 'of another version')}, "
             "and they share no version of the protocol: run `kvd restart`"
         )
     return UnreachableDaemonError(f"the daemon refuses this program: {error.message}")
