@@ -1,0 +1,181 @@
+"""What many callers ask of one store at the same moment goes out as one round trip.
+
+Reads and plain writes that arrive in one turn of the loop, or while a batch of their kind is away, form the next batch. A
+batch belongs to nobody: a caller who leaves does not take it along, so a write that was handed over is completed; only a batch
+of reads that nobody waits for any more is cancelled. One bad key spoils nobody else's answer: a batch that is refused is taken
+apart.
+
+Order is not kept here but by `kvd.order`: what reaches this module may run in any order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any, Final, Generic, TypeVar
+
+from stores.base import BaseStore
+from stores.errors import KeyValueOperationError
+from stores.names import Collection, Key
+
+__all__ = ["Coalescer"]
+
+T = TypeVar("T")
+Text = tuple[bytes, datetime | None] | None
+
+MAX_BATCH: Final = 512
+"""Keys of a batch; a caller who brings more goes alone."""
+MAX_AWAY: Final = 4
+"""Batches of one kind that are away at the same time."""
+
+_REFUSALS: Final = (KeyValueOperationError, TypeError, ValueError)
+
+
+class _Waiter(Generic[T]):
+    """What one caller asked for, and where the answer goes."""
+
+    __slots__ = ("begun", "future", "items")
+
+    def __init__(self, items: list[Any], begun: Callable[[], None] | None) -> None:
+        self.items = items
+        self.begun = begun
+        self.future: asyncio.Future[list[T]] = asyncio.get_running_loop().create_future()
+
+
+class _Lane(Generic[T]):
+    """Batches of one kind: items go out together, answers come back in their order."""
+
+    def __init__(
+        self, send: Callable[[list[Any]], Awaitable[list[T]]], forget: Callable[[], object], *, cancellable: bool
+    ) -> None:
+        self._send = send
+        self._forget = forget
+        self._cancellable = cancellable
+        self._waiting: list[_Waiter[T]] = []
+        self._away: set[asyncio.Task[None]] = set()
+        self._scheduled = False
+
+    async def ask(self, items: list[Any], begun: Callable[[], None] | None = None) -> list[T]:
+        if len(items) > MAX_BATCH and self._cancellable:
+            return await self._send(items)
+        waiter: _Waiter[T] = _Waiter(items, begun)
+        self._waiting.append(waiter)
+        if not self._scheduled and len(self._away) < MAX_AWAY:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._depart)
+        return await waiter.future
+
+    def _depart(self) -> None:
+        self._scheduled = False
+        while self._waiting and len(self._away) < MAX_AWAY:
+            count = 0
+            batch: list[_Waiter[T]] = []
+            for waiter in self._waiting:
+                if batch and count + len(waiter.items) > MAX_BATCH:
+                    break
+                batch.append(waiter)
+                count += len(waiter.items)
+            del self._waiting[: len(batch)]
+            wanted = [waiter for waiter in batch if not waiter.future.done()]
+            if not wanted:
+                continue
+            for waiter in wanted:
+                if waiter.begun is not None:
+                    waiter.begun()
+            task = asyncio.get_running_loop().create_task(self._travel(wanted))
+            self._away.add(task)
+            task.add_done_callback(self._arrived)
+            if self._cancellable:
+                abandon = partial(_abandon, task, wanted)
+                for waiter in wanted:
+                    waiter.future.add_done_callback(abandon)
+
+    def _arrived(self, task: asyncio.Task[None]) -> None:
+        self._away.discard(task)
+        if self._waiting:
+            self._depart()
+        elif not self._away:
+            self._forget()
+
+    async def _travel(self, batch: list[_Waiter[T]]) -> None:
+        try:
+            if len(batch) == 1:
+                answers = await self._send(batch[0].items)
+            else:
+                answers = await self._send([item for waiter in batch for item in waiter.items])
+        except _REFUSALS as error:
+            if len(batch) == 1:
+                _fail(batch, error)
+            else:
+                await asyncio.gather(*(self._travel([waiter]) for waiter in batch if not waiter.future.done()))
+        except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait must learn it
+            _fail(batch, error)
+        else:
+            start = 0
+            for waiter in batch:
+                end = start + len(waiter.items)
+                if not waiter.future.done():
+                    waiter.future.set_result(answers[start:end])
+                start = end
+
+
+def _fail(batch: Sequence[_Waiter[Any]], error: BaseException) -> None:
+    for waiter in batch:
+        if not waiter.future.done():
+            if isinstance(error, asyncio.CancelledError):
+                waiter.future.cancel()
+            else:
+                waiter.future.set_exception(error)
+
+
+def _abandon(task: asyncio.Task[None], batch: Sequence[_Waiter[Any]], _left: asyncio.Future[Any]) -> None:
+    if not task.done() and all(waiter.future.done() for waiter in batch):
+        task.cancel()
+
+
+class Coalescer:
+    """The plain reads and writes of a store that waits for its answers, merged. `guard` runs one operation on the store."""
+
+    def __init__(self, store: BaseStore, guard: Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]) -> None:
+        self._store = store
+        self._guard = guard
+        self._lanes: dict[Hashable, _Lane[Any]] = {}
+
+    async def texts(self, keys: Sequence[Key], *, collection: Collection) -> list[Text]:
+        """As `BaseStore.texts`."""
+
+        async def send(batch: list[Key]) -> list[Text]:
+            found: list[Text] = await self._guard(lambda: self._store.texts(batch, collection=collection))
+            return found
+
+        return await self._lane(("read", collection), send, cancellable=True).ask(list(keys))
+
+    async def put(
+        self,
+        key: Key,
+        value: dict[str, Any],
+        *,
+        collection: Collection,
+        ttl: float | None,
+        begun: Callable[[], None],
+    ) -> None:
+        """As `BaseStore.put`; `begun` is called when the write can no longer be taken back."""
+
+        async def send(batch: list[tuple[Key, dict[str, Any]]]) -> list[None]:
+            if len(batch) == 1:
+                await self._guard(lambda: self._store.put(*batch[0], collection=collection, ttl=ttl))
+            else:
+                keys, values = zip(*batch, strict=True)
+                await self._guard(lambda: self._store.put_many(keys, values, collection=collection, ttl=ttl))
+            return [None] * len(batch)
+
+        await self._lane(("put", collection, ttl), send, cancellable=False).ask([(key, value)], begun)
+
+    def _lane(self, name: Hashable, send: Callable[[list[Any]], Awaitable[list[Any]]], *, cancellable: bool) -> _Lane[Any]:
+        lane = self._lanes.get(name)
+        if lane is None:
+            lane = _Lane(send, lambda: self._lanes.pop(name, None), cancellable=cancellable)
+            self._lanes[name] = lane
+        return lane

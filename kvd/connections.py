@@ -1,0 +1,321 @@
+"""The daemon's connections: who opens, watches, re-opens and closes each named store.
+
+A connection is one store with a state:
+
+    idle        not opened yet; the first request opens it
+    connecting  being opened, off the loop
+    ready       works
+    degraded    its last operation could not reach the backend or got no answer in time; requests still go through
+    down        could not be opened, or failed `PATIENCE` times in a row; requests fail at once until `retry_at`, when the
+                daemon tries again by itself, at ever longer intervals; after `ATTEMPTS` of them only a request does
+
+A store that keeps nothing on its backend (memory) is never closed for a failure. A hung backend holds its own slots and no one
+else's time: each connection has its own limit of operations at the backend, and each request its own deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from kvd.coalesce import Coalescer
+from kvd.errors import Code, RequestError
+from kvd.figures import Figures
+from kvd.threads import in_thread
+
+if TYPE_CHECKING:
+    from kvd.config import ConnectionConfig
+    from stores.base import BaseStore
+
+__all__ = ["Connection"]
+
+T = TypeVar("T")
+
+PATIENCE: Final = 3
+"""Failures in a row after which a connection is down."""
+ATTEMPTS: Final = 10
+FIRST_RETRY: Final = 0.5
+LONGEST_RETRY: Final = 30.0
+CLOSE_TIMEOUT: Final = 5.0
+"""Seconds that closing a store may take."""
+
+
+class Connection:
+    """One named store with its state."""
+
+    def __init__(
+        self, config: ConnectionConfig, *, changed: Callable[[Connection], None], learn: Callable[[str], None]
+    ) -> None:
+        """Take what is written down; nothing is opened.
+
+        Args:
+            config: what is written down.
+            changed: called after each change of state.
+            learn: gets the secrets that are looked up, to keep them out of the log.
+        """
+        self.config = config
+        self.name = config.name
+        self.state = "idle"
+        self.reason: str | None = None
+        self.retry_at: float | None = None
+        self.store: BaseStore | None = None
+        self.immediate = False
+        """Whether the store is open and never waits, so that its coroutines can be driven to their end at once."""
+        self.coalescer: Coalescer | None = None
+        self.figures = Figures()
+        self.at_backend = 0
+        self.users: set[object] = set()
+        """Clients that hold a store opened by URL open."""
+        self._changed = changed
+        self._learn = learn
+        self._traits: dict[str, Any] = {}
+        self._slots = asyncio.Semaphore(config.max_in_flight)
+        self._opening: asyncio.Task[BaseStore] | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._retry: asyncio.TimerHandle | None = None
+        self._attempts = 0
+        self._failures = 0
+        self._closed = False
+
+    # What others see
+
+    def info(self) -> dict[str, Any]:
+        """Return the fields of `kvd.model.ConnectionInfo` as a map."""
+        config, store = self.config, self.store
+        return {
+            "name": self.name,
+            "store": config.store,
+            "location": config.location if store is None else store.location,
+            "state": self.state,
+            "reason": self.reason,
+            "retry_at": self.retry_at,
+            "read_only": config.read_only,
+            "production": config.production,
+            "allow_destroy": config.allow_destroy,
+            "group": config.group,
+            "colour": config.colour,
+            "separators": config.separators,
+            "default_collection": "default_collection" if store is None else store.default_collection,
+            "traits": self._traits,
+        }
+
+    async def holds_entries(self) -> bool:
+        """Tell whether it has entries that would be lost with the daemon."""
+        if self.store is None or self.store.traits.persistent or not self.store.traits.browses_collections:
+            return False
+        page = await self.store.scan_collections(limit=1)
+        if page.cursor is not None:
+            self.store.close_cursor(page.cursor)
+        return bool(page.items)
+
+    # Life
+
+    async def open(self, *, now: bool = False) -> BaseStore:
+        """Return the open store, opening it where that is needed.
+
+        Args:
+            now: try even when the next attempt is not due yet.
+
+        Raises:
+            RequestError: config_error, setup_failed, unreachable or unknown_connection.
+        """
+        if self.store is not None:
+            return self.store
+        if self._closed:
+            raise RequestError(Code.UNKNOWN_CONNECTION, f"connection {self.name} was closed", connection=self.name)
+        if self._opening is None:
+            if self.config.problems:
+                raise RequestError(Code.CONFIG_ERROR, "\n".join(self.config.problems), connection=self.name)
+            if self.retry_at is not None and self.retry_at > time.time() and not now:
+                raise self._down()
+            self._opening = asyncio.get_running_loop().create_task(self._open())
+            self._opening.add_done_callback(_look)
+        return await asyncio.shield(self._opening)
+
+    async def _open(self) -> BaseStore:
+        self._stop_retry()
+        self._become("connecting", self.reason)
+        store: BaseStore | None = None
+        try:
+            if self._closing is not None:
+                await asyncio.wait({self._closing}, timeout=CLOSE_TIMEOUT)
+            async with asyncio.timeout(self.config.connect_timeout):
+                store = await in_thread(_build, self.config, self._learn)
+                await store.setup()
+        except BaseException as error:
+            self._opening = None
+            if store is not None:
+                self._close(store)
+            raise self._failed_to_open(error) from error
+        self._opening = None
+        self._accept(store)
+        return store
+
+    def adopt(self, store: BaseStore) -> None:
+        """Take a store that is open already (the demo's)."""
+        self._accept(store)
+
+    def _accept(self, store: BaseStore) -> None:
+        if self._closed:
+            self._close(store)
+            raise RequestError(Code.UNKNOWN_CONNECTION, f"connection {self.name} was closed", connection=self.name)
+        self.store = store
+        self.coalescer = None if store.traits.immediate else Coalescer(store, self.guard)
+        self.immediate = store.traits.immediate
+        self._traits = _pack_traits(store)
+        self._attempts = self._failures = 0
+        self._become("ready", None)
+
+    def _failed_to_open(self, error: BaseException) -> RequestError:
+        from stores.errors import StoreConnectionError  # noqa: PLC0415 - the daemon starts without stores
+
+        if isinstance(error, TimeoutError):
+            reason, code = f"it did not open within {self.config.connect_timeout:g} seconds", Code.UNREACHABLE
+        elif isinstance(error, asyncio.CancelledError):
+            reason, code = "opening it was given up", Code.UNREACHABLE
+        else:
+            reason = str(error) or type(error).__name__
+            unreachable = isinstance(error, StoreConnectionError) or isinstance(error.__cause__, StoreConnectionError)
+            code = Code.UNREACHABLE if unreachable else Code.SETUP_FAILED
+            if type(error).__name__ == "ConfigError":
+                code = Code.CONFIG_ERROR
+        if not self._closed:
+            self._go_down(reason)
+        return RequestError(
+            code, f"{self.name}: {reason}", retry=True, connection=self.name, detail={"retry_at": self.retry_at}
+        )
+
+    def _down(self) -> RequestError:
+        message = f"{self.name} is down: {self.reason}"
+        return RequestError(Code.UNREACHABLE, message, retry=True, connection=self.name, detail={"retry_at": self.retry_at})
+
+    def _go_down(self, reason: str, *, again: bool = True) -> None:
+        self._attempts += 1
+        if not again or self._attempts > ATTEMPTS:
+            self._become("down", reason)
+            return
+        delay = min(FIRST_RETRY * 2 ** (self._attempts - 1), LONGEST_RETRY) * random.uniform(0.8, 1.2)
+        self._become("down", reason, retry_at=time.time() + delay)
+        self._retry = asyncio.get_running_loop().call_later(delay, self._try_again)
+
+    def _try_again(self) -> None:
+        self._retry = None
+        if self._closed or self.store is not None or self._opening is not None or self.config.problems:
+            return
+        self._opening = asyncio.get_running_loop().create_task(self._open())
+        self._opening.add_done_callback(_look)
+
+    def _stop_retry(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+
+    def _become(self, state: str, reason: str | None, *, retry_at: float | None = None) -> None:
+        if (state, reason) == (self.state, self.reason) and retry_at is None:
+            return
+        self.state, self.reason, self.retry_at = state, reason, retry_at
+        self._changed(self)
+
+    def trouble(self, reason: str) -> None:
+        """Note that the backend failed or did not answer."""
+        if self.store is None:
+            return
+        self._failures += 1
+        if self._failures >= PATIENCE and self.store.traits.persistent:
+            store, self.store, self.coalescer, self.immediate = self.store, None, None, False
+            self._close(store)
+            self._go_down(reason)
+        else:
+            self._become("degraded", reason)
+
+    def worked(self) -> None:
+        """Note that the backend answered."""
+        if self._failures:
+            self._failures = 0
+            if self.store is not None:
+                self._become("ready", None)
+
+    def _close(self, store: BaseStore) -> None:
+        async def close() -> None:
+            try:
+                async with asyncio.timeout(CLOSE_TIMEOUT):
+                    await store.close()
+            except Exception:  # noqa: BLE001, S110 - it is closed because it failed, and there is nobody to tell
+                pass
+
+        self._closing = asyncio.get_running_loop().create_task(close())
+
+    async def close(self) -> None:
+        """Close the store for good."""
+        self._closed = True
+        self._stop_retry()
+        if self._opening is not None:
+            self._opening.cancel()
+        if self.store is not None:
+            self._close(self.store)
+            self.store, self.coalescer, self.immediate = None, None, False
+        if self._closing is not None:
+            await self._closing
+
+    # Work
+
+    async def guard(self, work: Callable[[], Awaitable[T]], *, begun: Callable[[], None] | None = None) -> T:
+        """Run one operation on the store, as soon as it has a slot.
+
+        Args:
+            work: starts the operation.
+            begun: called when the operation is handed to the store.
+        """
+        async with self._slots:
+            if begun is not None:
+                begun()
+            self.at_backend += 1
+            try:
+                result = await work()
+            except Exception as error:
+                self._note(error)
+                raise
+            finally:
+                self.at_backend -= 1
+        if self._failures:
+            self.worked()
+        return result
+
+    def _note(self, error: Exception) -> None:
+        from stores.errors import KeyValueOperationError, StoreClosedError, StoreConnectionError  # noqa: PLC0415 - as above
+
+        if isinstance(error, (StoreConnectionError, StoreClosedError, TimeoutError)):
+            self.trouble(str(error) or "the backend gave no answer")
+        elif isinstance(error, KeyValueOperationError):
+            self.worked()
+
+
+def _build(config: ConnectionConfig, learn: Callable[[str], None]) -> BaseStore:
+    from kvd.opening import open_store  # noqa: PLC0415 - imports stores and drivers, in a thread and only when asked for
+
+    return open_store(config, learn=learn)
+
+
+def _look(task: asyncio.Task[Any]) -> None:
+    """Look at a task's error, which went to those who waited, so that nobody complains that none did."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _pack_traits(store: BaseStore) -> dict[str, Any]:
+    from dataclasses import asdict  # noqa: PLC0415 - the daemon starts without it
+
+    from stores import protocols  # noqa: PLC0415 - as above
+
+    capabilities = {
+        "keys": protocols.AsyncEnumerateKeysProtocol,
+        "collections": protocols.AsyncEnumerateCollectionsProtocol,
+        "destroy": protocols.AsyncDestroyStoreProtocol,
+        "destroy_collection": protocols.AsyncDestroyCollectionProtocol,
+        "cull": protocols.AsyncCullProtocol,
+    }
+    held = [name for name, protocol in capabilities.items() if isinstance(store, protocol)]
+    return asdict(store.traits) | {"capabilities": held}

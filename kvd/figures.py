@@ -1,0 +1,62 @@
+"""What a connection did, in figures: operations, errors, rate, and how long they took."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from typing import Any, Final
+
+__all__ = ["Figures"]
+
+_KEPT: Final = 512
+"""Durations kept, from which the percentiles are taken."""
+_WINDOW: Final = 10.0
+"""Seconds over which the rate is taken."""
+
+
+class Figures:
+    """Counts cheaply; computes when asked."""
+
+    __slots__ = ("_at", "_durations", "_window_count", "_window_start", "_window_was", "errors", "operations")
+
+    def __init__(self) -> None:
+        self.operations = 0
+        self.errors = 0
+        self._durations = array("f")
+        self._at = 0
+        self._window_start = time.monotonic()
+        self._window_count = 0
+        self._window_was = 0.0
+
+    def add(self, started: float, ended: float) -> None:
+        """Count an operation that lasted from `started` to `ended` on the monotonic clock."""
+        self.operations += 1
+        durations = self._durations
+        if len(durations) < _KEPT:
+            durations.append(ended - started)
+        else:
+            self._at = at = (self._at + 1) % _KEPT
+            durations[at] = ended - started
+        if ended - self._window_start > _WINDOW:
+            self._roll(ended)
+
+    def _roll(self, now: float) -> None:
+        self._window_was = (self.operations - self._window_count) / (now - self._window_start)
+        self._window_start = now
+        self._window_count = self.operations
+
+    def pack(self) -> dict[str, Any]:
+        """Return the figures as a map: `rate` a second, `p50` and `p99` in seconds (nil before the first operation)."""
+        now = time.monotonic()
+        elapsed = now - self._window_start
+        current = (self.operations - self._window_count) / max(elapsed, 1.0)
+        if elapsed > 2 * _WINDOW:
+            self._roll(now)
+        ordered = sorted(self._durations)
+        return {
+            "operations": self.operations,
+            "errors": self.errors,
+            "rate": round(current if elapsed >= 1.0 or not self._window_was else self._window_was, 1),
+            "p50": ordered[len(ordered) // 2] if ordered else None,
+            "p99": ordered[len(ordered) * 99 // 100] if ordered else None,
+        }

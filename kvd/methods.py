@@ -1,0 +1,294 @@
+"""The daemon's methods: one function a method, and the only place that knows both the wire and the stores.
+
+A function's keyword-only parameters are the method's, read by `kvd.params`; what it returns is the reply's result as msgpack
+carries it. There are three kinds, by who the first argument is and what is asked of the connection first:
+
+    daemon  takes the client's session; needs no connection
+    read    takes the use of a connection
+    write   the same, refused on a connection that is read-only; its changes become events
+
+Methods only gain parameters, and results only gain fields. A parameter that a method does not know is refused: to ignore it
+could be to ignore a condition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
+
+from kvd.answers import pack_collections, pack_description, pack_keys, pack_record
+from kvd.errors import Code, RequestError
+from kvd.params import READERS, Bin, Collection, Count, Flag, Key, Keys, Span, Text, Ttl, Value, Values, Version
+from kvd.protocol import MAX_PAGE
+from stores.entry import utc_now
+from stores.errors import UnsupportedError
+from stores.names import Name
+from stores.protocols import AsyncCullProtocol, AsyncDestroyCollectionProtocol, AsyncDestroyStoreProtocol
+from stores.records import KEEP, Description, Keep
+
+if TYPE_CHECKING:
+    from kvd.use import Use
+
+__all__ = ["METHODS", "Method", "describe_methods", "method"]
+
+Access = Literal["daemon", "read", "write"]
+F = TypeVar("F", bound=Callable[..., Any])
+
+PAGE: Final = 500
+
+
+class Method(NamedTuple):
+    """A method of the daemon."""
+
+    name: str
+    function: Callable[..., Any]
+    access: Access
+    readers: dict[str, Callable[[str, Any], Any]]
+    required: frozenset[str]
+    one_key: bool
+    """Whether it concerns one key; otherwise it may concern any."""
+
+    def read(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Read the parameters.
+
+        Raises:
+            RequestError: one is missing, unknown, or not what it should be.
+        """
+        readers = self.readers
+        try:
+            read = {name: readers[name](name, value) for name, value in params.items()}
+        except KeyError as error:
+            raise RequestError(Code.BAD_REQUEST, f"this daemon's {self.name} has no parameter {error}") from None
+        if not self.required <= read.keys():
+            missing = ", ".join(sorted(self.required - read.keys()))
+            raise RequestError(Code.BAD_REQUEST, f"{self.name} needs {missing}")
+        return read
+
+
+METHODS: Final[dict[str, Method]] = {}
+
+
+def method(access: Access) -> Callable[[F], F]:
+    """Make a function a method of the daemon."""
+
+    def register(function: F) -> F:
+        kinds = {name: kind for name, kind in function.__annotations__.items() if name != "return"}
+        first = function.__code__.co_varnames[0]
+        del kinds[first]
+        readers = {name: READERS[str(kind).partition(" ")[0]] for name, kind in kinds.items()}
+        required = frozenset(kinds.keys() - (function.__kwdefaults__ or {}).keys())
+        if access != "daemon":
+            readers["connection"] = READERS["Text"]
+            required |= {"connection"}
+        name = function.__name__.rstrip("_")
+        METHODS[name] = Method(name, function, access, readers, required, "key" in kinds)
+        return function
+
+    return register
+
+
+def describe_methods() -> dict[str, Any]:
+    """Describe the methods for the stored contract: access, parameters by name ("?": may be left out), result."""
+    described: dict[str, Any] = {}
+    for one in METHODS.values():
+        kinds = {name: str(kind).partition(" ")[0] for name, kind in one.function.__annotations__.items()}
+        result = str(one.function.__annotations__["return"])
+        names = sorted(one.readers)
+        params = {name: kinds.get(name, "Text") + ("" if name in one.required else "?") for name in names}
+        described[one.name] = {"access": one.access, "params": params, "result": result}
+    return dict(sorted(described.items()))
+
+
+# Connections
+
+
+@method("read")
+async def connect(use: Use) -> dict[str, Any]:
+    """Answer with the connection, which was opened for this."""
+    return use.connection.info()
+
+
+# Browse
+
+
+@method("read")
+async def scan_collections(use: Use, *, cursor: Bin | None = None, limit: Count = PAGE) -> dict[str, Any]:
+    """A page of collections."""
+    page = await use.run(lambda: use.store.scan_collections(cursor=cursor, limit=min(limit, MAX_PAGE)))
+    use.moved(cursor, page.cursor)
+    return {"items": pack_collections(page.items), "cursor": page.cursor, "scanned": page.scanned}
+
+
+@method("read")
+async def scan_keys(
+    use: Use,
+    *,
+    collection: Collection = None,
+    cursor: Bin | None = None,
+    limit: Count = PAGE,
+    match: Text | None = None,
+    describe: Flag = True,
+) -> dict[str, Any]:
+    """A page of keys, described unless told not to."""
+    page = await use.run(
+        lambda: use.store.scan_keys(collection, cursor=cursor, limit=min(limit, MAX_PAGE), match=match),
+    )
+    use.moved(cursor, page.cursor)
+    found = await _describe_page(use, collection, page.items) if describe else [None] * len(page.items)
+    return {"items": pack_keys(page.items, found), "cursor": page.cursor, "scanned": page.scanned}
+
+
+async def _describe_page(use: Use, collection: Collection, names: list[Name]) -> list[Description | None]:
+    tokens = [name.token for name in names]
+    if not tokens:
+        return []
+    try:
+        return await use.run(lambda: use.store.describe(tokens, collection=collection))
+    except UnsupportedError:
+        return [None] * len(tokens)
+
+
+@method("read")
+async def close_cursor(use: Use, *, cursor: Bin) -> None:
+    """Let go of a scan."""
+    use.moved(cursor, None)
+    use.store.close_cursor(cursor)
+
+
+@method("read")
+async def describe(use: Use, *, collection: Collection = None, keys: Keys) -> list[dict[str, Any] | None]:
+    """Metadata of many keys."""
+    found = await use.run(lambda: use.store.describe(keys, collection=collection))
+    return [pack_description(one) for one in found]
+
+
+# Read and edit
+
+
+@method("read")
+async def read(
+    use: Use, *, collection: Collection = None, key: Key, offset: Span = 0, length: Span | None = None
+) -> dict[str, Any] | None:
+    """One entry, or a range of its body."""
+    limit = None if length is None else offset + length
+    return pack_record(await use.run(lambda: use.store.read(key, collection=collection, limit=limit)), offset, length)
+
+
+@method("write")
+async def edit(
+    use: Use,
+    *,
+    collection: Collection = None,
+    key: Key,
+    value: Value,
+    ttl: Ttl | Keep = KEEP,
+    expected: Version | None = None,
+) -> dict[str, Any]:
+    """Write a value over what is there."""
+    version = await use.run(lambda: use.store.edit(key, value, collection=collection, ttl=ttl, expected=expected))
+    use.wrote("put", collection, [key], ttl=None if isinstance(ttl, Keep) else ttl)
+    return {"version": version}
+
+
+@method("write")
+async def expire(use: Use, *, collection: Collection = None, key: Key, ttl: Ttl, expected: Version | None = None) -> bool:
+    """Change a TTL."""
+    done = await use.run(lambda: use.store.expire(key, ttl, collection=collection, expected=expected))
+    if done:
+        use.wrote("expire", collection, [key], ttl=ttl)
+    return done
+
+
+@method("write")
+async def delete(use: Use, *, collection: Collection = None, key: Key, expected: Version | None = None) -> bool:
+    """Delete an entry."""
+    deleted = await use.run(lambda: use.store.delete(key, collection=collection, expected=expected))
+    if deleted:
+        use.wrote("delete", collection, [key])
+    return deleted
+
+
+# The plain key-value protocol
+
+
+@method("read")
+async def get(use: Use, *, collection: Collection = None, key: Key) -> Bin | None:
+    """A value's JSON text."""
+    (found,) = await use.texts((key,), collection)
+    return None if found is None else found[0]
+
+
+@method("read")
+async def get_many(use: Use, *, collection: Collection = None, keys: Keys) -> list[Bin | None]:
+    """Values' JSON texts."""
+    found = await use.texts(keys, collection)
+    return [None if one is None else one[0] for one in found]
+
+
+@method("read")
+async def ttl_many(use: Use, *, collection: Collection = None, keys: Keys) -> list[list[Any] | None]:
+    """Values' JSON texts, each with the seconds that are left."""
+    found = await use.texts(keys, collection)
+    now = utc_now()
+    return [
+        None if one is None else [one[0], None if one[1] is None else max((one[1] - now).total_seconds(), 0.0)] for one in found
+    ]
+
+
+@method("write")
+async def put(use: Use, *, collection: Collection = None, key: Key, value: Value, ttl: Ttl = None) -> None:
+    """Store a value."""
+    await use.put(key, value, collection, ttl)
+    use.wrote("put", collection, [key], ttl=ttl)
+
+
+@method("write")
+async def put_many(use: Use, *, collection: Collection = None, keys: Keys, values: Values, ttl: Ttl = None) -> None:
+    """Store many values."""
+    await use.run(lambda: use.store.put_many(keys, values, collection=collection, ttl=ttl))
+    use.wrote("put", collection, keys, ttl=ttl)
+
+
+@method("write")
+async def delete_many(use: Use, *, collection: Collection = None, keys: Keys) -> int:
+    """Delete many keys."""
+    count = await use.run(lambda: use.store.delete_many(keys, collection=collection))
+    if count:
+        use.wrote("delete", collection, keys)
+    return count
+
+
+@method("write")
+async def destroy(use: Use) -> bool:
+    """Empty the store."""
+    store = use.store
+    if not isinstance(store, AsyncDestroyStoreProtocol):
+        raise use.cannot("be emptied")
+    if not use.connection.config.allow_destroy:
+        message = f"to empty {use.connection.name}, its configuration must say `allow_destroy = true`"
+        raise RequestError(Code.DESTROY_REFUSED, message, connection=use.connection.name)
+    done = await use.run(store.destroy)
+    use.wrote("destroy", None, [])
+    return done
+
+
+@method("write")
+async def destroy_collection(use: Use, *, collection: Collection = None) -> bool:
+    """Delete a collection."""
+    store = use.store
+    if not isinstance(store, AsyncDestroyCollectionProtocol):
+        raise use.cannot("delete a collection")
+    name: Any = store.default_collection if collection is None else collection
+    done = await use.run(lambda: store.destroy_collection(name))
+    if done:
+        use.wrote("destroy", name, [])
+    return done
+
+
+@method("write")
+async def cull(use: Use) -> None:
+    """Remove what has expired."""
+    store = use.store
+    if not isinstance(store, AsyncCullProtocol):
+        raise use.cannot("be culled")
+    await use.run(store.cull)

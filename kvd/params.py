@@ -1,0 +1,181 @@
+"""Parameters of the daemon's methods: from what the wire brought to what a method takes, or a clear refusal.
+
+A method is a function with keyword-only parameters. The name of each parameter's annotation is the name of its reader here, so
+that a method's signature is the only description of what it takes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from kvd.errors import Code, RequestError
+from kvd.protocol import MAX_ID, MAX_KEYS, MAX_NAME
+from stores.names import Collection, Key, Token
+from stores.records import Version
+
+__all__ = [
+    "READERS",
+    "Bin",
+    "Collection",
+    "Count",
+    "Flag",
+    "Id",
+    "Key",
+    "Keys",
+    "Map",
+    "Span",
+    "Text",
+    "Ttl",
+    "Value",
+    "Values",
+    "Version",
+]
+
+Text = str
+Flag = bool
+Bin = bytes
+Count = int
+"""At least 1."""
+Span = int
+"""At least 0."""
+Id = int
+Ttl = float | None
+Keys = list[Key]
+Value = dict[str, Any]
+Values = list[dict[str, Any]]
+Map = Any
+"""Whatever a later version may put there."""
+
+
+def _refuse(name: str, wanted: str, value: Any) -> RequestError:
+    return RequestError(Code.BAD_REQUEST, f"{name} must be {wanted}, not {type(value).__name__}")
+
+
+def _text(name: str, value: Any) -> Text:
+    if type(value) is not str:
+        raise _refuse(name, "text", value)
+    return value
+
+
+def _flag(name: str, value: Any) -> Flag:
+    if type(value) is not bool:
+        raise _refuse(name, "true or false", value)
+    return value
+
+
+def _bin(name: str, value: Any) -> Bin:
+    if type(value) is not bytes:
+        raise _refuse(name, "bin", value)
+    return value
+
+
+def _version(name: str, value: Any) -> Version:
+    return Version(_bin(name, value))
+
+
+def _integer(name: str, value: Any, low: int, high: int) -> int:
+    if type(value) is not int:
+        raise _refuse(name, "an integer", value)
+    if not low <= value <= high:
+        raise RequestError(Code.BAD_REQUEST, f"{name} must be from {low} to {high}, not {value}")
+    return value
+
+
+def _count(name: str, value: Any) -> Count:
+    return _integer(name, value, 1, MAX_ID)
+
+
+def _span(name: str, value: Any) -> Span:
+    return _integer(name, value, 0, MAX_ID)
+
+
+def _id(name: str, value: Any) -> Id:
+    return _integer(name, value, 0, MAX_ID)
+
+
+def _key(name: str, value: Any) -> Key:
+    if type(value) is str:
+        size = len(value)
+        if size <= MAX_NAME >> 2 or len(value.encode()) <= MAX_NAME:
+            return value
+    elif type(value) is bytes:
+        size = len(value)
+        if size <= MAX_NAME:
+            return value.decode("utf-8", "surrogateescape")
+    elif type(value) is list and len(value) == 1 and type(value[0]) is bytes:
+        size = len(value[0])
+        if size <= MAX_NAME:
+            return Token(value[0])
+    else:
+        raise _refuse(name, "text, bin, or a token", value)
+    raise RequestError(Code.INVALID_KEY, f"{name} has {size:,} bytes, and a name has at most {MAX_NAME:,}")
+
+
+def _collection(name: str, value: Any) -> Collection:
+    return None if value is None else _key(name, value)
+
+
+def _list(name: str, value: Any) -> list[Any]:
+    if type(value) is not list:
+        raise _refuse(name, "an array", value)
+    if len(value) > MAX_KEYS:
+        raise RequestError(Code.TOO_MANY, f"{name} has {len(value):,} elements, and a request has at most {MAX_KEYS:,}")
+    return value
+
+
+def _keys(name: str, value: Any) -> Keys:
+    return [_key(name, one) for one in _list(name, value)]
+
+
+def _ttl(name: str, value: Any) -> Ttl:
+    if value is None or type(value) is float or type(value) is int:
+        return value  # the store knows which numbers are TTLs
+    raise RequestError(Code.INVALID_TTL, f"{name} must be a number of seconds or nil, not {type(value).__name__}")
+
+
+def _value(name: str, value: Any) -> Value:
+    if type(value) is not bytes:
+        raise _refuse(name, "JSON text as bin", value)
+    try:
+        parsed = json.loads(value)
+    except RecursionError:
+        raise RequestError(Code.INVALID_VALUE, f"{name} nests too deep for JSON") from None
+    except ValueError as error:
+        raise RequestError(Code.INVALID_VALUE, f"{name} is not JSON: {error}") from None
+    if type(parsed) is not dict:
+        raise RequestError(Code.INVALID_VALUE, f"{name} must be a JSON object, not {_json_kind(parsed)}")
+    return parsed
+
+
+def _values(name: str, value: Any) -> Values:
+    return [_value(name, one) for one in _list(name, value)]
+
+
+def _map(_name: str, value: Any) -> Map:
+    return value
+
+
+def _json_kind(parsed: Any) -> str:
+    kinds: dict[type, str] = {list: "an array", str: "a string", bool: "true or false", int: "a number", float: "a number"}
+    return kinds.get(type(parsed), "null")
+
+
+READERS: dict[str, Callable[[str, Any], Any]] = {
+    "Bin": _bin,
+    "Collection": _collection,
+    "Count": _count,
+    "Flag": _flag,
+    "Id": _id,
+    "Key": _key,
+    "Keys": _keys,
+    "Map": _map,
+    "Span": _span,
+    "Text": _text,
+    "Ttl": _ttl,
+    "Value": _value,
+    "Values": _values,
+    "Version": _version,
+}
+"""By the annotation's name. Each takes the parameter's name and value, and raises RequestError."""

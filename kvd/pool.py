@@ -1,0 +1,173 @@
+"""All connections of the daemon: those of the configuration, those opened by URL, and the demos.
+
+A name is one of three kinds. Those of the configuration everybody sees. A store that was opened by URL has its canonical URL as
+its name, is shared by all clients that ask for it, and is closed when the last of them leaves. A demo belongs to one client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kvd.connections import Connection
+from kvd.errors import Code, RequestError
+from kvd.threads import in_thread
+
+if TYPE_CHECKING:
+    from kvd.config import Config, ConnectionConfig
+
+__all__ = ["Pool"]
+
+
+class Pool:
+    """The connections by name."""
+
+    def __init__(
+        self, config: Config, *, changed: Callable[[Connection], None], learn: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """Take the configuration; nothing is opened.
+
+        Args:
+            config: what is written down.
+            changed: called when a connection's state changed.
+            learn: gets the secrets that are looked up.
+        """
+        self.config = config
+        self._changed = changed
+        self._learn = learn
+        self._connections = {name: self._make(settings) for name, settings in config.connections.items()}
+        self._demos = 0
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(list(self._connections.values()))
+
+    def _make(self, settings: ConnectionConfig) -> Connection:
+        return Connection(settings, changed=self._changed, learn=self._learn)
+
+    def find(self, name: str, client: object) -> Connection:
+        """Return the connection that the client means.
+
+        Raises:
+            RequestError: unknown_connection.
+        """
+        connection = self._connections.get(name)
+        if connection is None or (connection.users and client not in connection.users):
+            known = ", ".join(self.config.connections) or "none"
+            raise RequestError(Code.UNKNOWN_CONNECTION, f"there is no connection {name!r}; those configured are: {known}")
+        return connection
+
+    def is_visible(self, name: str, client: object) -> bool:
+        """Tell whether the client may know of the connection."""
+        connection = self._connections.get(name)
+        return connection is None or not connection.users or client in connection.users
+
+    def visible(self, client: object) -> list[Connection]:
+        """Return the connections that a client may use, in the configuration's order, then those that it opened."""
+        return [connection for connection in self if not connection.users or client in connection.users]
+
+    async def open_url(self, url: str, client: object, *, read_only: bool) -> Connection:
+        """Open the store that a URL names, for this client too.
+
+        Raises:
+            RequestError: config_error, setup_failed or unreachable.
+        """
+        settings = await in_thread(_from_url, url, read_only)
+        connection = self._connections.get(settings.name)
+        if connection is None:
+            connection = self._connections[settings.name] = self._make(settings)
+        connection.users.add(client)
+        try:
+            await connection.open(now=True)
+        except BaseException:
+            self._leave(connection, client)
+            raise
+        return connection
+
+    async def open_demo(self, client: object) -> Connection:
+        """Open a store with the demo's data for this client alone."""
+        self._demos += 1
+        name = "demo" if "demo" not in self._connections else f"demo-{self._demos}"
+        settings = await in_thread(_demo_settings, name)
+        connection = self._connections[name] = self._make(settings)
+        connection.users.add(client)
+        try:
+            store = await connection.open()
+            from kvd.demo import fill  # noqa: PLC0415 - the data set is read only for a demo
+
+            await fill(store)
+        except BaseException:
+            self._leave(connection, client)
+            raise
+        return connection
+
+    def left(self, client: object) -> None:
+        """Let go of what a client had opened."""
+        for connection in self:
+            if client in connection.users:
+                self._leave(connection, client)
+
+    def _leave(self, connection: Connection, client: object) -> None:
+        connection.users.discard(client)
+        if not connection.users and self._connections.get(connection.name) is connection:
+            del self._connections[connection.name]
+            self._close(connection)
+
+    def _close(self, connection: Connection) -> None:
+        task = asyncio.get_running_loop().create_task(connection.close())
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+    async def reload(self) -> list[str]:
+        """Read the configuration again. Connections that did not change stay open; returns the names of those that did."""
+        config = await in_thread(_load, self.config.path)
+        before = self.config.connections
+        changed = [name for name in {**before, **config.connections} if before.get(name) != config.connections.get(name)]
+        others = {connection.name: connection for connection in self if connection.users}
+        kept = {name: connection for name, connection in self._connections.items() if name in before and name not in changed}
+        for name in changed:
+            if name in before:
+                self._close(self._connections[name])
+        configured = {name: kept.get(name) or self._make(settings) for name, settings in config.connections.items()}
+        self._connections = configured | others
+        self.config = config
+        for name in changed:
+            if name in configured:
+                self._changed(configured[name])
+        return changed
+
+    async def holds_entries(self) -> bool:
+        """Tell whether some store's entries would be lost if the daemon left."""
+        for connection in self:
+            if await connection.holds_entries():
+                return True
+        return False
+
+    async def close(self) -> None:
+        """Close all stores."""
+        connections, self._connections = self._connections, {}
+        await asyncio.gather(*(connection.close() for connection in connections.values()), *self._leaving)
+
+
+def _load(path: Path) -> Config:
+    from kvd.config import load  # noqa: PLC0415 - so that its import, too, is off the loop
+
+    return load(path)
+
+
+def _from_url(url: str, read_only: bool) -> ConnectionConfig:
+    from kvd.config import ConfigError  # noqa: PLC0415 - as above
+    from kvd.opening import from_url  # noqa: PLC0415 - as above
+
+    try:
+        return from_url(url, read_only=read_only)
+    except ConfigError as error:
+        raise RequestError(Code.CONFIG_ERROR, str(error)) from None
+
+
+def _demo_settings(name: str) -> Any:
+    from kvd.config import ConnectionConfig  # noqa: PLC0415 - as above
+
+    return ConnectionConfig(name=name, store="memory", group="demo")
