@@ -33,7 +33,8 @@ class Traits:
     scan: Literal["snapshot", "live"] = "live"
     """Whether a walk sees the keys as they were at its start, or may see or miss what changes while it goes."""
     resumable_cursors: bool = True
-    """Whether a cursor works twice and outlives the store object; otherwise it is held, used once, and may expire."""
+    """Whether the cursor of a walk through keys works twice and outlives the store object; otherwise it is held, used once, and
+    may expire, as the cursor of a search for collections in a flat keyspace always does."""
     exact_keys: bool = True
     """Whether browsing returns the keys themselves under every sanitization strategy."""
     binary_keys: bool = True

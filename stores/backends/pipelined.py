@@ -1,0 +1,186 @@
+"""Connections on which many callers' requests travel together.
+
+What is asked in one turn of the event loop goes out in one write, and answers come back in the order of the requests. A caller
+that is cancelled leaves its place in that order, so nobody ever reads another's answer. A request that was written is not
+taken back and never sent twice: when the connection is lost, everybody who still waits on it is told, and the next request
+connects anew. A server that owes an answer and sends nothing for `timeout` seconds counts as lost.
+
+Small requests have a connection of their own, so that they do not wait behind a batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Protocol
+
+__all__ = ["INCOMPLETE", "Answers", "Line", "Link"]
+
+INCOMPLETE: Final = object()
+"""What `Answers.gets` returns until the next answer is whole."""
+
+LARGE_REQUEST = 64
+"""Commands from which on a request is a batch."""
+
+
+class Answers(Protocol):
+    """Cuts what a server sends into answers (the interface of `hiredis.Reader`)."""
+
+    def feed(self, data: bytes, /) -> object:
+        """Take what was received."""
+
+    def gets(self) -> Any:
+        """The next answer, or `INCOMPLETE`. Raises when the bytes make no sense."""
+
+
+class Line(asyncio.Protocol):
+    """One connection. `lost` makes the exception that waiting callers get, from a sentence."""
+
+    def __init__(self, answers: Answers, lost: Callable[[str], Exception], timeout: float) -> None:
+        """Make the protocol of a connection that a loop then opens.
+
+        Args:
+            answers: a parser of its own.
+            lost: makes the exception of a lost connection.
+            timeout: seconds of silence while an answer is owed.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._answers = answers
+        self._lost = lost
+        self._timeout = timeout
+        self._transport: asyncio.Transport | None = None
+        self._waiting: deque[tuple[asyncio.Future[list[Any]], int]] = deque()
+        self._received: list[Any] = []
+        self._outgoing: list[bytes] = []
+        self._watch: asyncio.TimerHandle | None = None
+        self._heard = 0.0
+        self._writable: asyncio.Future[None] | None = None
+        self._gone: Exception | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether requests can be sent."""
+        return self._transport is not None and self._gone is None
+
+    async def ask(self, request: bytes, count: int) -> list[Any]:
+        """Send a request, and wait for its `count` answers."""
+        while self._writable is not None:
+            await asyncio.shield(self._writable)
+        if self._gone is not None:
+            raise self._lost(str(self._gone))
+        if not self._outgoing:
+            self._loop.call_soon(self._flush)
+        self._outgoing.append(request)
+        if self._watch is None:
+            self._heard = self._loop.time()
+            self._watch = self._loop.call_at(self._heard + self._timeout, self._check)
+        answered: asyncio.Future[list[Any]] = self._loop.create_future()
+        self._waiting.append((answered, count))
+        return await answered
+
+    def close(self) -> None:
+        """Close at once; whoever waits is told."""
+        self._fail("the connection was closed")
+
+    # What the loop calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self._transport = transport  # type: ignore[assignment] # loops give a stream protocol a Transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._fail(str(exc) if exc else "the server closed the connection")
+
+    def pause_writing(self) -> None:
+        """Let new requests wait."""
+        self._writable = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        """Let them go on."""
+        if self._writable is not None:
+            self._writable.set_result(None)
+            self._writable = None
+
+    def data_received(self, data: bytes) -> None:
+        """Hand out the answers that are whole."""
+        self._heard = self._loop.time()
+        received = self._received
+        try:
+            self._answers.feed(data)
+            while (answer := self._answers.gets()) is not INCOMPLETE:
+                received.append(answer)
+                answered, count = self._waiting[0]
+                if len(received) == count:
+                    self._waiting.popleft()
+                    if not answered.done():
+                        answered.set_result(received)
+                    self._received = received = []
+        except Exception as exc:  # noqa: BLE001 - whatever the parser says, this stream cannot be read on
+            self._fail(f"the server's answer makes no sense ({exc})")
+
+    def _flush(self) -> None:
+        if self._transport is not None and self._gone is None:
+            self._transport.write(b"".join(self._outgoing))
+        self._outgoing.clear()
+
+    def _check(self) -> None:
+        self._watch = None
+        if not self._waiting:
+            return
+        due = self._heard + self._timeout
+        if self._loop.time() >= due:
+            self._fail(f"no answer for {self._timeout:g} seconds")
+        else:
+            self._watch = self._loop.call_at(due, self._check)
+
+    def _fail(self, why: str) -> None:
+        if self._gone is not None:
+            return
+        self._gone = self._lost(why)
+        if self._watch is not None:
+            self._watch.cancel()
+        self.resume_writing()
+        for answered, _ in self._waiting:
+            if not answered.done():
+                answered.set_exception(self._lost(why))
+        self._waiting.clear()
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class Link:
+    """At most two lines to one server, opened when they are needed and again when they are lost."""
+
+    def __init__(self, connect: Callable[[], Awaitable[Line]]) -> None:
+        """Remember how a line is opened: `connect` connects and logs in, or raises."""
+        self._connect = connect
+        self._lines: list[Line | None] = [None, None]
+        self._locks = [asyncio.Lock(), asyncio.Lock()]
+
+    async def open(self) -> None:
+        """Connect."""
+        await self._line(0)
+
+    async def ask(self, request: bytes, count: int) -> list[Any]:
+        """Send a request of `count` commands and wait for its answers."""
+        lane = int(count >= LARGE_REQUEST)
+        line = self._lines[lane]
+        if line is None or not line.is_open:
+            line = await self._line(lane)
+        return await line.ask(request, count)
+
+    async def _line(self, lane: int) -> Line:
+        async with self._locks[lane]:
+            line = self._lines[lane]
+            if line is None or not line.is_open:
+                line = self._lines[lane] = await self._connect()
+            return line
+
+    def close(self) -> None:
+        """Close both."""
+        for line in self._lines:
+            if line is not None:
+                line.close()
+        self._lines = [None, None]

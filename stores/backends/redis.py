@@ -1,0 +1,287 @@
+"""RedisStore: entries as strings `collection::key`.
+
+A store that is given an address speaks to the server over pipelined connections of its own (`pipelined`): at most two,
+however many callers there are. A client that was passed in is used through its own pool, a few connections at a time, and
+raw: what it decodes, or which protocol it speaks, makes no difference.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal, Protocol, overload
+
+import hiredis
+from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection, Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    ConnectionError as RedisConnectionError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError as RedisReadOnlyError,
+    RedisError,
+    ResponseError,
+    TimeoutError as RedisTimeoutError,
+)
+
+from stores.arguments import Secret
+from stores.backends.pipelined import INCOMPLETE, Line, Link
+from stores.backends.resp import BATCH, MAX_VALUE_BYTES, Command, RespStore
+from stores.base import BaseContextManagerStore, BaseDestroyStore, BaseEnumerateKeysStore, BaseStore
+from stores.errors import KeyValueOperationError, KeyValueStoreError, ReadOnlyError, StoreConnectionError
+from stores.sanitization import SanitizationStrategy
+from stores.traits import Traits
+
+__all__ = ["RedisStore"]
+
+POOLED_CONNECTIONS = 8
+"""Connections that are taken at once from the pool of a client that was passed in."""
+
+
+class _Sender(Protocol):
+    """A way to the server."""
+
+    async def open(self) -> None: ...
+
+    async def send(self, commands: Sequence[Command]) -> list[Any]: ...
+
+    def close(self) -> None: ...
+
+
+class RedisStore(RespStore, BaseDestroyStore, BaseEnumerateKeysStore, BaseContextManagerStore, BaseStore):
+    """A key-value store in a Redis server."""
+
+    traits: ClassVar[Traits] = Traits(
+        name="redis",
+        ttl_granularity=0.001,
+        max_value_bytes=MAX_VALUE_BYTES,
+        batch_size=BATCH,
+        notes="Foreign strings, hashes, lists, sets, sorted sets and streams are shown, expired and restored too.",
+    )
+
+    _errors: ClassVar = {
+        RedisError: KeyValueOperationError,
+        RedisConnectionError: StoreConnectionError,
+        RedisTimeoutError: StoreConnectionError,
+        AuthenticationError: StoreConnectionError,
+        BusyLoadingError: StoreConnectionError,
+        OutOfMemoryError: KeyValueStoreError,
+        NoPermissionError: KeyValueOperationError,
+        RedisReadOnlyError: ReadOnlyError,
+        OSError: StoreConnectionError,
+    }
+
+    @overload
+    def __init__(self, *, client: Redis, default_collection: str | None = None) -> None: ...
+
+    @overload
+    def __init__(self, *, url: str, default_collection: str | None = None) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        *,
+        host: str = "localhost",
+        port: int = 6379,
+        db: int = 0,
+        password: str | None = None,
+        default_collection: str | None = None,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        *,
+        client: Redis | None = None,
+        default_collection: str | None = None,
+        url: Annotated[str | None, Secret] = None,
+        host: str = "localhost",
+        port: int = 6379,
+        db: int = 0,
+        password: Annotated[str | None, Secret] = None,
+        username: str | None = None,
+        ssl: bool = False,
+        ssl_ca_certs: str | None = None,
+        ssl_certfile: str | None = None,
+        ssl_keyfile: str | None = None,
+        ssl_check_hostname: bool = True,
+        ssl_cert_reqs: Literal["required", "optional", "none"] = "required",
+        timeout: float = 10.0,
+        key_sanitization_strategy: SanitizationStrategy | None = None,
+        collection_sanitization_strategy: SanitizationStrategy | None = None,
+    ) -> None:
+        """Name the server. Nothing is sent before the first use.
+
+        Args:
+            client: a redis-py client to use; it stays the caller's, who closes it.
+            default_collection: used where no collection is given; "default_collection" when None.
+            url: redis://user:password@host:port/db, rediss://… (TLS) or unix:///path?db=0; goes before host, port and db.
+            host: the server's name or address.
+            port: its TCP port.
+            db: the number of the database.
+            password: of the user; one in the URL goes before it.
+            username: an ACL user; None is the server's "default" user.
+            ssl: speak TLS (a rediss:// URL does so by itself).
+            ssl_ca_certs: file with the certificates (PEM) to trust; the system's when None.
+            ssl_certfile: file with the client's own certificate (PEM).
+            ssl_keyfile: file with the key of that certificate (PEM).
+            ssl_check_hostname: whether the certificate must be for this host.
+            ssl_cert_reqs: whether the server's certificate is checked: "required", "optional" or "none".
+            timeout: seconds to connect, and of silence while an answer is owed, after which the connection counts as lost.
+            key_sanitization_strategy: how keys are made to fit; as they are when None.
+            collection_sanitization_strategy: how collections are made to fit; as they are when None.
+
+        Raises:
+            ValueError: the URL is none of Redis.
+        """
+        super().__init__(
+            default_collection=default_collection,
+            client_provided_by_user=client is not None,
+            key_sanitization_strategy=key_sanitization_strategy,
+            collection_sanitization_strategy=collection_sanitization_strategy,
+        )
+        self._sender: _Sender
+        if client is not None:
+            self._sender = _Borrowed(client)
+            self._location = _location(client.connection_pool)
+            return
+        options: dict[str, Any] = {"db": db, "username": username, "password": password}
+        if url is None:
+            options |= {"host": host, "port": port}
+        if ssl or (url or "").startswith("rediss://"):
+            options |= {
+                "connection_class": SSLConnection,
+                "ssl_ca_certs": ssl_ca_certs,
+                "ssl_certfile": ssl_certfile,
+                "ssl_keyfile": ssl_keyfile,
+                "ssl_check_hostname": ssl_check_hostname,
+                "ssl_cert_reqs": ssl_cert_reqs,
+            }
+        pool = ConnectionPool(**options) if url is None else ConnectionPool.from_url(url, **options)
+        self._sender = _Own(pool.connection_class(**pool.connection_kwargs), timeout)
+        self._location = _location(pool)
+
+    @property
+    def location(self) -> str:
+        """The server and the database, without user and password."""
+        return self._location
+
+    async def _setup(self) -> None:
+        await self._sender.open()
+
+    async def _cleanup_failed_setup(self) -> None:
+        self._sender.close()
+
+    async def _close(self) -> None:
+        self._sender.close()
+        self._walks.clear()
+
+    async def _ask(self, commands: Sequence[Command]) -> list[Any]:
+        return await self._sender.send(commands)
+
+    async def _delete_store(self) -> bool:
+        await self._run("FLUSHDB")
+        return True
+
+
+class _Own:
+    """Pipelined connections that the store opens."""
+
+    def __init__(self, address: AbstractConnection, timeout: float) -> None:
+        self._address = address  # read, never opened
+        self._timeout = timeout
+        self._link = Link(self._connect)
+
+    async def open(self) -> None:
+        await self._link.open()
+
+    async def send(self, commands: Sequence[Command]) -> list[Any]:
+        return await self._link.ask(_packed(commands), len(commands))
+
+    def close(self) -> None:
+        self._link.close()
+
+    async def _connect(self) -> Line:
+        loop = asyncio.get_running_loop()
+        address = self._address
+
+        def line() -> Line:
+            parser = hiredis.Reader(replyError=ResponseError, notEnoughData=INCOMPLETE)
+            return Line(parser, RedisConnectionError, self._timeout)
+
+        try:
+            async with asyncio.timeout(self._timeout):
+                if isinstance(address, UnixDomainSocketConnection):
+                    _, connected = await loop.create_unix_connection(line, address.path)
+                elif isinstance(address, Connection):
+                    tls = address.ssl_context.get() if isinstance(address, SSLConnection) else None
+                    transport, connected = await loop.create_connection(line, address.host, address.port, ssl=tls)
+                    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                else:
+                    raise TypeError(f"{type(address).__name__} is no kind of connection that this store can open.")
+        except TimeoutError:
+            raise RedisConnectionError(f"no connection within {self._timeout:g} seconds") from None
+        try:
+            await self._greet(connected)
+        except BaseException:
+            connected.close()
+            raise
+        return connected
+
+    async def _greet(self, line: Line) -> None:
+        """Log in and choose the database."""
+        address = self._address
+        greeting: list[Command] = [("SELECT", address.db or 0)]
+        if address.client_name:
+            greeting.insert(0, ("CLIENT", "SETNAME", address.client_name))
+        if address.password is not None:
+            user = () if address.username is None else (address.username,)
+            greeting.insert(0, ("AUTH", *user, address.password))
+        for reply in await line.ask(_packed(greeting), len(greeting)):
+            if isinstance(reply, Exception):
+                raise reply
+
+
+class _Borrowed:
+    """Connections from the pool of a client that was passed in, each for one request."""
+
+    def __init__(self, client: Redis) -> None:
+        self._pool = client.connection_pool
+        self._slots = asyncio.Semaphore(POOLED_CONNECTIONS)
+
+    async def open(self) -> None:
+        await self.send([("PING",)])
+
+    async def send(self, commands: Sequence[Command]) -> list[Any]:
+        async with self._slots:
+            connection = await self._pool.get_connection()  # type: ignore[no-untyped-call] # redis-py's annotations have a hole here
+            replies: list[Any] = []
+            try:
+                await connection.send_packed_command(connection.pack_commands(commands))
+                for _ in commands:
+                    try:
+                        replies.append(await connection.read_response(disable_decoding=True))
+                    except ResponseError as exc:
+                        replies.append(exc)
+            finally:
+                if len(replies) < len(commands):  # nobody else may read the answers that are still to come
+                    await connection.disconnect(nowait=True)
+                await self._pool.release(connection)
+            return replies
+
+    def close(self) -> None:
+        """The client stays open: it is the caller's."""
+
+
+def _packed(commands: Sequence[Command]) -> bytes:
+    return b"".join([hiredis.pack_command(command) for command in commands])  # type: ignore[arg-type] # its stub says one word
+
+
+def _location(pool: ConnectionPool) -> str:
+    named = pool.connection_kwargs
+    if issubclass(pool.connection_class, UnixDomainSocketConnection):
+        return f"unix://{named.get('path')}?db={named.get('db') or 0}"
+    scheme = "rediss" if issubclass(pool.connection_class, SSLConnection) else "redis"
+    return f"{scheme}://{named.get('host', 'localhost')}:{named.get('port', 6379)}/{named.get('db') or 0}"
