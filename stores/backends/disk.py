@@ -1,0 +1,392 @@
+"""Entries in a directory of diskcache: rows of an SQLite database under `collection::key`, large values in files beside it.
+
+- All of it happens in one thread (`stores.backends.disk_database`); what is asked for together goes there together.
+- diskcache's `expire_time` wins over the envelope's `expires_at` where it is set; writes set both.
+- Every other row is foreign data: keys that are numbers, bytes or pickles, keys without `::`, values that are no entries.
+- Looking makes no directory and no database, and an existing cache keeps its settings.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, overload
+
+from stores.backends.disk_database import PICKLE, Database, Row
+from stores.backends.disk_places import Place, collections_page, keys_page, outside_page, prefix_of
+from stores.backends.worker import Worker
+from stores.base import BaseContextManagerStore, BaseStore
+from stores.entry import ManagedEntry
+from stores.errors import (
+    BaseKeyValueError,
+    ConflictError,
+    DeserializationError,
+    InvalidKeyError,
+    ReadOnlyError,
+    StoreConnectionError,
+    UnsupportedError,
+    ValueTooLargeError,
+)
+from stores.lifecycle import SEPARATOR, Scope
+from stores.names import OUTSIDE, Key, Name, Page, Token, decode_name
+from stores.records import ABSENT, ANY, ENTRY, Description, Expected, Record, Version
+from stores.traits import Traits
+
+if TYPE_CHECKING:
+    from diskcache import Cache
+
+__all__ = ["DiskStore"]
+
+R = TypeVar("R")
+
+HEAD: Final = 2048
+"""Characters of a value that are enough to describe it."""
+CULL_STEP: Final = 500
+LOST: Final = "missing file"
+"""The kind of a row whose file is gone."""
+
+_ENVELOPE = re.compile(
+    rb'\{"collection": "(?:[^"\\]|\\.)*", "created_at": "([^"]*)"(?:, "expires_at": "([^"]*)")?,'
+    rb' "key": "(?:[^"\\]|\\.)*", "value": '
+)
+_RESTORED: dict[str, Callable[[bytes], str | bytes | float]] = {
+    "text": decode_name,
+    "bytes": bytes,
+    "pickle": bytes,
+    "integer": int,
+    "float": float,
+}
+
+
+class DiskStore(BaseContextManagerStore, BaseStore):
+    """A key-value store in a directory, in the format of diskcache."""
+
+    traits: ClassVar[Traits] = Traits(
+        name="disk",
+        atomic_batches=True,
+        binary_keys=False,
+        notes="Expired rows leave as new ones are written, a few at a time; `cull` removes them all.",
+    )
+    _joins_names = True
+    _errors: ClassVar[Mapping[type[BaseException], type[BaseKeyValueError]]] = {
+        sqlite3.Error: StoreConnectionError,
+        sqlite3.DataError: ValueTooLargeError,
+        OSError: StoreConnectionError,
+    }
+
+    @overload
+    def __init__(self, *, disk_cache: Cache, default_collection: str | None = None, auto_create: bool = True) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        *,
+        directory: Path | str,
+        max_size: int | None = None,
+        default_collection: str | None = None,
+        auto_create: bool = True,
+        read_only: bool = False,
+        timeout: float = 60.0,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        *,
+        disk_cache: Cache | None = None,
+        directory: Path | str | None = None,
+        max_size: int | None = None,
+        default_collection: str | None = None,
+        auto_create: bool = True,
+        read_only: bool = False,
+        timeout: float = 60.0,
+    ) -> None:
+        """Name the directory; nothing is opened yet.
+
+        Args:
+            disk_cache: a diskcache Cache to use; it stays open when the store closes.
+            directory: where the cache is, or is made at the first write.
+            max_size: bytes from which the least recently stored entries leave; without it a new cache never evicts. An
+                existing cache keeps its own policy, and its limit changes for what is written through this store only.
+            default_collection: used where no collection is given; "default_collection" when None.
+            auto_create: whether the first write may make the directory; otherwise it must be there.
+            read_only: refuse every write and open the database read-only.
+            timeout: seconds to wait for another process that is writing.
+
+        Raises:
+            ValueError: not one of `disk_cache` and `directory` was given, or the directory is missing and `auto_create` is
+                false.
+        """
+        if (disk_cache is None) == (directory is None):
+            raise ValueError("DiskStore takes either disk_cache or directory.")
+        # diskcache expands its directory like this, and both must look in one place
+        folder = Path(os.path.expandvars(disk_cache.directory if disk_cache is not None else str(directory))).expanduser()
+        if not auto_create and not folder.is_dir():
+            raise ValueError(f"The directory {folder} does not exist; make it, or set auto_create.")
+        super().__init__(default_collection=default_collection, client_provided_by_user=disk_cache is not None)
+        self._directory = folder
+        self._read_only = read_only
+        self._database = Database(cache=disk_cache, directory=folder, max_size=max_size, read_only=read_only, timeout=timeout)
+        self._worker: Worker | None = None
+
+    @property
+    def location(self) -> str:
+        """The directory."""
+        return str(self._directory)
+
+    # Life
+
+    async def _setup(self) -> None:
+        self._worker = Worker(self._database.run, name="kv-disk")
+        await self._worker.do(self._database.open)
+
+    async def _cleanup_failed_setup(self) -> None:
+        await self._close()
+
+    async def _close(self) -> None:
+        if self._worker is not None:
+            worker, self._worker = self._worker, None
+            await worker.close(self._database.close)
+
+    async def _do(self, work: Callable[[], R], *, writes: bool = False) -> R:
+        if writes and self._read_only:
+            raise ReadOnlyError(f"The disk store at {self.location} was opened read-only.")
+        assert self._worker is not None  # noqa: S101 - the store is open
+        return await self._worker.do(work, writes=writes)
+
+    def _translate(self, exc: BaseException, scope: Scope | None, key: Key | None) -> BaseKeyValueError | None:
+        if getattr(exc, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY:
+            return ReadOnlyError(f"The cache at {self.location} cannot be written: {exc}.")
+        return super()._translate(exc, scope, key)
+
+    # Names
+
+    def _place(self, collection: Scope, key: Key) -> Place:
+        """The one mapping of a name to its row."""
+        if isinstance(key, Token):
+            return Place.parse(key.value)
+        if collection != OUTSIDE:
+            return Place(prefix_of(collection) + key, 1)
+        place = Place(key, 1)
+        if place.split is not None:
+            raise InvalidKeyError(f"{key!r} lies in a collection: it contains {SEPARATOR!r}.")
+        return place
+
+    def _names(self, collection: Scope, key: Key) -> tuple[str | None, str]:
+        """Collection and key as an entry names them."""
+        if isinstance(collection, str) and isinstance(key, str):
+            return collection, key
+        place = self._place(collection, key)
+        return place.split or (None, place.text)
+
+    def _dump(self, collection: Scope, key: Key, entry: ManagedEntry) -> str:
+        in_collection, named = self._names(collection, key)
+        return self._adapter.dump_json(entry, key=named, collection=in_collection)
+
+    # Entries
+
+    async def _get_managed_entry(self, *, collection: Scope, key: Key) -> ManagedEntry | None:
+        [entry] = await self._get_managed_entries(collection=collection, keys=[key])
+        return entry
+
+    async def _get_managed_entries(self, *, collection: Scope, keys: Sequence[Key]) -> list[ManagedEntry | None]:
+        places = [self._place(collection, key) for key in keys]
+        return await self._do(partial(self._get, places), writes=self._database.touches)
+
+    def _get(self, places: Sequence[Place]) -> list[ManagedEntry | None]:
+        database = self._database
+        rows = [database.row(place) for place in places]
+        database.touch(rows)
+        entries: list[ManagedEntry | None] = []
+        for place, row in zip(places, rows, strict=True):
+            content = None if row is None else database.content(row)
+            if row is None or content is None:
+                entries.append(None)
+                continue
+            try:
+                entries.append(self._entry(row, content))
+            except DeserializationError as exc:
+                raise DeserializationError(
+                    f"What is stored under {place.text!r} in {self.location} is {row.kind!r}, not an entry. {exc}"
+                ) from exc
+        return entries
+
+    def _entry(self, row: Row, content: bytes) -> ManagedEntry:
+        if row.kind != "text":
+            raise DeserializationError("An entry is text.")
+        entry = self._adapter.load_json(content)
+        if row.expire_time is not None:
+            entry.expires_at = _moment(row.expire_time)
+        return entry
+
+    async def _put_managed_entry(self, *, collection: Scope, key: Key, managed_entry: ManagedEntry) -> None:
+        place, text = self._place(collection, key), self._dump(collection, key, managed_entry)
+        await self._do(partial(self._database.write, place, text, _epoch(managed_entry.expires_at)), writes=True)
+
+    async def _put_managed_entries(
+        self,
+        *,
+        collection: Scope,
+        keys: Sequence[Key],
+        managed_entries: Sequence[ManagedEntry],
+        ttl: float | None,
+        created_at: datetime,
+        expires_at: datetime | None,
+    ) -> None:
+        places = [self._place(collection, key) for key in keys]
+        texts = [self._dump(collection, key, entry) for key, entry in zip(keys, managed_entries, strict=True)]
+        deadline = _epoch(expires_at)
+
+        def put() -> None:
+            for place, text in zip(places, texts, strict=True):
+                self._database.write(place, text, deadline)
+
+        await self._do(put, writes=True)
+
+    async def _delete_managed_entry(self, *, key: Key, collection: Scope) -> bool:
+        return await self._delete_managed_entries(keys=[key], collection=collection) == 1
+
+    async def _delete_managed_entries(self, *, keys: Sequence[Key], collection: Scope) -> int:
+        places = [self._place(collection, key) for key in keys]
+
+        def delete() -> int:
+            now, count = time.time(), 0
+            for place in places:
+                row = self._database.row(place, head=1)
+                if row is not None:
+                    self._database.delete(row)
+                    count += row.expire_time is None or row.expire_time > now
+            return count
+
+        return await self._do(delete, writes=True)
+
+    async def cull(self) -> None:
+        """Remove every expired entry."""
+        with self._edge():
+            await self.setup()
+            while await self._do(partial(self._database.delete_expired, CULL_STEP), writes=True):
+                continue
+
+    # Browse
+
+    async def _scan_collections(self, *, cursor: bytes | None, limit: int) -> Page[Name]:
+        return await self._do(partial(collections_page, self._database.keys, cursor, limit))
+
+    async def _scan_keys(self, *, collection: Scope, cursor: bytes | None, limit: int, match: str | None) -> Page[Name]:
+        if collection == OUTSIDE:
+            return await self._do(partial(outside_page, self._database.keys, cursor, limit, match))
+        return await self._do(partial(keys_page, self._database.keys, collection, cursor, limit, match))
+
+    async def _describe(self, *, collection: Scope, keys: Sequence[Key]) -> list[Description | None]:
+        places = [self._place(collection, key) for key in keys]
+        return await self._do(lambda: [self._description(self._database.row(place, head=HEAD)) for place in places])
+
+    def _description(self, row: Row | None) -> Description | None:
+        if row is None:
+            return None
+        kind, created_at, expires_at = row.kind, None, None
+        if kind == "text":
+            content = self._database.content(row, HEAD)
+            if content is None:
+                kind = LOST
+            elif len(content) >= row.size:
+                try:
+                    entry = self._adapter.load_json(content)
+                except DeserializationError:
+                    pass
+                else:
+                    kind, created_at, expires_at = ENTRY, entry.created_at, entry.expires_at
+            elif envelope := _ENVELOPE.match(content):
+                kind, created_at, expires_at = ENTRY, _date(envelope[1]), _date(envelope[2])
+            else:
+                kind = "unknown"
+        if row.expire_time is not None:
+            expires_at = _moment(row.expire_time)
+        return Description(kind, row.size, created_at, expires_at, row.stamp)
+
+    # Edit
+
+    async def _read(self, *, collection: Scope, key: Key, limit: int | None) -> Record | None:
+        return await self._do(partial(self._record, self._place(collection, key), limit))
+
+    def _record(self, place: Place, limit: int | None) -> Record | None:
+        row = self._database.row(place)
+        if row is None:
+            return None
+        expires_at = None if row.expire_time is None else _moment(row.expire_time)
+        facts: dict[str, Any] = {"version": row.version, "expires_at": expires_at}
+        content = self._database.content(row, None if row.kind == "text" else limit)
+        if content is None:
+            return Record(kind=LOST, body=b"", length=0, size=row.size, **facts)
+        size = row.size if row.filename is not None else len(self._database.content(row) or b"")
+        try:
+            entry = self._entry(row, content)
+        except DeserializationError:
+            return Record(kind=row.kind, body=content[:limit], length=size, size=size, **facts)
+        body = entry.value_as_json.encode()
+        facts["expires_at"] = entry.expires_at
+        return Record(kind=ENTRY, body=body, length=len(body), size=size, created_at=entry.created_at, entry=entry, **facts)
+
+    async def _commit(self, *, collection: Scope, key: Key, new: ManagedEntry | Record | None, expected: Expected) -> Version:
+        place = self._place(collection, key)
+        value: str | bytes | float = b""
+        mode = None
+        if isinstance(new, ManagedEntry):
+            value = self._dump(collection, key, new)
+        elif new is not None:
+            if new.kind not in _RESTORED or len(new.body) != new.length:
+                raise UnsupportedError(f"What is {new.kind!r}, or not known whole, cannot be put back.")
+            value, mode = _RESTORED[new.kind](new.body), PICKLE if new.kind == "pickle" else None
+
+        def commit() -> Version:
+            row = self._expected(place, expected)
+            if new is None:
+                if row is not None:
+                    self._database.delete(row)
+                return ABSENT
+            tag = None if row is None else row.tag
+            self._database.write(place, value, _epoch(new.expires_at), tag=tag, mode=mode)
+            written = self._database.row(place)
+            return ABSENT if written is None else written.version
+
+        return await self._do(commit, writes=True)
+
+    def _expected(self, place: Place, expected: Expected) -> Row | None:
+        row = self._database.row(place)
+        if expected is not ANY and expected != (ABSENT if row is None else row.version):
+            raise ConflictError
+        return row
+
+    async def _expire_foreign(self, *, collection: Scope, key: Key, record: Record, expires_at: datetime | None) -> None:
+        place = self._place(collection, key)
+
+        def expire() -> None:
+            row = self._expected(place, record.version)
+            if row is not None:
+                self._database.expire(row, _epoch(expires_at))
+
+        await self._do(expire, writes=True)
+
+
+def _epoch(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()
+
+
+def _moment(epoch: float) -> datetime:
+    """The moment of a diskcache deadline; beyond the calendar's end it is the calendar's end."""
+    try:
+        return datetime.fromtimestamp(epoch, UTC)
+    except (ValueError, OverflowError, OSError):
+        return datetime.max.replace(tzinfo=UTC) if epoch > 0 else datetime.min.replace(tzinfo=UTC)
+
+
+def _date(text: bytes | None) -> datetime | None:
+    try:
+        return None if text is None else datetime.fromisoformat(text.decode())
+    except ValueError:
+        return None
