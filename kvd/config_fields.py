@@ -44,7 +44,7 @@ class Field:
 @cache
 def store_names() -> list[str]:
     """The names under which the stores are configured: those of the classes, in small letters."""
-    names = [name for name in stores.__all__ if name.endswith(_SUFFIX) and not name.startswith("Base")]
+    names = [name for name in dir(stores) if name.endswith(_SUFFIX) and not name.startswith("Base")]
     return sorted(name.removesuffix(_SUFFIX).lower() for name in names)
 
 
@@ -55,14 +55,14 @@ def store_class(store: str) -> type[BaseStore]:
     Raises:
         KeyError: there is no such store.
     """
-    classes = {name.removesuffix(_SUFFIX).lower(): name for name in stores.__all__ if name.endswith(_SUFFIX)}
+    classes = {name.removesuffix(_SUFFIX).lower(): name for name in dir(stores) if name.endswith(_SUFFIX)}
     found: type[BaseStore] = getattr(stores, classes[store])
     return found
 
 
 def strategy_class(name: str) -> type[SanitizationStrategy] | None:
     """The sanitization strategy of that name."""
-    if name not in stores.__all__ or not name.endswith("Strategy") or name == "SanitizationStrategy":
+    if name not in dir(stores) or not name.endswith("Strategy") or name == "SanitizationStrategy":
         return None
     found: type[SanitizationStrategy] = getattr(stores, name)
     return found

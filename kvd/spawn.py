@@ -26,7 +26,7 @@ from kvd import paths
 from kvd.errors import UnreachableDaemonError
 from kvd.peer import peer_uid
 
-__all__ = ["connect", "find_or_start", "start"]
+__all__ = ["connect", "find_or_start", "start", "wait_until_gone"]
 
 START_TIMEOUT = 30.0
 """Seconds in which a daemon must listen, and in which someone else's start must end."""
@@ -123,6 +123,26 @@ def _locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def wait_until_gone(path: Path, timeout: float) -> bool:
+    """Wait until the daemon that is leaving has let go of its lock; False when it has not within so many seconds."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            descriptor = os.open(paths.daemon_lock(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            return True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() > deadline:
+                return False
+        else:
+            return True
+        finally:
+            os.close(descriptor)
+        time.sleep(_PAUSE)
 
 
 def start(path: Path) -> None:

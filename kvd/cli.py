@@ -1,0 +1,187 @@
+"""The `kvd` command: what can be typed, and what the exit statuses mean."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kvd import __version__, paths
+from kvd.errors import Code, DaemonError, RequestError
+from kvd.terminal import complain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["main"]
+
+OK, ABSENT, USAGE, REFUSED, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+_USAGE_CODES = {Code.UNKNOWN_CONNECTION, Code.BAD_REQUEST, Code.UNKNOWN_METHOD}
+_UNREACHABLE_CODES = {
+    Code.CANCELLED,
+    Code.CONFIG_ERROR,
+    Code.DEADLINE,
+    Code.INTERNAL,
+    Code.SETUP_FAILED,
+    Code.SHUTTING_DOWN,
+    Code.STORE_ERROR,
+    Code.TOO_MANY,
+    Code.UNREACHABLE,
+}
+
+_EPILOG = """\
+addresses:
+  CONNECTION/COLLECTION/KEY. The key is all after the second slash. In the collection, / and % are percent-encoded; an empty
+  collection is the connection's default one: scratch//greeting.
+
+time to live:
+  90s, 2h30m, 1.5d, never, or a date like 2026-12-31 18:00.
+
+exit status:
+  0  done
+  1  the key (or collection) is not there
+  2  the command is wrong: an option, an address, a TTL, JSON, an unknown connection
+  3  refused: read-only, somebody else's change, a key or value that the store does not take
+  4  the daemon or the store behind it cannot be reached
+
+The daemon is started when it is needed and not running. Connections are written in {config}.
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kvd",
+        description="Key-value stores, shared by every program on this machine.",
+        epilog=_EPILOG.format(config=paths.config_file()).replace("%", "%%"),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"kvd {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    everywhere = argparse.ArgumentParser(add_help=False)
+    everywhere.add_argument("--socket", type=Path, metavar="PATH", help="the daemon's socket, instead of the user's own")
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", parents=[everywhere])
+
+    def as_json(command: argparse.ArgumentParser) -> None:
+        command.add_argument("--json", action="store_true", help="one JSON object a line, for programs")
+
+    ls = add("ls", "list connections, a connection's collections, or a collection's keys")
+    ls.add_argument("address", nargs="?", help="CONNECTION or CONNECTION/COLLECTION; keys may be cut to a beginning")
+    ls.add_argument("-l", "--long", action="store_true", help="with TTL, size and type")
+    ls.add_argument("--match", metavar="GLOB", help="only keys like this: * ? [a-z], \\ quotes")
+    ls.add_argument("--limit", type=_count, metavar="N", help="at most so many")
+    as_json(ls)
+    get = add("get", "print a value")
+    get.add_argument("address")
+    get.add_argument("--raw", action="store_true", help="the bytes as they are, of what is not an entry too")
+    as_json(get)
+    put = add("put", "store a value; one that was there is replaced, its TTL included")
+    put.add_argument("address")
+    put.add_argument("value", nargs="?", help="a JSON object; standard input when it is missing or -")
+    put.add_argument("--ttl", metavar="TTL", help="how long it lives; for ever when not given")
+    how = put.add_mutually_exclusive_group()
+    how.add_argument("--if-absent", action="store_true", help="only where nothing is")
+    how.add_argument("--keep-ttl", action="store_true", help="leave the TTL of what is there as it is")
+    ttl = add("ttl", "show how long a key lives, or change it")
+    ttl.add_argument("address")
+    ttl.add_argument("ttl", nargs="?", metavar="TTL", help="how long it is to live from now")
+    as_json(ttl)
+    rm = add("rm", "delete keys")
+    rm.add_argument("addresses", nargs="+", metavar="address")
+    rm.add_argument("--collection", action="store_true", help="the addresses are of whole collections")
+
+    as_json(add("connections", "list the connections"))
+    as_json(add("status", "show what the daemon does"))
+    as_json(add("doctor", "check configuration, folder, socket, versions and stores, and say what to do"))
+    logs = add("logs", "show the end of the daemon's log")
+    logs.add_argument("-n", "--lines", type=_count, default=50, metavar="N", help="so many lines (50)")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on with what is added")
+    add("stop", "end the daemon; what is only in memory is lost")
+    add("restart", "end the daemon and start it anew; what is only in memory is lost")
+    add("reload", "have the daemon read connections.toml again")
+    serve = add("serve", "be the daemon")
+    serve.add_argument("--config", type=Path, metavar="PATH", help="connections.toml")
+    serve.add_argument("--background", action="store_true", help="leave the terminal")
+    serve.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
+    return parser
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError("must not be negative")
+    return number
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    options = _parser().parse_args(arguments)
+    if options.socket is None:
+        options.socket = paths.socket_path()
+    else:
+        options.socket = options.socket.absolute()
+    if getattr(options, "ttl", None) is not None and getattr(options, "keep_ttl", False):
+        complain("--ttl and --keep-ttl exclude each other")
+        return USAGE
+    try:
+        status = _command(options.command)(options)
+        sys.stdout.flush()
+    except DaemonError as error:
+        complain(str(error))
+        return _status_of(error)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # whoever read this has enough; the interpreter must not complain when it flushes at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    return status
+
+
+def _command(name: str) -> Callable[[argparse.Namespace], int]:
+    if name in {"ls", "get", "put", "ttl", "rm"}:
+        return _data
+    if name == "doctor":
+        from kvd.doctor import doctor  # noqa: PLC0415 - each command loads only what it needs
+
+        return doctor
+    from kvd import cli_daemon  # noqa: PLC0415 - as above
+
+    commands: dict[str, Callable[[argparse.Namespace], int]] = {
+        "connections": cli_daemon.connections,
+        "logs": cli_daemon.logs,
+        "reload": cli_daemon.reload,
+        "restart": cli_daemon.restart,
+        "serve": cli_daemon.serve,
+        "status": cli_daemon.status,
+        "stop": cli_daemon.stop,
+    }
+    return commands[name]
+
+
+def _data(options: argparse.Namespace) -> int:
+    from kvd import cli_data  # noqa: PLC0415 - as above
+    from kvd.blocking import BlockingClient  # noqa: PLC0415 - as above
+
+    commands = {"get": cli_data.get, "ls": cli_data.ls, "put": cli_data.put, "rm": cli_data.rm, "ttl": cli_data.ttl}
+    try:
+        with BlockingClient.open(options.socket) as client:
+            return commands[options.command](client, options)
+    except cli_data.UsageError as error:
+        complain(str(error))
+        return USAGE
+    except ValueError as error:  # a name that no store can have
+        complain(str(error))
+        return REFUSED
+
+
+def _status_of(error: DaemonError) -> int:
+    if not isinstance(error, RequestError):
+        return UNREACHABLE
+    if error.code in _USAGE_CODES:
+        return USAGE
+    return UNREACHABLE if error.code in _UNREACHABLE_CODES else REFUSED

@@ -1,0 +1,194 @@
+"""The commands that concern the daemon itself: serve, status, stop, restart, reload, connections, logs.
+
+Each returns the command's exit status.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import os
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from kvd import __version__, paths, requests, spawn
+from kvd.blocking import BlockingClient
+from kvd.durations import format_ttl
+from kvd.errors import ConnectionLostError, UnreachableDaemonError
+from kvd.terminal import complain, say, say_json, show_size, show_table, visible
+
+__all__ = ["connections", "logs", "reload", "restart", "serve", "status", "stop"]
+
+OK, FAILED, UNREACHABLE = 0, 1, 4
+_ANSWER_TIMEOUT = 10.0
+_LEAVE_TIMEOUT = 20.0
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Be the daemon."""
+    from kvd.life import AlreadyRunningError, serve  # noqa: PLC0415 - the daemon's side is for this command only
+
+    try:
+        serve(options.socket, config=options.config, ready_fd=options.ready_fd, background=options.background)
+    except AlreadyRunningError as error:
+        complain(str(error))
+        return FAILED
+    return OK
+
+
+def _ask_status(path: Path) -> dict[str, Any]:
+    request = requests.status()
+    request = requests.Request(request.method, request.params, request.decode, timeout=_ANSWER_TIMEOUT)
+    with BlockingClient.open(path, spawn=False, greet=False) as client:
+        return client.call(request)
+
+
+def status(options: argparse.Namespace) -> int:
+    """Show what the daemon is and does. Starts none."""
+    now = _ask_status(options.socket)
+    if options.json:
+        say_json(now)
+        return OK
+    say(
+        f"kvd {now['version']}, pid {now['pid']}, up {format_ttl(now.get('uptime', 0))}, {now.get('clients', 0)} clients, "
+        f"{show_size(now.get('memory'))} of memory"
+    )
+    if now["version"] != __version__:
+        say(f"this program is version {__version__}: `kvd restart` brings the daemon up to it")
+    say(f"socket  {options.socket}")
+    for label, name in (("config", "config"), ("log", "log")):
+        if name in now:
+            say(f"{label:7} {now[name]}")
+    for problem in now.get("problems", ()):
+        say(f"mistake {problem}")
+    rows = [_status_row(connection) for connection in now.get("connections", ())]
+    if rows:
+        say()
+        show_table([["CONNECTION", "STORE", "STATE", "OPS/S", "P50", "P99", "ERRORS", "WHERE"], *rows])
+    for connection in now.get("connections", ()):
+        if connection.get("reason"):
+            say(f"{visible(connection['name'])} is {connection['state']}: {connection['reason']}")
+    return OK
+
+
+def _status_row(connection: dict[str, Any]) -> list[str]:
+    figures = connection.get("figures", {})
+    return [
+        visible(connection["name"]),
+        connection["store"],
+        connection["state"] + (" (read-only)" if connection.get("read_only") else ""),
+        f"{figures.get('rate', 0):g}",
+        _milliseconds(figures.get("p50")),
+        _milliseconds(figures.get("p99")),
+        str(figures.get("errors", 0)),
+        visible(connection.get("location", "")),
+    ]
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds * 1000:.2f} ms"
+
+
+def stop(options: argparse.Namespace) -> int:
+    """Have the daemon drain and leave, and wait until it has."""
+    pid = _stop(options.socket)
+    say("no daemon runs" if pid is None else f"the daemon (pid {pid}) left")
+    return OK
+
+
+def _stop(path: Path) -> int | None:
+    """The pid of the daemon that left; None when there was none."""
+    if (probe := spawn.connect(path)) is None:
+        return None
+    probe.close()
+    pid = int(_ask_status(path)["pid"])
+    with BlockingClient.open(path, spawn=False, greet=False) as client:
+        with suppress(ConnectionLostError):  # it left before it could say so
+            client.call(requests.stop())
+    if not spawn.wait_until_gone(path, _LEAVE_TIMEOUT):
+        raise UnreachableDaemonError(f"the daemon (pid {pid}) was told to stop and still runs after {_LEAVE_TIMEOUT:g} s")
+    return pid
+
+
+def restart(options: argparse.Namespace) -> int:
+    """Stop the daemon if one runs, and start the one of this version with this environment."""
+    _stop(options.socket)
+    with BlockingClient.open(options.socket) as client:
+        assert client.server is not None, "it was greeted"  # noqa: S101 - tells the type
+        say(f"kvd {client.server.version} runs, pid {client.server.pid}")
+    return OK
+
+
+def reload(options: argparse.Namespace) -> int:
+    """Have the daemon read connections.toml again."""
+    with BlockingClient.open(options.socket, spawn=False) as client:
+        changed = client.call(requests.reload())
+        problems = client.call(requests.status()).get("problems", ())
+    for problem in problems:
+        complain(problem)
+    say("nothing changed" if not changed else "changed: " + ", ".join(visible(name) for name in changed))
+    return FAILED if problems else OK
+
+
+def connections(options: argparse.Namespace) -> int:
+    """List the connections."""
+    with BlockingClient.open(options.socket) as client:
+        now = client.call(requests.status())
+    found = now["connections"]
+    if options.json:
+        for connection in found:
+            say_json(connection)
+    elif found:
+        show_table(
+            [
+                ["CONNECTION", "STORE", "STATE", "WHERE"],
+                *([*_status_row(connection)[:3], visible(connection["location"])] for connection in found),
+            ]
+        )
+        for connection in found:
+            if connection["reason"]:
+                complain(f"{visible(connection['name'])}: {connection['reason']}")
+    else:
+        say(f"no connections: write one into {now['config']}")
+    for problem in now["problems"]:
+        complain(problem)
+    return OK
+
+
+def logs(options: argparse.Namespace) -> int:
+    """Show the end of the log, and with --follow what is added to it."""
+    path = paths.log_file()
+    try:
+        log = path.open(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        complain(f"there is no log yet: {path}")
+        return FAILED
+    with log:
+        sys.stdout.writelines(collections.deque(log, maxlen=options.lines))
+        if not options.follow:
+            return OK
+        sys.stdout.flush()
+    return _follow(path)
+
+
+def _follow(path: Path) -> int:
+    """Copy what is added, across rotations, until the reader interrupts."""
+    log = path.open(encoding="utf-8", errors="replace")
+    log.seek(0, 2)
+    while True:
+        line = log.readline()
+        if line:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+            continue
+        time.sleep(0.2)
+        try:
+            rotated = path.stat().st_ino != os.fstat(log.fileno()).st_ino
+        except FileNotFoundError:
+            continue
+        if rotated:
+            log.close()
+            log = path.open(encoding="utf-8", errors="replace")

@@ -1,0 +1,267 @@
+"""The commands for data: ls, get, put, ttl, rm. Each returns the command's exit status."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from kvd import requests
+from kvd.addresses import Address, encode_part, parse_address
+from kvd.blocking import BlockingClient
+from kvd.durations import format_ttl, parse_ttl
+from kvd.model import ABSENT, CollectionRow, KeyRow, Page
+from kvd.terminal import complain, say, say_json, show_size, show_table, visible
+
+__all__ = ["UsageError", "get", "ls", "put", "rm", "ttl"]
+
+OK, GONE = 0, 1
+
+
+class UsageError(Exception):
+    """The command was not written as it should be."""
+
+
+def _address(text: str) -> Address:
+    try:
+        return parse_address(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _entry(text: str) -> tuple[Address, str]:
+    address = _address(text)
+    if address.key is None:
+        raise UsageError(f"{text!r} names no key: a key's address is CONNECTION/COLLECTION/KEY")
+    return address, address.key
+
+
+def _connection(client: BlockingClient, address: Address) -> str:
+    """The connection's name; a URL is opened first."""
+    if ":" in address.connection:
+        return client.call(requests.open_url(address.connection)).connection
+    return address.connection
+
+
+def _ttl(text: str) -> float | None:
+    try:
+        return parse_ttl(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+# ls
+
+
+def ls(client: BlockingClient, options: argparse.Namespace) -> int:
+    """List connections, a connection's collections, or a collection's keys."""
+    if options.address is None:
+        for info in client.call(requests.connections()):
+            _show_place("connection", info.name, as_json=options.json)
+        return OK
+    address = _address(options.address)
+    connection = _connection(client, address)
+    if address.has_collection:
+        _show_keys(_keys(client, connection, address, options), options)
+    else:
+        for collection in _collections(client, connection, options.limit):
+            _show_place("collection", collection.name, as_json=options.json, exact=collection.exact)
+    return OK
+
+
+def _collections(client: BlockingClient, connection: str, limit: int | None) -> Iterator[CollectionRow]:
+    cursor: bytes | None = None
+    shown = 0
+    while True:
+        page: Page[CollectionRow] = client.call(requests.scan_collections(connection, cursor=cursor))
+        for row in page.items:
+            if shown == limit:
+                return
+            shown += 1
+            yield row
+        cursor = page.cursor
+        if cursor is None:
+            return
+
+
+def _keys(client: BlockingClient, connection: str, address: Address, options: argparse.Namespace) -> Iterator[KeyRow]:
+    match = options.match
+    if address.key:
+        if match is not None:
+            raise UsageError("give the keys' beginning in the address, or a pattern with --match, not both")
+        match = "".join("\\" + char if char in "*?[]\\" else char for char in address.key) + "*"
+    describe = options.long or options.json
+    cursor: bytes | None = None
+    shown = 0
+    while True:
+        page = client.call(requests.scan_keys(connection, address.collection, cursor=cursor, match=match, describe=describe))
+        for row in page.items:
+            if shown == options.limit:
+                return
+            shown += 1
+            yield row
+        cursor = page.cursor
+        if cursor is None:
+            return
+
+
+def _show_place(kind: str, name: str, *, as_json: bool, **more: Any) -> None:
+    if as_json:
+        say_json({kind: name, **more})
+    else:
+        say(visible(encode_part(name)))
+
+
+def _show_keys(rows: Iterator[KeyRow], options: argparse.Namespace) -> None:
+    if options.json:
+        for row in rows:
+            say_json(_key_map(row))
+    elif options.long:
+        show_table([["TTL", "SIZE", "TYPE", "KEY"], *(_long_row(row) for row in rows)])
+    else:
+        for row in rows:
+            say(visible(row.key))
+
+
+def _key_map(row: KeyRow) -> dict[str, Any]:
+    shown: dict[str, Any] = {"key": row.key, "exact": row.exact}
+    if row.description is not None:
+        about = row.description
+        shown |= {"type": about.kind, "size": about.size, "created_at": about.created_at, "expires_at": about.expires_at}
+    return shown
+
+
+def _long_row(row: KeyRow) -> list[str]:
+    about = row.description
+    if about is None:
+        return ["gone", "-", "-", visible(row.key)]
+    return [_left(about.expires_at), show_size(about.size), about.kind, visible(row.key)]
+
+
+def _left(expires_at: float | None) -> str:
+    return format_ttl(None if expires_at is None else expires_at - time.time())
+
+
+# get
+
+
+def get(client: BlockingClient, options: argparse.Namespace) -> int:
+    """Print a value."""
+    address, key = _entry(options.address)
+    connection = _connection(client, address)
+    if options.raw:
+        record = client.call(requests.read(connection, address.collection, key))
+        if record is None:
+            return _absent(options.address)
+        sys.stdout.flush()
+        sys.stdout.buffer.write(record.body)
+        return OK
+    found = client.call(requests.ttl_many(connection, address.collection, [key]))[0]
+    if found is None:
+        return _absent(options.address)
+    text, left = found
+    if options.json:
+        say_json({"key": key, "value": json.loads(text), "ttl": left})
+    elif sys.stdout.isatty():
+        say(json.dumps(json.loads(text), indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace").decode())
+    else:
+        say(text.decode())
+    return OK
+
+
+def _absent(address: str) -> int:
+    complain(f"{visible(address)}: not there")
+    return GONE
+
+
+# put
+
+
+def put(client: BlockingClient, options: argparse.Namespace) -> int:
+    """Store a value."""
+    address, key = _entry(options.address)
+    value = _value(options.value)
+    deadline = None if options.ttl is None else _ttl(options.ttl)
+    connection = _connection(client, address)
+    if options.keep_ttl:
+        client.call(requests.edit(connection, address.collection, key, value))
+    elif options.if_absent:
+        client.call(requests.edit(connection, address.collection, key, value, ttl=deadline, expected=ABSENT))
+    else:
+        client.call(requests.put(connection, address.collection, key, value, ttl=deadline))
+    return OK
+
+
+def _value(text: str | None) -> bytes:
+    """The value's JSON text, from the argument or standard input; its mistakes are named by line and column."""
+    source = "the value"
+    if text is None or text == "-":
+        if text is None and sys.stdin.isatty():
+            complain("reading the value from the terminal; end with ctrl+d")
+        source = "standard input"
+        try:
+            text = sys.stdin.buffer.read().decode("utf-8")
+        except UnicodeDecodeError:
+            raise UsageError(f"{source} is not UTF-8") from None
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UsageError(f"{source} is not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
+    except RecursionError:
+        raise UsageError(f"{source} nests too deep for JSON") from None
+    if not isinstance(value, dict):
+        raise UsageError(f'{source} must be a JSON object, like {{"name": "value"}}')
+    return text.encode("utf-8", "surrogatepass")
+
+
+# ttl
+
+
+def ttl(client: BlockingClient, options: argparse.Namespace) -> int:
+    """Show a TTL, or set it."""
+    address, key = _entry(options.address)
+    if options.ttl is not None:
+        wanted = _ttl(options.ttl)
+        connection = _connection(client, address)
+        done = client.call(requests.expire(connection, address.collection, key, wanted))
+        return OK if done else _absent(options.address)
+    connection = _connection(client, address)
+    about = client.call(requests.describe(connection, address.collection, [key]))[0]
+    if about is None:
+        return _absent(options.address)
+    if options.json:
+        left = None if about.expires_at is None else max(about.expires_at - time.time(), 0.0)
+        say_json({"key": key, "ttl": left, "expires_at": about.expires_at})
+    else:
+        say(_left(about.expires_at))
+    return OK
+
+
+# rm
+
+
+def rm(client: BlockingClient, options: argparse.Namespace) -> int:
+    """Delete keys, or a whole collection when that is said."""
+    if options.collection:
+        return _rm_collections(client, options.addresses)
+    entries = [(text, *_entry(text)) for text in options.addresses]
+    status = OK
+    for text, address, key in entries:
+        if not client.call(requests.delete(_connection(client, address), address.collection, key)):
+            status = _absent(text)
+    return status
+
+
+def _rm_collections(client: BlockingClient, addresses: list[str]) -> int:
+    parsed = [(text, _address(text)) for text in addresses]
+    for text, address in parsed:
+        if not address.has_collection or address.key:
+            raise UsageError(f"{text!r} is not a collection's address: that is CONNECTION/COLLECTION")
+    status = OK
+    for text, address in parsed:
+        if not client.call(requests.destroy_collection(_connection(client, address), address.collection)):
+            status = _absent(text)
+    return status

@@ -1,0 +1,151 @@
+"""`kvd doctor`: looks at everything that a connection to a store needs, step by step, and says what to do. Changes nothing."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kvd import __version__, paths, requests, spawn
+from kvd.blocking import BlockingClient
+from kvd.errors import DaemonError, RequestError
+from kvd.terminal import say, say_json, visible
+
+__all__ = ["Finding", "doctor", "examine"]
+
+_STEP_TIMEOUT = 15.0
+_MARKS = {"good": "ok  ", "note": "note", "bad": "BAD "}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one step found."""
+
+    verdict: str
+    """"good", "note" (works, but worth knowing), or "bad"."""
+    subject: str
+    message: str
+    advice: str = ""
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """Print the findings as they come; 1 when something is bad."""
+    bad = False
+    for finding in examine(options.socket):
+        bad = bad or finding.verdict == "bad"
+        if options.json:
+            say_json(
+                {
+                    "verdict": finding.verdict,
+                    "subject": finding.subject,
+                    "message": finding.message,
+                    "advice": finding.advice,
+                }
+            )
+        else:
+            say(f"{_MARKS[finding.verdict]}  {visible(finding.subject)}: {visible(finding.message)}")
+            if finding.advice:
+                say(f"      {finding.advice}")
+    return 1 if bad else 0
+
+
+def examine(socket: Path) -> Iterator[Finding]:
+    """Look at folder, socket, daemon, versions, configuration and each store."""
+    yield from _files(socket)
+    try:
+        now = _ask(socket, requests.status())
+    except DaemonError as error:
+        yield Finding("bad", "daemon", str(error), "if it does not come back, end its process and look at `kvd logs`")
+        return
+    if now is None:
+        yield _lock(socket)
+        yield Finding("note", "daemon", "none runs", "any command or program that needs it starts it")
+        return
+    yield Finding("good", "daemon", f"answers, pid {now['pid']}, version {now['version']}")
+    if now["version"] != __version__:
+        yield Finding(
+            "note", "version", f"this program is {__version__}, the daemon {now['version']}", "`kvd restart` when it suits you"
+        )
+    for problem in now.get("problems", ()):
+        yield Finding("bad", "configuration", problem, "correct the line, then `kvd reload`")
+    if not now.get("problems"):
+        yield Finding("good", "configuration", f"no mistakes in {now.get('config')}")
+    for connection in now.get("connections", ()):
+        yield from _connection(socket, connection["name"])
+
+
+def _files(socket: Path) -> Iterator[Finding]:
+    folder = socket.parent
+    try:
+        paths.check_socket_path(socket)
+        if folder.exists() or folder.is_symlink():
+            paths.check_private(folder)
+            yield Finding("good", "folder", f"{folder} is yours alone")
+        else:
+            yield Finding("note", "folder", f"{folder} is not there yet", "it is made with the first start")
+    except DaemonError as error:
+        yield Finding("bad", "folder", str(error))
+    state = paths.state_dir()
+    nearest = next(parent for parent in (state, *state.parents) if parent.exists())
+    if os.access(nearest, os.W_OK):
+        yield Finding("good", "log", str(paths.log_file()))
+    else:
+        yield Finding("note", "log", f"{nearest} cannot be written to", "the daemon serves without a log")
+    config = paths.config_file()
+    if config.exists():
+        open_to_others = config.stat().st_mode & 0o077
+        if open_to_others:
+            yield Finding("note", "configuration", f"{config} can be read by others", f"run `chmod 600 {config}`")
+    else:
+        yield Finding("good", "configuration", f"{config} is not there: `scratch` and `local` are offered")
+
+
+def _lock(socket: Path) -> Finding:
+    """Whether a process that does not answer holds the daemon's lock."""
+    path = paths.daemon_lock(socket)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return Finding("good", "lock", "free")
+    except OSError as error:
+        return Finding("bad", "lock", f"{path}: {error.strerror}")
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return Finding("bad", "lock", f"a process holds {path}, but nobody answers at {socket}", f"see who: `fuser {path}`")
+    finally:
+        os.close(descriptor)
+    return Finding("good", "lock", "free")
+
+
+def _connection(socket: Path, name: str) -> Iterator[Finding]:
+    subject = f"connection {name}"
+    try:
+        info = _ask(socket, requests.connect(name))
+        if info is None:
+            return
+        yield Finding("good", subject, f"opens: {info.store} at {info.location}")
+        _ask(socket, requests.scan_collections(name, limit=1))
+        yield Finding("good", subject, "answers")
+    except RequestError as error:
+        if error.code == "unsupported":
+            yield Finding("note", subject, error.message)
+        else:
+            yield Finding("bad", subject, error.message, "correct connections.toml or start its server, then `kvd reload`")
+    except DaemonError as error:
+        yield Finding("bad", subject, str(error))
+
+
+def _ask(socket: Path, request: requests.Request[Any]) -> Any:
+    """The answer, from a daemon that runs; None when none does."""
+    probe = spawn.connect(socket)
+    if probe is None:
+        return None
+    probe.close()
+    patient = requests.Request(request.method, request.params, request.decode, timeout=_STEP_TIMEOUT)
+    with BlockingClient.open(socket, spawn=False, greet=request.method != "status") as client:
+        return client.call(patient)

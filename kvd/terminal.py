@@ -1,0 +1,50 @@
+"""How the command line speaks: lines, tables and sizes for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+__all__ = ["complain", "say", "say_json", "show_size", "show_table", "visible"]
+
+
+def say(text: str = "") -> None:
+    """Write a line to standard output."""
+    sys.stdout.write(text + "\n")
+
+
+def say_json(value: Any) -> None:
+    """Write a value as one line of JSON. Odd bytes of names are escaped surrogates, so that nothing is lost."""
+    sys.stdout.write(json.dumps(value) + "\n")
+
+
+def complain(text: str) -> None:
+    """Write a line to standard error."""
+    sys.stderr.write(f"kvd: {text}\n")
+
+
+def visible(text: str) -> str:
+    """The text on one line, with what a terminal would obey, or could not show, escaped."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def show_table(rows: Sequence[Sequence[str]]) -> None:
+    """Write rows in columns; the first one is the heading."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def show_size(size: float | None) -> str:
+    """A number of bytes for people."""
+    if size is None:
+        return "-"
+    for unit in ("B", "KB", "MB", "GB"):
+        if size < 1024 or unit == "GB":  # noqa: PLR2004 - the step between the units
+            break
+        size /= 1024
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
