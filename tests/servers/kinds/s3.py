@@ -28,9 +28,9 @@ def program() -> str:
 def call(port: int, method: str, path: str, *others: int) -> None:
     """Send one signed request; raise unless it succeeds, or with one of the `others` statuses."""
     # Imported here: every test run imports this module, few ever start S3.
-    from botocore.auth import S3SigV4Auth  # noqa: PLC0415
-    from botocore.awsrequest import AWSRequest  # noqa: PLC0415
-    from botocore.credentials import Credentials  # noqa: PLC0415
+    from botocore.auth import S3SigV4Auth
+    from botocore.awsrequest import AWSRequest
+    from botocore.credentials import Credentials
 
     request = AWSRequest(method, f"http://127.0.0.1:{port}{path}", data=b"")
     S3SigV4Auth(Credentials(CREDENTIAL, CREDENTIAL), "s3", "us-east-1").add_auth(request)
