@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, overload
 
 from stores.backends.disk_database import PICKLE, Database, Row
 from stores.backends.disk_places import Place, collections_page, keys_page, outside_page, prefix_of
-from stores.backends.worker import Worker
+from stores.backends.worker import Access, Worker
 from stores.base import BaseContextManagerStore, BaseStore
 from stores.entry import ManagedEntry
 from stores.errors import (
@@ -153,11 +153,11 @@ class DiskStore(BaseContextManagerStore, BaseStore):
             worker, self._worker = self._worker, None
             await worker.close(self._database.close)
 
-    async def _do(self, work: Callable[[], R], *, writes: bool = False) -> R:
-        if writes and self._read_only:
+    async def _do(self, work: Callable[[], R], access: Access = Access.READ) -> R:
+        if access and self._read_only:
             raise ReadOnlyError(f"The disk store at {self.location} was opened read-only.")
         assert self._worker is not None  # noqa: S101 - the store is open
-        return await self._worker.do(work, writes=writes)
+        return await self._worker.do(work, access=access)
 
     def _translate(self, exc: BaseException, scope: Scope | None, key: Key | None) -> BaseKeyValueError | None:
         if getattr(exc, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY:
@@ -196,7 +196,7 @@ class DiskStore(BaseContextManagerStore, BaseStore):
 
     async def _get_managed_entries(self, *, collection: Scope, keys: Sequence[Key]) -> list[ManagedEntry | None]:
         places = [self._place(collection, key) for key in keys]
-        return await self._do(partial(self._get, places), writes=self._database.touches)
+        return await self._do(partial(self._get, places), Access.CHANGE if self._database.touches else Access.READ)
 
     def _get(self, places: Sequence[Place]) -> list[ManagedEntry | None]:
         database = self._database
@@ -226,7 +226,7 @@ class DiskStore(BaseContextManagerStore, BaseStore):
 
     async def _put_managed_entry(self, *, collection: Scope, key: Key, managed_entry: ManagedEntry) -> None:
         place, text = self._place(collection, key), self._dump(collection, key, managed_entry)
-        await self._do(partial(self._database.write, place, text, _epoch(managed_entry.expires_at)), writes=True)
+        await self._do(partial(self._database.write, place, text, _epoch(managed_entry.expires_at)), Access.CREATE)
 
     async def _put_managed_entries(
         self,
@@ -246,7 +246,7 @@ class DiskStore(BaseContextManagerStore, BaseStore):
             for place, text in zip(places, texts, strict=True):
                 self._database.write(place, text, deadline)
 
-        await self._do(put, writes=True)
+        await self._do(put, Access.CREATE)
 
     async def _delete_managed_entry(self, *, key: Key, collection: Scope) -> bool:
         return await self._delete_managed_entries(keys=[key], collection=collection) == 1
@@ -263,13 +263,13 @@ class DiskStore(BaseContextManagerStore, BaseStore):
                     count += row.expire_time is None or row.expire_time > now
             return count
 
-        return await self._do(delete, writes=True)
+        return await self._do(delete, Access.CHANGE)
 
     async def cull(self) -> None:
         """Remove every expired entry."""
         with self._edge():
             await self.setup()
-            while await self._do(partial(self._database.delete_expired, CULL_STEP), writes=True):
+            while await self._do(partial(self._database.delete_expired, CULL_STEP), Access.CHANGE):
                 continue
 
     # Browse
@@ -354,7 +354,7 @@ class DiskStore(BaseContextManagerStore, BaseStore):
             written = self._database.row(place)
             return ABSENT if written is None else written.version
 
-        return await self._do(commit, writes=True)
+        return await self._do(commit, Access.CHANGE if new is None else Access.CREATE)
 
     def _expected(self, place: Place, expected: Expected) -> Row | None:
         row = self._database.row(place)
@@ -370,7 +370,7 @@ class DiskStore(BaseContextManagerStore, BaseStore):
             if row is not None:
                 self._database.expire(row, _epoch(expires_at))
 
-        await self._do(expire, writes=True)
+        await self._do(expire, Access.CHANGE)
 
 
 def _epoch(moment: datetime | None) -> float | None:

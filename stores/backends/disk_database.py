@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
 
 from stores.backends.disk_places import Place
-from stores.backends.worker import Job
+from stores.backends.worker import Access, Job
 from stores.errors import BaseKeyValueError, ReadOnlyError, StoreSetupError
 from stores.records import Version
 
@@ -107,7 +107,7 @@ class Database:
     def run(self, jobs: Sequence[Job]) -> None:
         """Do a hop's jobs in one transaction."""
         try:
-            with self._transaction(writes=any(job.writes for job in jobs)):
+            with self._transaction(max(job.access for job in jobs)):
                 for job in jobs:
                     job.error = None
                     try:
@@ -132,14 +132,14 @@ class Database:
             self._final = False
 
     @contextmanager
-    def _transaction(self, *, writes: bool) -> Iterator[None]:
-        connection = self._opened(writes=writes)
+    def _transaction(self, access: Access) -> Iterator[None]:
+        connection = self._opened(access)
         if connection is None:
             yield
             return
         self._made, self._gone, self._writes = [], [], 0
-        connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
-        self._writing = writes
+        connection.execute("BEGIN IMMEDIATE" if access else "BEGIN")
+        self._writing = access > Access.READ
         try:
             yield
             self._evict(connection)
@@ -166,7 +166,7 @@ class Database:
 
     def open(self) -> None:
         """Open what is there for reading. Nothing there is an empty store."""
-        self._opened(writes=False)
+        self._opened(Access.READ)
 
     def close(self) -> None:
         """Close the thread's connection."""
@@ -176,15 +176,16 @@ class Database:
             self._connection.close()
         self._cache = self._connection = self._identity = None
 
-    def _opened(self, *, writes: bool) -> sqlite3.Connection | None:
-        if writes and self._read_only:
+    def _opened(self, access: Access) -> sqlite3.Connection | None:
+        if access and self._read_only:
             raise ReadOnlyError(f"The disk store at {self.directory} was opened read-only.")
         identity = self._identify()
         if identity != self._identity:  # removed or replaced under an open connection: writes to it would be lost
             self.close()
         if self._connection is None and identity is not None and self._given is None:
             self._open_reader(identity)
-        if self._cache is None and (writes or self._given is not None):
+        wanted = self._given is not None or access == Access.CREATE or (access and self._connection is not None)
+        if wanted and self._cache is None:
             self._open_cache()
         return self._connection
 

@@ -10,13 +10,24 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any, Final, TypeVar
 
-__all__ = ["Job", "Worker"]
+__all__ = ["Access", "Job", "Worker"]
 
 R = TypeVar("R")
 
 _NOTHING: Final = object()
+
+
+class Access(IntEnum):
+    """What a job may do to what is stored."""
+
+    READ = 0
+    CHANGE = 1
+    """Change or delete what is there."""
+    CREATE = 2
+    """Make what is not there, too."""
 
 
 @dataclass(slots=True)
@@ -24,7 +35,7 @@ class Job:
     """One piece of work, and how it ended: `result` or `error`."""
 
     work: Callable[[], Any]
-    writes: bool
+    access: Access
     future: asyncio.Future[Any]
     result: Any = _NOTHING
     error: BaseException | None = None
@@ -53,20 +64,20 @@ class Worker:
         self._hop: asyncio.Future[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def do(self, work: Callable[[], R], *, writes: bool = False) -> R:
+    async def do(self, work: Callable[[], R], *, access: Access = Access.READ) -> R:
         """Have work done in the thread.
 
         Cancelling stops the waiting; work whose hop has begun is completed.
 
         Args:
             work: runs in the thread.
-            writes: whether it changes anything, for `run` to read.
+            access: what it may do, for `run` to read.
         """
         loop = asyncio.get_running_loop()
         if loop is not self._loop:  # the last one may have ended in the middle of a hop
             self._loop, self._hop, self._waiting = loop, None, []
         future: asyncio.Future[R] = loop.create_future()
-        self._waiting.append(Job(work, writes, future))
+        self._waiting.append(Job(work, access, future))
         if len(self._waiting) == 1 and self._hop is None:
             loop.call_soon(self._start)
         return await future
