@@ -98,9 +98,17 @@ class Connection:
             "group": config.group,
             "colour": config.colour,
             "separators": config.separators,
-            "default_collection": "default_collection" if store is None else store.default_collection,
+            "default_collection": self.default_collection,
             "traits": self._traits,
         }
+
+    @property
+    def default_collection(self) -> str:
+        """The collection that is meant where none is given."""
+        if self.store is not None:
+            return self.store.default_collection
+        written = self.config.args.get("default_collection")
+        return written if isinstance(written, str) and written else "default_collection"
 
     async def holds_entries(self) -> bool:
         """Tell whether it has entries that would be lost with the daemon."""
@@ -310,7 +318,7 @@ def _pack_traits(store: BaseStore) -> dict[str, Any]:
 
     from stores import protocols  # noqa: PLC0415 - as above
 
-    capabilities = {
+    capabilities: dict[str, type] = {
         "keys": protocols.AsyncEnumerateKeysProtocol,
         "collections": protocols.AsyncEnumerateCollectionsProtocol,
         "destroy": protocols.AsyncDestroyStoreProtocol,

@@ -101,7 +101,7 @@ class _RotatingFile(logging.Handler):
 
 
 class _Terminal(logging.StreamHandler):  # type: ignore[type-arg]  # it is generic for the type checker only
-    def handleError(self, record: logging.LogRecord) -> None:
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
         """Do nothing: a terminal that is gone is no reason to stop."""
 
 

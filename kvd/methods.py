@@ -14,6 +14,7 @@ could be to ignore a condition.
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 
 from kvd.answers import pack_collections, pack_description, pack_keys, pack_record
@@ -47,6 +48,8 @@ class Method(NamedTuple):
     required: frozenset[str]
     one_key: bool
     """Whether it concerns one key; otherwise it may concern any."""
+    waits: bool
+    """Whether the function is a coroutine's."""
 
     def read(self, params: dict[str, Any]) -> dict[str, Any]:
         """Read the parameters.
@@ -81,7 +84,8 @@ def method(access: Access) -> Callable[[F], F]:
             readers["connection"] = READERS["Text"]
             required |= {"connection"}
         name = function.__name__.rstrip("_")
-        METHODS[name] = Method(name, function, access, readers, required, "key" in kinds)
+        waits = iscoroutinefunction(function)
+        METHODS[name] = Method(name, function, access, readers, required, "key" in kinds, waits)
         return function
 
     return register

@@ -1,7 +1,7 @@
 """The daemon's server: it accepts clients on a socket that is bound already, and keeps what they share.
 
-Accepting is a loop of our own: it checks who calls, keeps to a limit, and when descriptors run out it says so to the caller through
-the one that it kept in reserve, instead of spinning. How the daemon starts and ends is `kvd.life`.
+Accepting is a loop of our own: it checks who calls, keeps to a limit, and when descriptors run out it says so to the caller
+through the one that it kept in reserve, instead of spinning. How the daemon starts and ends is `kvd.life`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import asyncio
 import errno
 import os
 import socket
-import struct
 import sys
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from kvd import __version__
 from kvd.connections import Connection
 from kvd.errors import Code, RequestError
 from kvd.events import Hub
+from kvd.peer import peer_uid
 from kvd.pool import Pool
 from kvd.protocol import MAX_CLIENTS, PROTOCOL, encode_reply, frame
 from kvd.session import Session
@@ -72,7 +72,6 @@ class Server:
         self._redact = redact
         self._started = time.time()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._streams = 0
         self._listener: socket.socket | None = None
         self._spare: int | None = None
         self._full = 0.0
@@ -187,11 +186,6 @@ class Server:
         """Whether work is in flight, that of clients who left included."""
         return bool(self._tasks) or any(session.busy for session in self.sessions)
 
-    def next_stream(self) -> int:
-        """Return a number for a reply in parts that no other unfinished one has."""
-        self._streams = (self._streams + 1) & 0xFFFFFFFF
-        return self._streams
-
     def redact(self, packed: dict[str, Any]) -> dict[str, Any]:
         """Take secrets out of an error map."""
         packed["message"] = self._redact(packed["message"])
@@ -269,7 +263,7 @@ class Server:
         for session in list(self.sessions):
             session.say_closing(self.stop_reason)
         deadline = time.monotonic() + seconds
-        while self.busy and time.monotonic() < deadline:
+        while self.busy and time.monotonic() < deadline:  # noqa: ASYNC110 - a dozen things can keep it busy
             await asyncio.sleep(0.02)
         for session in list(self.sessions):
             session.give_up_all("the daemon left before it was done")
@@ -288,12 +282,7 @@ class Server:
 
 def _is_welcome(client: socket.socket) -> bool:
     """Tell whether the caller is this user, or root."""
-    if hasattr(socket, "SO_PEERCRED"):
-        size = struct.calcsize("3i")
-        _, uid, _ = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
-    else:  # macOS and the BSDs: struct xucred, whose second field is the uid
-        uid = struct.unpack_from("2I", client.getsockopt(0, 1, 76))[1]
-    return uid in {os.getuid(), 0}
+    return peer_uid(client) in {os.getuid(), 0, None}
 
 
 def _resident_bytes() -> int:

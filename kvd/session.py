@@ -1,8 +1,8 @@
-"""One client's connection to the daemon: frames in, replies and events out, and the client's work in between.
+"""One client's connection to the daemon: requests in, replies and events out, and the client's work in between.
 
 - What is ready is answered at once, without a task; what must wait gets one task, which belongs to the client and ends with it.
-- One write a turn of the loop. A client that does not read is not read from either, and what waits for it is bounded.
-- One client's pipeline is worked off `BURST` requests a turn, so that the others go between; large replies go out in parts.
+- A client that does not read its replies is not read from either.
+- One client's pipeline is worked off `BURST` requests a turn of the loop, so that the others go between.
 - Every request gets exactly one reply. Nothing that a client sends, and nothing that a method does, ends the daemon.
 """
 
@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict, deque
-from collections.abc import Coroutine, Iterator
+from collections import OrderedDict
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from kvd import control
@@ -20,20 +20,17 @@ from kvd.connections import Connection
 from kvd.errors import Code, ProtocolError, RequestError
 from kvd.methods import METHODS, Method
 from kvd.order import Order, Turn
+from kvd.outbox import Outbox
 from kvd.protocol import (
     MAX_CURSORS,
     MAX_IN_FLIGHT,
-    MAX_OUTBOX,
     MAX_REPLY,
     MAX_TIMEOUT,
-    PART_SIZE,
     Decoder,
     RequestMessage,
     decode_request,
     encode_event,
     encode_reply,
-    frame,
-    parts,
 )
 from kvd.use import PIECE, Use
 
@@ -45,8 +42,6 @@ __all__ = ["Session"]
 
 BURST: Final = 16
 """Requests of one client in one turn of the loop."""
-MAX_EVENTS: Final = 1_000
-"""Events that wait for a client that does not read; over it they are dropped and the client told to read again."""
 
 
 class _Pending:
@@ -61,6 +56,16 @@ class _Pending:
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
 
+    @property
+    def sent(self) -> bool:
+        """Whether the store has the write, so that it is completed whatever happens."""
+        return self.use is not None and self.use.writes and self.use.begun
+
+    @property
+    def detail(self) -> dict[str, Any] | None:
+        """What an early end tells the client."""
+        return {"sent": True} if self.sent else None
+
 
 class Session(asyncio.Protocol):
     """A client, as the daemon sees it."""
@@ -68,20 +73,12 @@ class Session(asyncio.Protocol):
     __slots__ = (
         "_cursors",
         "_decoder",
-        "_events",
-        "_flushing",
-        "_large",
         "_orders",
         "_out",
-        "_paused",
         "_pending",
-        "_pumping",
         "_reading",
-        "_sequence",
         "_transport",
-        "_waiting",
         "_working",
-        "closing",
         "greeted",
         "hub",
         "name",
@@ -89,26 +86,19 @@ class Session(asyncio.Protocol):
         "since",
     )
 
+    _transport: asyncio.Transport
+    _out: Outbox
+
     def __init__(self, server: Server) -> None:
         self.server = server
         self.hub: Hub = server.hub
         self.greeted = False
         self.name = ""
-        self.closing = False
         self.since = time.monotonic()
         self._decoder = Decoder()
-        self._transport = cast("asyncio.Transport", None)
         self._pending: dict[int, _Pending] = {}
-        self._orders: dict[str, Order] = {}
+        self._orders: dict[Connection, Order] = {}
         self._cursors: OrderedDict[tuple[Connection, bytes], None] | None = None
-        self._out: list[bytes] = []
-        self._waiting = 0
-        self._large: deque[Iterator[bytes]] | None = None
-        self._events: deque[dict[str, Any]] | None = None
-        self._sequence = 0
-        self._flushing = False
-        self._pumping = False
-        self._paused = False
         self._reading = True
         self._working = False
 
@@ -117,16 +107,15 @@ class Session(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self._transport = cast("asyncio.Transport", transport)
+        self._out = Outbox(self._transport, self.server.loop, self._overflow)
         self.server.joined(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End: what waits is given up, what a store already has is completed."""
-        self.closing = True
         for pending in list(self._pending.values()):
             self._give_up(pending)
         self._pending.clear()
         self._out.clear()
-        self._large = self._events = None
         for connection, cursor in self._cursors or ():
             if connection.store is not None:
                 connection.store.close_cursor(cursor)
@@ -141,16 +130,13 @@ class Session(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Stop: the client does not read."""
-        self._paused = True
+        self._out.pause()
         self._read(on=False)
 
     def resume_writing(self) -> None:
         """Go on."""
-        self._paused = False
-        self._send_events()
-        self._flush()
-        self._pump()
-        if not self._paused and not self._working:
+        self._out.resume()
+        if not self._out.paused and not self._working:
             self._work()
 
     def _read(self, *, on: bool) -> None:
@@ -167,7 +153,7 @@ class Session(asyncio.Protocol):
         self._working = False
         left = BURST
         try:
-            while not self._paused and (body := self._decoder.next_body()) is not None:
+            while not self._out.paused and (body := self._decoder.next_body()) is not None:
                 self._take(decode_request(body))
                 left -= 1
                 if not left:
@@ -181,45 +167,54 @@ class Session(asyncio.Protocol):
             self._working = True
         if self._working:
             self.server.loop.call_soon(self._work)
-        self._read(on=not self._working and not self._paused)
-        if self._out:
-            self._flush()
+        if self._reading is (self._working or self._out.paused):
+            self._read(on=not self._reading)
+        self._out.flush()
 
     def _take(self, request: RequestMessage) -> None:
+        """Do what is asked, or begin to, and answer."""
         id = request.id  # noqa: A001 - the wire's own word
         if id in self._pending:
             raise ProtocolError(Code.BAD_REQUEST, f"request {id} is still in flight")
-        method = METHODS.get(request.method)
         try:
-            if method is None:
-                raise RequestError(Code.UNKNOWN_METHOD, f"this daemon has no method {request.method!r}")
-            if not self.greeted and method.name not in control.BEFORE_HELLO:
-                raise RequestError(Code.BAD_REQUEST, f"say hello before {method.name}")
-            if self.server.draining and method.name not in control.WHILE_DRAINING:
-                raise RequestError(Code.SHUTTING_DOWN, "the daemon is leaving", retry=True)
+            method = self._method(request.method)
             args = method.read(request.params)
             if method.access == "daemon":
-                result = method.function(self, **args)
-                if isinstance(result, Coroutine):
-                    self._start(id, result, self._timeout(request))
+                if method.waits:
+                    self._begin(self._pend(request, None), method.function(self, **args))
                     return
+                result = method.function(self, **args)
             else:
-                connection = self.server.pool.find(args.pop("connection"), self)
-                if method.access == "write" and connection.config.read_only:
-                    message = f"connection {connection.name} is read-only"
-                    raise RequestError(Code.READ_ONLY, message, connection=connection.name)
-                if not connection.immediate or connection.name in self._orders or not _is_quick(args):
+                connection = self._connection(method, args.pop("connection"))
+                if not connection.immediate or self._orders.get(connection) or not _is_quick(args):
                     self._queue(request, method, connection, args)
                     return
-                result = self._at_once(method, connection, args)
+                result = self._do(method, connection, args)
         except RequestError as error:
             self._refuse(id, error)
-        except Exception:  # noqa: BLE001 - one request's bug is no other's
-            self._bug(id, request.method)
+        except Exception:
+            self.server.log.exception("%s failed", request.method)
+            self._refuse(id, _mistake())
         else:
             self._answer(id, result)
 
-    def _at_once(self, method: Method, connection: Connection, args: dict[str, Any]) -> Any:
+    def _method(self, name: str) -> Method:
+        method = METHODS.get(name)
+        if method is None:
+            raise RequestError(Code.UNKNOWN_METHOD, f"this daemon has no method {name[:100]!r}")
+        if not self.greeted and name not in control.BEFORE_HELLO:
+            raise RequestError(Code.BAD_REQUEST, f"say hello before {name}")
+        if self.server.draining and name not in control.WHILE_DRAINING:
+            raise RequestError(Code.SHUTTING_DOWN, "the daemon is leaving", retry=True)
+        return method
+
+    def _connection(self, method: Method, name: str) -> Connection:
+        connection = self.server.pool.find(name, self)
+        if method.access == "write" and connection.config.read_only:
+            raise RequestError(Code.READ_ONLY, f"connection {name} is read-only", connection=name)
+        return connection
+
+    def _do(self, method: Method, connection: Connection, args: dict[str, Any]) -> Any:
         """Drive a method on a store that never waits to its end."""
         store = connection.store
         assert store is not None, "an immediate connection is open"  # noqa: S101 - `immediate` says so
@@ -242,31 +237,16 @@ class Session(asyncio.Protocol):
 
     def _queue(self, request: RequestMessage, method: Method, connection: Connection, args: dict[str, Any]) -> None:
         """Give the request a task, and its place behind those on the same key."""
-        timeout = self._timeout(request) or connection.config.timeout
-        order = self._orders.get(connection.name)
-        if order is None:
-            order = self._orders[connection.name] = Order()
-        writes = method.access == "write"
-        collection = args.get("collection") or "default_collection"
-        if connection.store is not None and not args.get("collection"):
-            collection = connection.store.default_collection
-        turn = order.enter((collection, args["key"]) if method.one_key else None, writes=writes)
-        pending = self._start(request.id, None, timeout)
-        if pending is None:
-            order.leave(turn)
-            return
-        work = self._in_turn(pending, order, turn, method, connection, args)
-        pending.task = self.server.loop.create_task(self._run(pending, work))
-        self.server.keep(pending.task)
+        pending = self._pend(request, connection.config.timeout)
+        order = self._orders.setdefault(connection, Order())
+        collection = args.get("collection") or connection.default_collection
+        turn = order.enter((collection, args["key"]) if method.one_key else None, writes=method.access == "write")
+        task = self._begin(pending, self._wait_and_do(pending, turn, method, connection, args))
+        # not in the coroutine: one that is cancelled before its first step runs nothing at all
+        task.add_done_callback(lambda _: self._leave(connection, turn))
 
-    async def _in_turn(
-        self,
-        pending: _Pending,
-        order: Order,
-        turn: Turn,
-        method: Method,
-        connection: Connection,
-        args: dict[str, Any],
+    async def _wait_and_do(
+        self, pending: _Pending, turn: Turn, method: Method, connection: Connection, args: dict[str, Any]
     ) -> Any:
         started = time.monotonic()
         try:
@@ -283,25 +263,28 @@ class Session(asyncio.Protocol):
             raise refused from error
         finally:
             connection.figures.add(started, time.monotonic())
-            order.leave(turn)
-            if not order and self._orders.get(connection.name) is order:
-                del self._orders[connection.name]
 
-    def _start(self, id: int, work: Coroutine[Any, Any, Any] | None, timeout: float | None) -> _Pending | None:  # noqa: A002 - the wire's own word
+    def _leave(self, connection: Connection, turn: Turn) -> None:
+        order = self._orders[connection]
+        order.leave(turn)
+        if not order:
+            del self._orders[connection]
+
+    def _pend(self, request: RequestMessage, timeout: float | None) -> _Pending:
+        """Note a request as in flight, with its deadline."""
+        timeout = _timeout(request.options) or timeout
         if len(self._pending) >= MAX_IN_FLIGHT:
-            if work is not None:
-                work.close()
-            self._refuse(
-                id, RequestError(Code.TOO_MANY, f"a client has at most {MAX_IN_FLIGHT} requests in flight", retry=True)
-            )
-            return None
-        pending = self._pending[id] = _Pending(id)
+            raise RequestError(Code.TOO_MANY, f"a client has at most {MAX_IN_FLIGHT} requests in flight", retry=True)
+        pending = self._pending[request.id] = _Pending(request.id)
         if timeout is not None:
             pending.timer = self.server.loop.call_later(timeout, self._expire, pending, timeout)
-        if work is not None:
-            pending.task = self.server.loop.create_task(self._run(pending, work))
-            self.server.keep(pending.task)
         return pending
+
+    def _begin(self, pending: _Pending, work: Coroutine[Any, Any, Any]) -> asyncio.Task[None]:
+        pending.task = task = self.server.loop.create_task(self._run(pending, work))
+        task.add_done_callback(lambda _: work.close())
+        self.server.keep(task)
+        return task
 
     async def _run(self, pending: _Pending, work: Coroutine[Any, Any, Any]) -> None:
         try:
@@ -310,196 +293,110 @@ class Session(asyncio.Protocol):
             self._settle(pending, error)
         except asyncio.CancelledError:
             self._settle(pending, RequestError(Code.CANCELLED, "the request was given up"))
-        except Exception:  # noqa: BLE001 - one request's bug is no other's
-            if self._finish(pending):
-                self._bug(pending.id, "a request")
+        except Exception:
+            self.server.log.exception("a request failed")
+            self._settle(pending, _mistake())
         else:
             if self._finish(pending):
                 self._answer(pending.id, result)
-        self._schedule_flush()
-
-    def _timeout(self, request: RequestMessage) -> float | None:
-        wanted = None if request.options is None else request.options.get("timeout")
-        if wanted is None:
-            return None
-        if type(wanted) not in {int, float} or not wanted > 0:
-            raise RequestError(Code.BAD_REQUEST, "a timeout is a positive number of seconds")
-        return min(float(wanted), MAX_TIMEOUT)
+                self._out.flush_soon()
 
     def cancel(self, id: int) -> bool:  # noqa: A002 - the wire's own word
         """Give a request up on the client's behalf; whether it was in flight."""
         pending = self._pending.get(id)
         if pending is None:
             return False
-        self._settle(pending, RequestError(Code.CANCELLED, "the request was cancelled", detail=_sent(pending)))
+        self._settle(pending, RequestError(Code.CANCELLED, "the request was cancelled", detail=pending.detail))
         self._give_up(pending)
         return True
 
     def _expire(self, pending: _Pending, timeout: float) -> None:
         if pending.use is not None and pending.use.begun:
             pending.use.connection.trouble(f"it gave no answer within {timeout:g} seconds")
-        error = RequestError(
-            Code.DEADLINE, f"there was no answer within {timeout:g} seconds", retry=True, detail=_sent(pending)
-        )
-        self._settle(pending, error)
+        message = f"there was no answer within {timeout:g} seconds"
+        self._settle(pending, RequestError(Code.DEADLINE, message, retry=True, detail=pending.detail))
         self._give_up(pending)
-        self._schedule_flush()
-
-    def _give_up(self, pending: _Pending) -> None:
-        """Stop the work, unless the store already has the write."""
-        pending.answered = True
-        if pending.timer is not None:
-            pending.timer.cancel()
-        if pending.task is not None and _sent(pending) is None:
-            pending.task.cancel()
 
     def give_up_all(self, reason: str) -> None:
         """Answer everything in flight with `shutting_down`."""
         for pending in list(self._pending.values()):
-            self._settle(pending, RequestError(Code.SHUTTING_DOWN, reason, retry=True, detail=_sent(pending)))
+            self._settle(pending, RequestError(Code.SHUTTING_DOWN, reason, retry=True, detail=pending.detail))
             self._give_up(pending)
-        self._flush()
+        self._out.flush()
+
+    def _give_up(self, pending: _Pending) -> None:
+        """Stop the work, unless the store already has the write."""
+        self._finish(pending)
+        if pending.task is not None and not pending.sent:
+            pending.task.cancel()
 
     def _settle(self, pending: _Pending, error: RequestError) -> None:
         if self._finish(pending):
             self._refuse(pending.id, error)
+            self._out.flush_soon()
 
     def _finish(self, pending: _Pending) -> bool:
-        """Take a request out of those in flight; whether it still waits for its reply."""
+        """Take a request out of those in flight; whether it still waited for its reply."""
         if pending.timer is not None:
             pending.timer.cancel()
-        if pending.answered:
-            return False
+        waited = not pending.answered
         pending.answered = True
-        self._pending.pop(pending.id, None)
-        return True
+        if waited:
+            self._pending.pop(pending.id, None)
+        return waited
 
     @property
     def busy(self) -> bool:
         """Whether it has requests in flight or something left to send."""
-        return bool(self._pending or self._working or self._out or self._large)
+        return bool(self._pending or self._working or self._out)
 
     # Replies and events
 
-    def _answer(self, id: int | None, result: Any) -> None:  # noqa: A002 - the wire's own word
+    def _answer(self, id: int, result: Any) -> None:  # noqa: A002 - the wire's own word
         try:
             body = encode_reply(id, None, result)
         except (TypeError, ValueError, OverflowError):
-            self._bug(id, "an answer")
+            self.server.log.exception("an answer cannot be sent")
+            self._refuse(id, _mistake())
             return
         if len(body) > MAX_REPLY:
-            text = f"the answer has {len(body):,} bytes, and {MAX_REPLY:,} is the most a reply may have: ask for less"
-            self._refuse(id, RequestError(Code.TOO_LARGE, text))
-        elif len(body) > PART_SIZE:
-            self._post_large(body)
+            message = f"the answer has {len(body):,} bytes, and {MAX_REPLY:,} is the most a reply may have: ask for less"
+            self._refuse(id, RequestError(Code.TOO_LARGE, message))
         else:
-            self._post(frame(body))
+            self._out.send(body)
 
     def _refuse(self, id: int | None, error: RequestError) -> None:  # noqa: A002 - the wire's own word
-        packed = self.server.redact(error.pack())
-        try:
-            body = encode_reply(id, packed)
-        except (TypeError, ValueError, OverflowError):
-            body = encode_reply(id, packed | {"detail": None})
-        self._post(frame(body))
-
-    def _bug(self, id: int | None, what: str) -> None:  # noqa: A002 - the wire's own word
-        """Log the exception being handled, and say that it happened."""
-        self.server.log.exception("%s failed", what)
-        self._refuse(id, RequestError(Code.INTERNAL, "the daemon made a mistake, which its log describes"))
+        self._out.send(encode_reply(id, self.server.redact(error.pack())))
 
     def _fail(self, error: RequestError) -> None:
         """Say what is wrong with the stream itself, and end it."""
         self._refuse(None, error)
-        self._flush()
-        self.closing = True
-        self._transport.close()
+        self._out.flush()
+        self.close()
 
-    def _post(self, data: bytes) -> None:
-        self._out.append(data)
-        self._waiting += len(data)
-        if self._waiting > MAX_OUTBOX:
-            self.server.log.warning("client %s does not read what it asked for: closed", self.name or "without a name")
-            self.abort()
-
-    def _post_large(self, body: bytes) -> None:
-        if self._large is None:
-            self._large = deque()
-        self._large.append(parts(body, self.server.next_stream()))
-        self._waiting += len(body)
-        if not self._pumping:
-            self._pump()
-
-    def _pump(self) -> None:
-        """Send one part of each large reply, and come again in the next turn."""
-        self._pumping = False
-        large = self._large
-        if not large or self._paused:
-            return
-        for _ in range(len(large)):
-            stream = large.popleft()
-            data = next(stream, None)
-            if data is not None:
-                self._out.append(data)
-                large.append(stream)
-        self._flush()
-        if large and not self._paused:
-            self._pumping = True
-            self.server.loop.call_soon(self._pump)
-
-    def _schedule_flush(self) -> None:
-        if self._out and not self._flushing:
-            self._flushing = True
-            self.server.loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        self._flushing = False
-        out = self._out
-        if not out or self._paused or self._transport.is_closing():
-            return
-        data = out[0] if len(out) == 1 else b"".join(out)
-        out.clear()
-        self._waiting = max(self._waiting - len(data), 0) if self._large else 0
-        self._transport.write(data)
+    def _overflow(self) -> None:
+        self.server.log.warning("client %s does not read what it asked for: closed", self.name or "without a name")
+        self.abort()
 
     def sees(self, connection: str) -> bool:
         """Tell whether the client may use the connection."""
         return self.server.pool.is_visible(connection, self)
 
     def post(self, change: dict[str, Any]) -> None:
-        """Send a change; while the client does not read, keep it for later, and at last give up and say so."""
-        self._sequence += 1
-        change["sequence"] = self._sequence
-        if not self._paused:
-            self._post(frame(encode_event("change", change)))
-            self._schedule_flush()
-            return
-        if self._events is None:
-            self._events = deque()
-        if len(self._events) >= MAX_EVENTS:
-            self._events.clear()
-            change = {"connection": "", "collection": None, "keys": [], "operation": "resync", "own": False}
-            change["sequence"] = self._sequence
-        self._events.append(change)
-
-    def _send_events(self) -> None:
-        events, self._events = self._events, None
-        for change in events or ():
-            self._post(frame(encode_event("change", change)))
+        """Send the event of a change."""
+        self._out.send_change(change)
 
     def say_closing(self, reason: str) -> None:
         """Tell the client that the daemon leaves."""
-        self._post(frame(encode_event("closing", {"reason": reason})))
-        self._flush()
+        self._out.send(encode_event("closing", {"reason": reason}))
+        self._out.flush()
 
     def close(self) -> None:
         """End the connection when what was written is sent."""
-        self.closing = True
         self._transport.close()
 
     def abort(self) -> None:
         """End the connection at once."""
-        self.closing = True
         self._transport.abort()
 
     # Cursors
@@ -520,9 +417,18 @@ class Session(asyncio.Protocol):
                     oldest.store.close_cursor(held)
 
 
-def _sent(pending: _Pending) -> dict[str, Any] | None:
-    use = pending.use
-    return {"sent": True} if use is not None and use.writes and use.begun else None
+def _mistake() -> RequestError:
+    return RequestError(Code.INTERNAL, "the daemon made a mistake, which its log describes")
+
+
+def _timeout(options: dict[str, Any] | None) -> float | None:
+    """Read a request's own deadline."""
+    wanted = None if options is None else options.get("timeout")
+    if wanted is None:
+        return None
+    if type(wanted) not in {int, float} or not wanted > 0:
+        raise RequestError(Code.BAD_REQUEST, "a timeout is a positive number of seconds")
+    return min(float(wanted), MAX_TIMEOUT)
 
 
 def _is_quick(args: dict[str, Any]) -> bool:
