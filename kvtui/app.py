@@ -1,0 +1,139 @@
+"""The application: themes, the session, the browser screen, and the commands that belong to no pane."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import App, SystemCommand
+from textual.binding import BindingType
+from textual.color import Color
+from textual.screen import Screen
+
+from kvtui import keymap
+from kvtui.messages import Changed, Failed, Offline, Online
+from kvtui.screens.browser import BrowserScreen
+from kvtui.screens.pick import Pick, help_choices
+from kvtui.session import DaemonClient, Session, Target, open_client
+from kvtui.theme import DARK, LIGHT
+
+__all__ = ["KvtuiApp"]
+
+
+class KvtuiApp(App[None]):
+    """Browse and edit key-value stores.
+
+    Args:
+        target: What to open beside the configured connections.
+        opener: Opens the line to the daemon.
+        theme: The theme to begin with.
+    """
+
+    CSS_PATH = "app.tcss"
+    TITLE = "kvtui"
+    BINDINGS: ClassVar[list[BindingType]] = [*keymap.bindings("app")]
+    ENABLE_COMMAND_PALETTE = True
+
+    def __init__(
+        self,
+        target: Target | None = None,
+        opener: Callable[[], Awaitable[DaemonClient]] = open_client,
+        theme: str = DARK.name,
+    ) -> None:
+        super().__init__()
+        self.register_theme(DARK)
+        self.register_theme(LIGHT)
+        self.theme = theme
+        self.session = Session(self.post_message, opener, target)
+        self.failure: str | None = None
+        """Why the program had to end, for the terminal."""
+        self._browser = BrowserScreen(self.session)
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Our own colours for themes that do not name them."""
+        theme = self.current_theme
+        base = theme.to_color_system().generate()
+        fore, back = Color.parse(base["foreground"]), Color.parse(base["surface"])
+
+        def mixed(colour: str, part: float) -> str:
+            return back.blend(Color.parse(base[colour]), part).hex6
+
+        return {
+            "faint": back.blend(fore, 0.62).hex6,
+            "line": back.blend(fore, 0.25).hex6,
+            "json-name": mixed("primary", 1),
+            "json-string": mixed("success", 1),
+            "json-number": mixed("warning", 1),
+            "json-word": mixed("secondary", 1),
+            "json-mark": back.blend(fore, 0.55).hex6,
+            "cursor-ground": mixed("primary", 0.28),
+            "cursor-idle": back.blend(fore, 0.08).hex6,
+        }
+
+    def on_mount(self) -> None:
+        self.push_screen(self._browser)
+        self.run_worker(self.session.run(), group="session", exit_on_error=True)
+
+    # The session's messages are for the browser
+
+    @on(Online)
+    @on(Offline)
+    @on(Changed)
+    def _pass_on(self, message: Online | Offline | Changed) -> None:
+        self._browser.post_message(message)
+
+    @on(Failed)
+    def _failed(self, message: Failed) -> None:
+        self.failure = message.reason
+        self.exit(return_code=1)
+
+    # Commands
+
+    def action_help(self) -> None:
+        if isinstance(self.screen, BrowserScreen):
+            self.help_and_do()
+
+    @work(exclusive=True, group="help")
+    async def help_and_do(self) -> None:
+        """Show all commands, and do the one that is picked."""
+        picked = await self.push_screen_wait(Pick("Keys and commands", help_choices(), narrow=True))
+        if picked is not None:
+            await self.do(picked)
+
+    async def do(self, command_id: str) -> None:
+        """Carry out a command of the key map by its id."""
+        scope, _, name = command_id.partition(".")
+        browser = self._browser
+        carriers = {
+            "app": self,
+            "sidebar": browser.sidebar,
+            "keys": browser.keys_pane,
+            "value": browser.value_pane,
+            "editor": browser.value_pane.editor,
+        }
+        if scope == "list" or (scope == "editor" and browser.value_pane.edited is None):
+            return
+        await self.run_action(name, carriers.get(scope, browser))
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """The palette: every command of the key map, and Textual's themes and screenshot."""
+        for command in keymap.COMMANDS:
+            if command.scope not in {"list", "editor"} and command.name != "command_palette":
+                keys = keymap.key_label(command.keys)
+                title = f"{command.label[0].upper()}{command.label[1:]}" + (f"  ({keys})" if keys else "")
+                yield SystemCommand(title, command.help, lambda command=command: self.run_worker(self.do(command.id)))
+        for system in super().get_system_commands(screen):
+            if system.title in {"Theme", "Screenshot"}:
+                yield system
+
+    def action_toggle_dark(self) -> None:
+        self.theme = LIGHT.name if self.current_theme.dark else DARK.name
+
+    @work(exclusive=True, group="quit")
+    async def action_quit_safely(self) -> None:
+        if await self._browser.may_drop_edit():
+            self.exit()
+
+    async def action_quit(self) -> None:
+        self.action_quit_safely()

@@ -1,0 +1,125 @@
+"""Bytes and names as a person reads them. Pure: no Textual, no I/O.
+
+What comes out of here is safe to draw: no control characters, no direction overrides, nothing whose width terminals disagree
+about. It is for the eye only: copying and writing take the original.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+from rich.cells import cell_len
+
+__all__ = ["elide", "hex_row", "printable", "size_text", "take_cells", "text_row"]
+
+_INVISIBLE = {"Cf", "Zl", "Zp", "Cn", "Co"}
+_DROPPED = {"\u200d", "\ufe0e", "\ufe0f"}
+"""Joiners and variation selectors: terminals disagree on the width of what they join."""
+_PLAIN = re.compile(r"[ -~]*\Z")
+_PRINTABLE_ASCII = range(0x20, 0x7F)
+_SURROGATES = range(0xD800, 0xE000)
+_BYTE_SURROGATES = range(0xDC80, 0xDD00)
+
+
+def _symbol(char: str) -> str:
+    code = ord(char)
+    if code in _PRINTABLE_ASCII:
+        return char
+    if code < 0x20:  # noqa: PLR2004 - C0; the block of control pictures follows its order
+        return chr(0x2400 + code)
+    if code == 0x7F:  # noqa: PLR2004 - DEL
+        return "␡"
+    if code in _BYTE_SURROGATES:
+        return f"\\x{code - 0xDC00:02x}"
+    if code < 0xA0:  # noqa: PLR2004 - C1
+        return f"\\x{code:02x}"
+    if code in _SURROGATES:
+        return f"\\u{code:04x}"
+    if char in _DROPPED:
+        return ""
+    if unicodedata.category(char) in _INVISIBLE:
+        return f"\\u{{{code:x}}}"
+    return char
+
+
+@lru_cache(maxsize=4096)
+def printable(text: str) -> str:
+    r"""The text on one line, with a visible sign for all that has none: `␊` for a newline, `\xff` for an odd byte."""
+    if _PLAIN.match(text):
+        return text
+    return "".join(map(_symbol, text))
+
+
+def take_cells(text: str, width: int) -> str:
+    """The longest start of the text that is at most `width` cells wide."""
+    if text.isascii():
+        return text[:width]
+    taken = 0
+    for index, char in enumerate(text):
+        taken += cell_len(char)
+        if taken > width:
+            return text[:index]
+    return text
+
+
+@lru_cache(maxsize=4096)
+def elide(text: str, width: int) -> str:
+    """The text in at most `width` cells, cut in the middle when it is longer: keys differ at both ends."""
+    if len(text) <= width and (text.isascii() or cell_len(text) <= width):
+        return text
+    if cell_len(text) <= width:
+        return text
+    if width <= 1:
+        return "…"[:width]
+    tail = take_cells(text[::-1], (width - 1) // 3)[::-1]
+    head = take_cells(text, width - 1 - cell_len(tail))
+    return f"{head}…{tail}"
+
+
+def size_text(size: int | None) -> str:
+    """A size in bytes in at most seven cells: "312 B", "4.1 KB", "1.2 GB"; a dash when it is not known."""
+    if size is None:
+        return "-"
+    amount = float(size)
+    for unit in ("B", "KB", "MB", "GB", "TB"):
+        if amount < 999.5 or unit == "TB":  # noqa: PLR2004 - three digits
+            digits = 1 if unit != "B" and amount < 99.95 else 0  # noqa: PLR2004 - three digits
+            return f"{amount:.{digits}f} {unit}"
+        amount /= 1000
+    return ""  # pragma: no cover - the loop returns at its last unit
+
+
+HEX_BYTES = 16
+"""Bytes in a row of the hex view."""
+
+
+def hex_row(offset: int, row: bytes) -> tuple[str, str, str]:
+    """A row of a hex dump: its offset, its bytes in two groups of eight, and its printable characters."""
+    pairs = [f"{byte:02x}" for byte in row] + ["  "] * (HEX_BYTES - len(row))
+    dump = " ".join(pairs[:8]) + "  " + " ".join(pairs[8:])
+    shown = "".join(chr(byte) if byte in _PRINTABLE_ASCII else "·" for byte in row)
+    return f"{offset:08x}", dump, shown
+
+
+def text_row(body: bytes, start: int, end: int) -> str:
+    """The characters that begin in `body[start:end]`, odd bytes as escapes.
+
+    A character that straddles the end belongs to the row in which it begins, so rows can be cut at any byte.
+    """
+    while start < end and start < len(body) and body[start] & 0xC0 == 0x80 and _is_inside_character(body, start):  # noqa: PLR2004 - UTF-8
+        start += 1
+    while end < len(body) and body[end] & 0xC0 == 0x80 and _is_inside_character(body, end):  # noqa: PLR2004 - UTF-8
+        end += 1
+    return printable(body[start:end].decode("utf-8", "surrogateescape"))
+
+
+def _is_inside_character(body: bytes, at: int) -> bool:
+    """Whether the continuation byte at `at` belongs to a character that begins before it."""
+    lead = at
+    while lead > 0 and at - lead < 3 and body[lead] & 0xC0 == 0x80:  # noqa: PLR2004 - a character has at most four bytes
+        lead -= 1
+    first = body[lead]
+    length = 4 if first >= 0xF0 else 3 if first >= 0xE0 else 2 if first >= 0xC0 else 1  # noqa: PLR2004 - UTF-8
+    return lead < at < lead + length

@@ -1,0 +1,68 @@
+"""TTLs as they count down on screen: absolute deadlines in, text and urgency out. Pure."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from enum import Enum
+
+__all__ = ["FADE_SECONDS", "TENTHS_BELOW", "Urgency", "left_text", "moment_text", "urgency"]
+
+TENTHS_BELOW = 10.0
+"""Seconds under which tenths are shown."""
+SOON_BELOW = 60.0
+FADE_SECONDS = 1.2
+"""How long an expired row fades before it leaves."""
+
+_UNITS = ((86400 * 365, "y", 86400, "d"), (86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s"))
+
+
+class Urgency(Enum):
+    """How near the end is; the value is the suffix of the style that shows it."""
+
+    NEVER = "never"
+    CALM = "calm"
+    SOON = "soon"
+    LAST = "last"
+    OVER = "over"
+
+
+def urgency(deadline: float | None, now: float) -> Urgency:
+    """How near the deadline (epoch seconds; None is never) is."""
+    if deadline is None or deadline == math.inf:
+        return Urgency.NEVER
+    left = deadline - now
+    if left <= 0:
+        return Urgency.OVER
+    if left < TENTHS_BELOW:
+        return Urgency.LAST
+    return Urgency.SOON if left < SOON_BELOW else Urgency.CALM
+
+
+def left_text(deadline: float | None, now: float) -> str:
+    """What is left until the deadline, in at most seven cells whose widths do not jump: "4m 05s", "9.4s", "∞"."""
+    if deadline is None or deadline == math.inf:
+        return "∞"
+    left = deadline - now
+    if left <= 0:
+        return "expired"
+    if left < TENTHS_BELOW:
+        return f"{math.floor(left * 10) / 10:.1f}s"
+    whole = math.floor(left)
+    for size, unit, part, part_unit in _UNITS:
+        if whole >= size:
+            many, rest = divmod(whole, size)
+            if many >= 100:  # noqa: PLR2004 - three digits leave no room for the smaller unit
+                return f"{many}{unit}"
+            return f"{many}{unit} {rest // part:02d}{part_unit}"
+    return f"{whole}s"
+
+
+def moment_text(moment: float | None) -> str:
+    """A moment (epoch seconds) in local time to the second; a dash when it is not known."""
+    if moment is None:
+        return "-"
+    try:
+        return f"{datetime.fromtimestamp(moment).astimezone():%Y-%m-%d %H:%M:%S}"
+    except (OverflowError, ValueError, OSError):
+        return "beyond the year 9999"

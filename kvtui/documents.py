@@ -1,0 +1,162 @@
+"""Values as rows of text, whatever their size. Pure: what is not here yet is asked for by the byte range.
+
+A `TextDocument` has its whole text and wraps it to the width. A `BytesDocument` knows only its length and the pieces that were
+read so far; its rows are a fixed number of bytes, as text or in hexadecimal, so that any row of gigabytes is found at once.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Protocol
+
+from rich.cells import cell_len
+
+from kvtui import jsontext
+from kvtui.codecs import HEX_BYTES, hex_row, printable, take_cells, text_row
+
+__all__ = ["CHUNK", "BytesDocument", "Document", "Row", "TextDocument"]
+
+CHUNK = 65_536
+"""Bytes that are read at once of a value that is too large to be had whole."""
+CHUNKS_KEPT = 32
+TEXT_BYTES = 64
+"""Bytes in a row of a large text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row: what stands in its margin, its text, and the coloured parts of the text (start, end, name)."""
+
+    margin: str
+    text: str
+    spans: tuple[tuple[int, int, str], ...] = ()
+
+
+class Document(Protocol):
+    """Rows of text."""
+
+    @property
+    def margin(self) -> int:
+        """Cells of the margin."""
+
+    def wrap(self, width: int) -> int:
+        """Take up the width that rows may have; answers how many rows there are."""
+
+    def row(self, index: int) -> Row | None:
+        """A row, or None when its bytes have to be read first."""
+
+
+class TextDocument:
+    """A text that is here as a whole, wrapped to the width, JSON coloured."""
+
+    def __init__(self, text: str, *, is_json: bool) -> None:
+        self._lines = [printable(line.replace("\t", "    ")) for line in text.split("\n")]
+        self._is_json = is_json
+        self._rows: list[tuple[int, int, int]] = []
+        self._width = 0
+
+    @property
+    def margin(self) -> int:
+        return max(2, len(str(len(self._lines))))
+
+    def wrap(self, width: int) -> int:
+        width = max(8, width)
+        if width != self._width:
+            self._width = width
+            self._rows = [(number, *part) for number, line in enumerate(self._lines) for part in _parts(line, width)]
+        return len(self._rows)
+
+    def row(self, index: int) -> Row | None:
+        number, start, end = self._rows[index]
+        line = self._lines[number]
+        spans: tuple[tuple[int, int, str], ...] = ()
+        if self._is_json and len(line) <= 16 * CHUNK:
+            spans = tuple(
+                (max(first, start) - start, min(last, end) - start, name)
+                for first, last, name in jsontext.spans(line)
+                if first < end and last > start
+            )
+        return Row(str(number + 1) if start == 0 else "", line[start:end], spans)
+
+
+def _parts(line: str, width: int) -> list[tuple[int, int]]:
+    """Where a line is cut to fit the width, at blanks where that leaves more than half a row."""
+    if len(line) <= width and (line.isascii() or cell_len(line) <= width):
+        return [(0, len(line))]
+    parts: list[tuple[int, int]] = []
+    start = 0
+    while start < len(line):
+        end = start + max(1, len(take_cells(line[start : start + width], width)))
+        if end < len(line):
+            blank = line.rfind(" ", start, end) + 1
+            if blank > start + (end - start) // 2:
+                end = blank
+        parts.append((start, end))
+        start = end
+    return parts
+
+
+class BytesDocument:
+    """Bytes of which only pieces are here.
+
+    Args:
+        length: How many bytes there are.
+        as_hex: Show them in hexadecimal, else as text.
+    """
+
+    def __init__(self, length: int, *, as_hex: bool) -> None:
+        self.length = length
+        self.as_hex = as_hex
+        self._chunks: OrderedDict[int, bytes] = OrderedDict()
+
+    @property
+    def margin(self) -> int:
+        return 8
+
+    @property
+    def _per_row(self) -> int:
+        return HEX_BYTES if self.as_hex else TEXT_BYTES
+
+    def wrap(self, width: int) -> int:
+        del width
+        return max(1, -(-self.length // self._per_row))
+
+    def row(self, index: int) -> Row | None:
+        start = index * self._per_row
+        end = min(self.length, start + self._per_row)
+        if start >= self.length:
+            return Row("", "")
+        before, after = max(0, start - 3), min(self.length, end + 3)
+        body = self._bytes(before, after)
+        if body is None:
+            return None
+        if not self.as_hex:
+            return Row(f"{start:08x}", text_row(body, start - before, end - before))
+        offset, dump, shown = hex_row(start, body[start - before : end - before])
+        text = f"{dump}  {shown}"
+        return Row(offset, text, ((len(dump) + 2, len(text), "string"),))
+
+    def take(self, offset: int, body: bytes) -> None:
+        """Take up bytes that were read; `offset` is a multiple of `CHUNK`."""
+        for at in range(0, len(body), CHUNK):
+            self._chunks[(offset + at) // CHUNK] = body[at : at + CHUNK]
+        while len(self._chunks) > CHUNKS_KEPT:
+            self._chunks.popitem(last=False)
+
+    def missing(self, first: int, last: int) -> int | None:
+        """The offset of the first chunk that the rows from `first` to `last` need and that is not here."""
+        low = max(0, first * self._per_row - 3) // CHUNK
+        high = min(self.length - 1, (last + 1) * self._per_row + 3) // CHUNK
+        return next((number * CHUNK for number in range(low, high + 1) if number not in self._chunks), None)
+
+    def _bytes(self, start: int, end: int) -> bytes | None:
+        parts: list[bytes] = []
+        for number in range(start // CHUNK, (end - 1) // CHUNK + 1):
+            chunk = self._chunks.get(number)
+            if chunk is None:
+                return None
+            self._chunks.move_to_end(number)
+            at = number * CHUNK
+            parts.append(chunk[max(0, start - at) : max(0, end - at)])
+        return b"".join(parts)

@@ -1,0 +1,96 @@
+"""What the session tells the program, and the nouns that panes share. Messages of widgets stand in their widget's class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.message import Message
+
+from kvd.model import OUTSIDE, Change, Collection, CollectionRow, ConnectionInfo, Key, Token
+from kvtui.codecs import printable
+
+__all__ = ["Changed", "Entry", "Failed", "Offline", "Online", "Place"]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A collection of a connection, addressed and named."""
+
+    connection: str
+    collection: Collection
+    name: str
+
+    @classmethod
+    def of(cls, connection: str, row: CollectionRow) -> Place:
+        """The place of a collection that a scan found."""
+        if row.token == OUTSIDE:
+            return cls(connection, OUTSIDE, "outside collections")
+        return cls(connection, row.name if row.exact else row.token, printable(row.name) or '""')
+
+    @property
+    def by_token(self) -> bool:
+        """Whether its keys are addressed by their token because their names are none."""
+        return self.collection == OUTSIDE
+
+    @property
+    def label(self) -> str:
+        """As a person reads it."""
+        return f"{self.connection} / {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A key at its place, addressed and named."""
+
+    place: Place
+    key: Key
+    name: str
+
+    @property
+    def label(self) -> str:
+        """As a person reads it, on one line and safe to draw."""
+        return printable(self.name) if self.name else '"" (the empty key)'
+
+    @property
+    def is_named(self) -> bool:
+        """Whether its name is the key itself, so that it can be typed again."""
+        return not isinstance(self.key, Token)
+
+
+class Online(Message, bubble=False):
+    """The daemon answers, for the first time or again."""
+
+    def __init__(self, connections: list[ConnectionInfo], *, target: str | None, problem: str | None, again: bool) -> None:
+        super().__init__()
+        self.connections = connections
+        self.target = target
+        """The connection that the program was started for."""
+        self.problem = problem
+        """What is wrong with the configuration, in the daemon's words."""
+        self.again = again
+
+
+class Offline(Message, bubble=False):
+    """The daemon went away; the session goes on trying."""
+
+    def __init__(self, reason: str, retry_at: float) -> None:
+        super().__init__()
+        self.reason = reason
+        self.retry_at = retry_at
+        """When it is tried again, epoch seconds."""
+
+
+class Failed(Message, bubble=False):
+    """The daemon, or what the program was started for, cannot be had at all."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+
+class Changed(Message, bubble=False):
+    """A write, delete or expiry went through the daemon."""
+
+    def __init__(self, change: Change) -> None:
+        super().__init__()
+        self.change = change

@@ -1,0 +1,231 @@
+"""What a person does to entries, as the daemon's requests. No screen, no widget: the outcome is returned or raised.
+
+Nothing here loses what it did not see: a write names the version it stands on, a creation that nothing is there, a deletion
+what was looked at where that is known.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kvd import requests
+from kvd.errors import DaemonError, RequestError
+from kvd.model import ABSENT, Key, Record, Version
+from kvtui import jsontext
+from kvtui.messages import Entry, Place
+from kvtui.session import Session
+
+__all__ = [
+    "Conflict",
+    "NewEntry",
+    "Taken",
+    "copies",
+    "create",
+    "delete",
+    "rename",
+    "save",
+    "set_ttl",
+    "whole",
+]
+
+TOGETHER = 16
+"""Requests in flight at once where many keys are changed one by one."""
+PART = 4 * 1_048_576
+"""Bytes read at once of a value that is wanted whole."""
+
+
+class Conflict(Exception):  # noqa: N818 - an outcome
+    """Someone else changed the entry; `current` is what is there now, None when it is gone."""
+
+    def __init__(self, current: Record | None) -> None:
+        super().__init__("someone else changed this entry")
+        self.current = current
+
+
+class Taken(Exception):  # noqa: N818 - an outcome
+    """Something lives under this name already."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewEntry:
+    """An entry to be created. `value` is JSON text, `ttl` seconds or None for never, `collection` None for the default."""
+
+    connection: str
+    collection: str | None
+    key: str
+    value: str
+    ttl: float | None
+
+
+def _conflict(error: RequestError) -> Conflict:
+    packed = (error.detail or {}).get("record") if isinstance(error.detail, dict) else None
+    return Conflict(None if packed is None else _record(packed))
+
+
+def _record(packed: dict[str, Any]) -> Record:
+    return Record(**{name: packed[name] for name in Record.__dataclass_fields__ if name in packed})
+
+
+async def save(session: Session, entry: Entry, value: str, base: Version) -> Version:
+    """Write a value on top of the version that was edited; the TTL stays as it is.
+
+    Raises:
+        Conflict: the entry is another one now, or gone.
+        DaemonError: it could not be written, or (ConnectionLostError) it is unknown whether it was.
+    """
+    place = entry.place
+    body = value.encode("utf-8", "surrogateescape")
+    try:
+        return await session.call(requests.edit(place.connection, place.collection, entry.key, body, expected=base))
+    except RequestError as error:
+        if error.code != "conflict":
+            raise
+        raise _conflict(error) from error
+
+
+async def create(session: Session, new: NewEntry) -> None:
+    """Create an entry.
+
+    Raises:
+        Taken: one of this name is there.
+        DaemonError: it could not be written.
+    """
+    request = requests.edit(new.connection, new.collection, new.key, new.value.encode(), ttl=new.ttl, expected=ABSENT)
+    try:
+        await session.call(request)
+    except RequestError as error:
+        if error.code != "conflict":
+            raise
+        raise Taken from error
+
+
+async def set_ttl(session: Session, entries: Sequence[Entry], ttl: float | None) -> tuple[int, list[str]]:
+    """Give entries another TTL; answers how many were there, and what went wrong, each reason once."""
+    return await _each(
+        session,
+        [requests.expire(entry.place.connection, entry.place.collection, entry.key, ttl) for entry in entries],
+    )
+
+
+async def delete(session: Session, entries: Sequence[Entry], *, seen: Version | None = None) -> tuple[int, list[str]]:
+    """Delete entries; answers how many were there, and what went wrong, each reason once.
+
+    Args:
+        session: The line to the daemon.
+        entries: What goes.
+        seen: The version that was looked at, where it is one entry: another one is left alone.
+
+    Raises:
+        Conflict: it is not the version that was seen.
+        DaemonError: the daemon could not be asked.
+    """
+    count = 0
+    if len(entries) == 1:
+        place, key = entries[0].place, entries[0].key
+        try:
+            count += await session.call(requests.delete(place.connection, place.collection, key, expected=seen))
+        except RequestError as error:
+            if error.code != "conflict":
+                raise
+            raise _conflict(error) from error
+        return count, []
+    by_place: dict[Place, list[Key]] = {}
+    for entry in entries:
+        by_place.setdefault(entry.place, []).append(entry.key)
+    for place, keys in by_place.items():
+        count += await session.call(requests.delete_many(place.connection, place.collection, keys))
+    return count, []
+
+
+async def _each(session: Session, wanted: Iterable[requests.Request[bool]]) -> tuple[int, list[str]]:
+    gate = asyncio.Semaphore(TOGETHER)
+
+    async def one(request: requests.Request[bool]) -> bool | str:
+        async with gate:
+            try:
+                return await session.call(request)
+            except DaemonError as error:
+                return str(error)
+
+    outcomes = await asyncio.gather(*map(one, wanted))
+    problems = list(dict.fromkeys(outcome for outcome in outcomes if isinstance(outcome, str)))
+    return sum(outcome is True for outcome in outcomes), problems
+
+
+async def whole(session: Session, entry: Entry) -> Record | None:
+    """Read an entry with its whole body, whatever its size.
+
+    Raises:
+        DaemonError: it could not be read, or changed while it was read part by part.
+    """
+    place = entry.place
+    record = await session.call(requests.read(place.connection, place.collection, entry.key, length=PART))
+    if record is None or len(record.body) == record.length:
+        return record
+    parts = [record.body]
+    read = len(record.body)
+    while read < record.length:
+        part = await session.call(requests.read(place.connection, place.collection, entry.key, offset=read, length=PART))
+        if part is None or part.version != record.version or not part.body:
+            raise RequestError("conflict", "the value changed while it was read", retry=True)
+        parts.append(part.body)
+        read += len(part.body)
+    return Record(
+        kind=record.kind,
+        body=b"".join(parts),
+        length=record.length,
+        size=record.size,
+        created_at=record.created_at,
+        expires_at=record.expires_at,
+        version=record.version,
+    )
+
+
+async def rename(session: Session, entry: Entry, name: str) -> None:
+    """Write the entry under another name with what is left of its TTL, then delete the one that was read.
+
+    Raises:
+        Taken: the other name lives already.
+        Conflict: the entry is gone, or changed while it was renamed; then both names are there.
+        DaemonError: it could not be read or written.
+    """
+    record = await whole(session, entry)
+    if record is None:
+        raise Conflict(None)
+    place = entry.place
+    ttl = None if record.expires_at is None else max(0.001, record.expires_at - time.time())
+    try:
+        await session.call(requests.edit(place.connection, place.collection, name, record.body, ttl=ttl, expected=ABSENT))
+    except RequestError as error:
+        if error.code != "conflict":
+            raise
+        raise Taken from error
+    try:
+        await session.call(requests.delete(place.connection, place.collection, entry.key, expected=record.version))
+    except RequestError as error:
+        if error.code != "conflict":
+            raise
+        raise _conflict(error) from error
+
+
+def copies(entry: Entry, record: Record) -> list[tuple[str, str]]:
+    """The forms in which an entry can be copied: what each is called, and its text."""
+    text = record.body.decode("utf-8", "backslashreplace")
+    address = f"{entry.place.connection}/{entry.place.name}/{entry.name}"
+    forms = [("address for kvd", address)]
+    if record.kind == "entry":
+        compact = jsontext.compact(text)
+        forms = [
+            ("indented JSON", jsontext.indent(text)),
+            ("JSON on one line", compact),
+            ("Python literal", repr(json.loads(text))),
+            *forms,
+        ]
+    else:
+        forms = [("text", text), ("hexadecimal", record.body.hex(" ")), ("Python bytes", repr(record.body)), *forms]
+    return forms

@@ -1,0 +1,304 @@
+"""The one screen of the program: connections, keys and value side by side, as many of them as the terminal has room for.
+
+It arranges the panes, routes what the session and the panes tell, and keeps the place. What is done to entries is in
+`kvtui.screens.entry_actions`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+from urllib.parse import unquote
+
+from textual import events, on, work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal
+
+from kvd.errors import DaemonError
+from kvd.model import CollectionRow, ConnectionInfo, Token
+from kvtui import keymap
+from kvtui.messages import Changed, Offline, Online, Place
+from kvtui.operations import NewEntry
+from kvtui.screens.dialogs import Prompt
+from kvtui.screens.entry_actions import EntryActions
+from kvtui.session import Session
+from kvtui.widgets.bars import HintBar, TopBar
+from kvtui.widgets.keys_pane import KeysPane
+from kvtui.widgets.pane import Pane
+from kvtui.widgets.sidebar import Sidebar
+from kvtui.widgets.value_pane import ValuePane
+
+__all__ = ["BrowserScreen"]
+
+THREE_FROM, TWO_FROM = 110, 70
+"""Columns from which three and two panes stand side by side."""
+
+
+class BrowserScreen(EntryActions):
+    """Connections, keys, value."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*keymap.bindings("browser")]
+    HORIZONTAL_BREAKPOINTS = [
+        (0, "-narrow"),
+        (TWO_FROM, "-medium"),
+        (THREE_FROM, "-wide"),
+    ]
+    AUTO_FOCUS = ""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+        self._at = 0
+        self._zoomed = False
+
+    def compose(self) -> ComposeResult:
+        yield TopBar()
+        with Horizontal(id="panes"):
+            yield Sidebar(self.session)
+            yield KeysPane(self.session)
+            yield ValuePane(self.session)
+        yield HintBar()
+
+    def on_mount(self) -> None:
+        self._go(0)
+
+    @property
+    def sidebar(self) -> Sidebar:
+        """The pane of connections."""
+        return self.query_one(Sidebar)
+
+    @property
+    def panes(self) -> tuple[Pane, Pane, Pane]:
+        """The three panes from left to right."""
+        return self.sidebar, self.keys_pane, self.value_pane
+
+    def info(self, connection: str) -> ConnectionInfo | None:
+        branch = self.sidebar.branch(connection)
+        return None if branch is None else branch.info
+
+    # Arranging
+
+    def _go(self, pane: int) -> None:
+        """Give a pane the focus, showing it when it is hidden."""
+        self._at = pane
+        self._lay_out()
+        self.panes[pane].focus_content()
+
+    def _lay_out(self) -> None:
+        width = self.app.size.width
+        if self._zoomed or width < TWO_FROM:
+            shown = {self._at}
+        elif width < THREE_FROM:
+            shown = {0, 1} if self._at == 0 else {1, 2}
+        else:
+            shown = {0, 1, 2}
+        for number, pane in enumerate(self.panes):
+            pane.display = number in shown
+            pane.set_class(number == self._at, "-at")
+        self._hint()
+
+    def on_resize(self, event: events.Resize) -> None:
+        del event
+        self._lay_out()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        for number, pane in enumerate(self.panes):
+            if pane in event.widget.ancestors_with_self and number != self._at:
+                self._at = number
+                self._lay_out()
+        self._hint()
+
+    def _hint(self) -> None:
+        """Show the keys of the focused pane."""
+        place = self.keys_pane.place
+        info = None if place is None else self.info(place.connection)
+        writable = info is None or not info.read_only
+        own: tuple[keymap.Scope, ...]
+        if self.value_pane.edited is not None and self._at == 2:  # noqa: PLR2004 - the value's pane
+            own = ("editor",)
+        else:
+            own = (("sidebar", "browser"), ("keys", "entry", "browser"), ("entry", "value", "browser"))[self._at]
+        self.query_one(HintBar).set_hints(keymap.footer(*own, writable=writable), keymap.footer("app"))
+
+    def action_next_pane(self) -> None:
+        self._go((self._at + 1) % 3)
+
+    def action_previous_pane(self) -> None:
+        self._go((self._at - 1) % 3)
+
+    def action_pane_1(self) -> None:
+        self._go(0)
+
+    def action_pane_2(self) -> None:
+        self._go(1)
+
+    def action_pane_3(self) -> None:
+        self._go(2)
+
+    def action_zoom(self) -> None:
+        self._zoomed = not self._zoomed
+        self._lay_out()
+
+    # What the session tells
+
+    @on(Online)
+    def _online(self, message: Online) -> None:
+        bar = self.query_one(TopBar)
+        bar.state = "ready"
+        self.sidebar.take_connections(message.connections, message.problem, message.target)
+        if message.problem is not None:
+            self.say(message.problem, wrong=True)
+        if message.again:
+            self.say("The daemon is back.")
+            self._read_again()
+
+    @on(Offline)
+    def _offline(self, message: Offline) -> None:
+        bar = self.query_one(TopBar)
+        bar.retry_at = message.retry_at
+        bar.state = "away"
+
+    @on(Changed)
+    def _changed(self, message: Changed) -> None:
+        change = message.change
+        if change.operation == "resync" and not change.connection:
+            self._read_again()
+            return
+        self.sidebar.take_change(change)
+        self.keys_pane.take_change(change)
+        self.value_pane.take_change(change)
+
+    def _read_again(self) -> None:
+        for name, branch in self.sidebar.content.branches.items():
+            if branch.expanded:
+                self.sidebar.unfold(name)
+        self.keys_pane.refresh_keys()
+        self.value_pane.reread()
+
+    @work(exclusive=True, group="refresh")
+    async def action_refresh(self) -> None:
+        try:
+            rows, problem = await self.session.reload()
+        except DaemonError as error:
+            self.say(str(error), wrong=True)
+            return
+        if problem is not None and rows:
+            self.say(problem, wrong=True)
+        self.sidebar.take_connections(rows, problem, None)
+        self._read_again()
+
+    # What the panes tell
+
+    @on(Sidebar.Chosen)
+    def _chosen(self, message: Sidebar.Chosen) -> None:
+        info = self.info(message.place.connection)
+        if message.enter or self.keys_pane.display:
+            self._open(message.place, info)
+        if message.enter:
+            self._go(1)
+
+    def _open(self, place: Place, info: ConnectionInfo | None, seek: str | None = None) -> None:
+        production = info is not None and info.production
+        self.keys_pane.set_read_only(info is not None and info.read_only)
+        self.keys_pane.open(place, production=production, seek=seek)
+        listing = self.sidebar.content
+        listing.opened = place
+        listing.refresh()
+        self.set_class(production, "-production")
+        self.query_one(TopBar).production = production
+        self._path()
+        self._hint()
+
+    @on(Sidebar.Looked)
+    def _looked(self, message: Sidebar.Looked) -> None:
+        if self._at == 0 or self.keys_pane.place is None:
+            self.keys_pane.set_read_only(message.branch.info.read_only)
+            self.keys_pane.close(message.branch)
+            self.sidebar.content.opened = None
+            self.set_class(message.branch.info.production, "-production")
+            self.query_one(TopBar).production = message.branch.info.production
+            self.query_one(TopBar).path = (message.branch.info.name,)
+
+    @on(KeysPane.Selected)
+    def _selected(self, message: KeysPane.Selected) -> None:
+        self.value_pane.show(message.entry)
+        self._path()
+
+    @on(KeysPane.Entered)
+    def _entered(self) -> None:
+        self._go(2)
+
+    @on(KeysPane.Left)
+    def _left_keys(self) -> None:
+        self._go(0)
+
+    @on(ValuePane.Left)
+    def _left_value(self) -> None:
+        self._go(1)
+
+    @on(ValuePane.EditEnded)
+    def _edit_ended(self) -> None:
+        self._path()
+        self._hint()
+
+    def _path(self) -> None:
+        place, entry = self.keys_pane.place, self.value_pane.entry
+        if place is not None:
+            key = entry.label if entry is not None and entry.place == place else ""
+            self.query_one(TopBar).path = (place.connection, place.name, key)
+
+    # Going somewhere
+
+    def place_for_new(self) -> Place | None:
+        node = self.sidebar.content.node
+        if self._at == 0 and node is not None:
+            return node.place or Place(node.connection, None, "")
+        if self.keys_pane.place is not None:
+            return self.keys_pane.place
+        return None if node is None else Place(node.connection, None, "")
+
+    def show_new(self, new: NewEntry) -> None:
+        info = self.info(new.connection)
+        name = new.collection or (info.default_collection if info is not None else "default_collection")
+        self._go_to(new.connection, name, new.key)
+
+    def _go_to(self, connection: str, collection: str | None, key: str | None) -> None:
+        branch = self.sidebar.branch(connection)
+        if branch is None:
+            return
+        if not branch.expanded:
+            self.sidebar.unfold(connection)
+        if collection is None:
+            self.sidebar.content.go_to(connection)
+            self._go(0)
+            return
+        place = branch.collections.get(collection) or branch.add(CollectionRow(collection, Token(b"")))
+        self.sidebar.content.rebuild()
+        self._open(place, branch.info, seek=key)
+        self._go(1)
+        self.sidebar.content.go_to(connection, place)
+        if key is not None:
+            self.keys_pane.describe([key])
+
+    @work(exclusive=True, group="ask")
+    async def action_goto(self) -> None:
+        def parts(text: str) -> tuple[str, str | None, str | None]:
+            names = text.strip().split("/", 2)
+            collection = unquote(names[1]) if len(names) > 1 and names[1] else None
+            return names[0], collection, names[2] if len(names) > 2 and names[2] else None  # noqa: PLR2004 - the key
+
+        def meaning(text: str) -> str:
+            connection, _, _ = parts(text)
+            if self.sidebar.branch(connection) is None:
+                known = ", ".join(self.sidebar.content.branches)
+                raise ValueError(
+                    f"there is no connection {connection!r}; there are {known}" if connection else "connection/collection/key"
+                )
+            return ""
+
+        place = self.keys_pane.place
+        start = "" if place is None or place.by_token else f"{place.connection}/{place.name}/"
+        prompt = Prompt("Go to", value=start, placeholder="connection/collection/key", check=meaning)
+        text = await self.app.push_screen_wait(prompt)
+        if text is not None:
+            self._go_to(*parts(text))

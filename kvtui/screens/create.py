@@ -1,0 +1,115 @@
+"""The form for a new key, also used to duplicate one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.markup import escape
+from textual.screen import ModalScreen
+from textual.widgets import Input, Label, Static
+
+from kvd.durations import parse_ttl
+from kvd.errors import DaemonError
+from kvtui import jsontext
+from kvtui.codecs import printable
+from kvtui.operations import NewEntry, Taken, create
+from kvtui.session import Session
+from kvtui.widgets.editor import Editor
+
+__all__ = ["CreateScreen", "Draft"]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What the form starts with."""
+
+    connection: str
+    collection: str
+    key: str = ""
+    ttl: str = ""
+    value: str = "{\n  \n}"
+    title: str = "New key"
+
+
+class CreateScreen(ModalScreen[NewEntry | None]):
+    """Asks for collection, key, TTL and value, and creates the entry; never writes over one that is there."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)", show=False, priority=True),
+        Binding("ctrl+s", "save", show=False, priority=True),
+    ]
+
+    def __init__(self, session: Session, draft: Draft) -> None:
+        super().__init__()
+        self._session = session
+        self._draft = draft
+
+    def compose(self) -> ComposeResult:
+        draft = self._draft
+        with Vertical(classes="dialog -wide") as dialog:
+            dialog.border_title = escape(printable(f"{draft.title} in {draft.connection}"))
+            dialog.border_subtitle = "ctrl+s creates · esc leaves"
+            for name, label, value, placeholder in (
+                ("collection", "collection", draft.collection, "the connection's default collection"),
+                ("key", "key", draft.key, ""),
+                ("ttl", "TTL", draft.ttl, "never; or 90s, 2h30m, 2031-01-31 18:00"),
+            ):
+                with Horizontal(classes="field"):
+                    yield Label(label)
+                    yield Input(value, placeholder=placeholder, id=name, compact=True)
+            with Horizontal(classes="field -tall"):
+                yield Label("value")
+                yield Editor(id="value")
+            yield Static(classes="dialog--hint", markup=False)
+
+    def on_mount(self) -> None:
+        editor = self.query_one(Editor)
+        editor.start(self._draft.value)
+        editor.tab_behavior = "focus"
+        if self._draft.value.count("\n") == 2:  # noqa: PLR2004 - the empty object: the cursor stands inside
+            editor.move_cursor((1, 2))
+        self.query_one("#key", Input).focus()
+
+    @on(Input.Submitted)
+    def _next(self) -> None:
+        self.focus_next()
+
+    def action_save(self) -> None:
+        try:
+            ttl = parse_ttl(self._field("ttl")) if self._field("ttl").strip() else None
+        except ValueError as error:
+            self._complain(str(error), "#ttl")
+            return
+        try:
+            value = jsontext.check_value(self.query_one(Editor).text)
+        except jsontext.InvalidJsonError as error:
+            self._complain(f"value: {error}", "#value")
+            if error.line is not None and error.column is not None:
+                self.query_one(Editor).go_to(error.line, error.column)
+            return
+        new = NewEntry(self._draft.connection, self._field("collection") or None, self._field("key"), value, ttl)
+        self.run_worker(self._create(new), exclusive=True)
+
+    async def _create(self, new: NewEntry) -> None:
+        try:
+            await create(self._session, new)
+        except Taken:
+            self._complain("A key of this name is there already; nothing was written.", "#key")
+        except DaemonError as error:
+            self._complain(str(error), "#key")
+        else:
+            self.dismiss(new)
+
+    def _field(self, name: str) -> str:
+        return self.query_one(f"#{name}", Input).value
+
+    def _complain(self, text: str, where: str) -> None:
+        hint = self.query_one(".dialog--hint", Static)
+        hint.add_class("-wrong")
+        hint.update(printable(text))
+        self.query_one(where).focus()

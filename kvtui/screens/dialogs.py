@@ -1,0 +1,166 @@
+"""Questions: one with buttons, one with a line to type. Both leave with escape, and then nothing happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.markup import escape
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, Static
+
+from kvtui.codecs import printable
+from kvtui.documents import Document
+from kvtui.widgets.value_view import ValueView
+
+__all__ = ["Answer", "Ask", "Prompt"]
+
+LISTED = 8
+"""Names that a dialog lists before it only counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A button: what it answers, what it says, and whether it destroys."""
+
+    value: str
+    label: str
+    kind: Literal["default", "primary", "error"] = "default"
+
+
+class Ask(ModalScreen[str | None]):
+    """A question with buttons. The first answer has the focus, so it must be the harmless one.
+
+    Args:
+        title: The question.
+        lines: What there is to know.
+        answers: The buttons.
+        names: What it is about, listed up to a few.
+        document: A value to be read before answering.
+        must_type: What has to be typed before anything but the first answer can be pressed.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)", show=False),
+        Binding("left,h", "app.focus_previous", show=False),
+        Binding("right,l", "app.focus_next", show=False),
+    ]
+
+    def __init__(
+        self,
+        title: str,
+        lines: Sequence[str],
+        answers: Sequence[Answer],
+        *,
+        names: Sequence[str] = (),
+        document: Document | None = None,
+        must_type: str | None = None,
+    ) -> None:
+        super().__init__()
+        self._question = title
+        self._lines = lines
+        self._answers = answers
+        self._names = names
+        self._document = document
+        self._must_type = must_type
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog") as dialog:
+            dialog.border_title = escape(self._question)
+            if self._names:
+                yield Static(self._listed(), classes="dialog--names", markup=False)
+            for line in self._lines:
+                yield Static(Text(printable(line)), classes="dialog--line", markup=False)
+            if self._document is not None:
+                yield ValueView()
+            if self._must_type is not None:
+                yield Input(placeholder=f"type {self._must_type} to go on", compact=True, id="must-type")
+            with Horizontal(classes="dialog--buttons"):
+                for answer in self._answers:
+                    button = Button(escape(answer.label), name=answer.value, variant=answer.kind, compact=True)
+                    button.disabled = self._must_type is not None and answer is not self._answers[0]
+                    yield button
+
+    def on_mount(self) -> None:
+        self.query(Button).first().focus()
+        if self._document is not None:
+            self.query_one(ValueView).show(self._document)
+
+    def _listed(self) -> Text:
+        few = self._names if len(self._names) <= LISTED else self._names[: LISTED - 1]
+        text = Text("\n".join(printable(name) for name in few), overflow="fold")
+        if rest := len(self._names) - len(few):
+            text.append(f"\nand {rest:,} more")
+        return text
+
+    @on(Input.Changed)
+    def _typed(self, message: Input.Changed) -> None:
+        for button in list(self.query(Button))[1:]:
+            button.disabled = message.value.strip() != self._must_type
+
+    @on(Button.Pressed)
+    def _pressed(self, message: Button.Pressed) -> None:
+        self.dismiss(message.button.name)
+
+
+class Prompt(ModalScreen[str | None]):
+    """A line to type.
+
+    Args:
+        title: What is wanted.
+        value: What stands there at first.
+        placeholder: Shown while the line is empty.
+        check: Says what the typed text means, or raises ValueError with what is wrong about it.
+        lines: What there is to know.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", show=False)]
+
+    def __init__(
+        self, title: str, *, value: str = "", placeholder: str = "", check: Callable[[str], str], lines: Sequence[str] = ()
+    ) -> None:
+        super().__init__()
+        self._question = title
+        self._value = value
+        self._placeholder = placeholder
+        self._check = check
+        self._lines = lines
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog") as dialog:
+            dialog.border_title = escape(self._question)
+            for line in self._lines:
+                yield Static(Text(printable(line), overflow="fold"), classes="dialog--line", markup=False)
+            yield Input(self._value, placeholder=self._placeholder, compact=True)
+            yield Static(classes="dialog--hint", markup=False)
+
+    def on_mount(self) -> None:
+        self._hint(self._value, complain=False)
+
+    @on(Input.Changed)
+    def _typed(self, message: Input.Changed) -> None:
+        self._hint(message.value, complain=bool(message.value))
+
+    @on(Input.Submitted)
+    def _submitted(self, message: Input.Submitted) -> None:
+        if self._hint(message.value, complain=True):
+            self.dismiss(message.value)
+
+    def _hint(self, text: str, *, complain: bool) -> bool:
+        """Say what the text means or what is wrong with it; answers whether it is right."""
+        hint = self.query_one(".dialog--hint", Static)
+        try:
+            meaning = self._check(text)
+        except ValueError as error:
+            hint.set_class(complain, "-wrong")
+            hint.update(printable(str(error)) if complain else "enter accepts · esc leaves")
+            return False
+        hint.remove_class("-wrong")
+        hint.update(printable(meaning) or "enter accepts · esc leaves")
+        return True

@@ -1,0 +1,176 @@
+"""A list to pick from, narrowed by typing. The help screen is one, and so is "copy as"."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.markup import escape
+from textual.screen import ModalScreen
+from textual.strip import Strip
+from textual.widgets import Input
+
+from kvtui import keymap
+from kvtui.codecs import elide, printable
+from kvtui.widgets.lines import Lines
+
+__all__ = ["Choice", "Pick", "help_choices"]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A line to pick: what it answers (None: it is a heading), its short name and what it says."""
+
+    value: str | None
+    short: str
+    text: str
+
+    def matches(self, wanted: str) -> bool:
+        """Whether each wanted word stands somewhere in the line."""
+        line = f"{self.short} {self.text}".lower()
+        return self.value is not None and all(word in line for word in wanted.lower().split())
+
+
+class Choices(Lines):
+    """The lines to pick from."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"choice--short", "choice--head"}
+
+    def __init__(self, choices: Sequence[Choice]) -> None:
+        super().__init__()
+        self.all = choices
+        self.shown = list(choices)
+        self._short = max((len(choice.short) for choice in choices if choice.value is not None), default=0) + 3
+
+    @property
+    def count(self) -> int:
+        return len(self.shown)
+
+    @property
+    def picked(self) -> Choice | None:
+        """The line of the cursor."""
+        return self.shown[self.cursor] if self.cursor < len(self.shown) else None
+
+    def narrow(self, wanted: str) -> None:
+        """Show what matches; headings only while nothing is wanted."""
+        self.shown = [choice for choice in self.all if choice.matches(wanted)] if wanted.strip() else list(self.all)
+        self.cursor = 0
+        self.skip_headings(1)
+        self.changed()
+
+    def skip_headings(self, by: int) -> None:
+        """Go on from a heading to the next line in this direction, or else in the other."""
+        at = self.cursor
+        while 0 <= at < len(self.shown) and self.shown[at].value is None:
+            at += by
+        self.cursor = at if 0 <= at < len(self.shown) else next((i for i, c in enumerate(self.shown) if c.value is not None), 0)
+        if all(choice.value is None for choice in self.shown[: self.cursor]):
+            self.scroll_to(y=0, animate=False)
+
+    def action_move(self, by: int) -> None:
+        super().action_move(by)
+        self.skip_headings(1 if by > 0 else -1)
+
+    def action_page(self, pages: float) -> None:
+        super().action_page(pages)
+        self.skip_headings(1 if pages > 0 else -1)
+
+    def draw(self, index: int, width: int, *, at_cursor: bool) -> Strip:
+        choice = self.shown[index]
+        if choice.value is None:
+            return self.strip((f" {choice.text}", self.part("choice--head")))
+        text = elide(printable(choice.text), max(4, width - self._short - 2))
+        strip = self.strip((f" {choice.short:<{self._short}}", self.part("choice--short")), (text, None))
+        return strip.adjust_cell_length(width).apply_style(self.part("lines--cursor")) if at_cursor else strip
+
+
+class Pick(ModalScreen[str | None]):
+    """A list to pick from. Answers with the value of what was picked, or None.
+
+    Args:
+        title: What is picked.
+        choices: The lines.
+        narrow: Whether typing narrows the list; else the list itself has the focus.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)", show=False),
+        Binding("enter", "pick", show=False, priority=True),
+        Binding("down", "move(1)", show=False, priority=True),
+        Binding("up", "move(-1)", show=False, priority=True),
+        Binding("pagedown", "page(1)", show=False, priority=True),
+        Binding("pageup", "page(-1)", show=False, priority=True),
+    ]
+
+    def __init__(self, title: str, choices: Sequence[Choice], *, narrow: bool = False) -> None:
+        super().__init__()
+        self._question = title
+        self._choices = choices
+        self._narrow = narrow
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog -list") as dialog:
+            dialog.border_title = escape(self._question)
+            dialog.border_subtitle = "enter picks · esc leaves"
+            if self._narrow:
+                yield Input(placeholder="type to find", compact=True)
+            yield Choices(self._choices)
+
+    def on_mount(self) -> None:
+        self.list.skip_headings(1)
+        self.list.styles.height = min(len(self._choices), max(4, self.app.size.height - 8))
+        (self.query_one(Input) if self._narrow else self.list).focus()
+
+    @property
+    def list(self) -> Choices:
+        """The lines."""
+        return self.query_one(Choices)
+
+    @on(Input.Changed)
+    def _typed(self, message: Input.Changed) -> None:
+        self.list.narrow(message.value)
+
+    @on(Lines.Pressed)
+    def _pressed(self) -> None:
+        self.action_pick()
+
+    def action_pick(self) -> None:
+        picked = self.list.picked
+        if picked is not None and picked.value is not None:
+            self.dismiss(picked.value)
+
+    def action_move(self, by: int) -> None:
+        self.list.action_move(by)
+
+    def action_page(self, pages: int) -> None:
+        self.list.action_page(pages)
+
+
+GROUPS: tuple[tuple[str, keymap.Scope], ...] = (
+    ("Everywhere", "browser"),
+    ("A key", "entry"),
+    ("Keys", "keys"),
+    ("Value", "value"),
+    ("Editor", "editor"),
+    ("Connections", "sidebar"),
+    ("Lists", "list"),
+    ("Program", "app"),
+)
+
+
+def help_choices() -> list[Choice]:
+    """All commands, grouped; each answers with its id."""
+    choices: list[Choice] = []
+    for title, scope in GROUPS:
+        if choices:
+            choices.append(Choice(None, "", ""))
+        choices.append(Choice(None, "", title))
+        choices += [
+            Choice(command.id, keymap.key_label(command.keys) or "·", command.help) for command in keymap.by_scope(scope)
+        ]
+    return choices

@@ -1,0 +1,169 @@
+"""The program's line to the daemon: opened, watched and opened again. The only importer of `kvd.client`.
+
+The session posts messages and keeps no data of the panes. A request while the daemon is away fails at once with
+`ConnectionLostError`; whoever asked asks again when `Online` comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from textual.message import Message
+
+from kvd import requests
+from kvd.errors import ConnectionLostError, DaemonError, RequestError
+from kvd.model import Change, ConnectionInfo, Opened
+from kvd.requests import Request
+from kvtui.messages import Changed, Failed, Offline, Online
+
+__all__ = ["DaemonClient", "Session", "Target", "open_client"]
+
+T = TypeVar("T")
+
+RETRY_FIRST = 0.25
+RETRY_MOST = 5.0
+"""Seconds between two attempts to reach the daemon: doubled from the first to the most."""
+
+
+class DaemonClient(Protocol):
+    """The part of `kvd.client.Client` that the session uses."""
+
+    async def call(self, request: Request[T]) -> T: ...
+
+    def changes(self) -> AsyncIterator[Change]: ...
+
+    async def aclose(self) -> None: ...
+
+
+async def open_client() -> DaemonClient:
+    """Connect to the daemon, starting it when it does not run."""
+    from kvd.client import Client  # noqa: PLC0415 - after the first frame is on screen
+
+    return await Client.open()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the program was started for, beside the connections that are configured."""
+
+    url: str | None = None
+    demo: bool = False
+
+    @property
+    def request(self) -> Request[Opened] | None:
+        """What opens it; None when there is nothing to open."""
+        if self.demo:
+            return requests.open_demo()
+        return None if self.url is None else requests.open_url(self.url)
+
+
+class Session:
+    """One line to the daemon.
+
+    Args:
+        post: Takes the messages; `App.post_message`.
+        opener: Opens a client; another one in tests.
+        target: What to open beside the configured connections.
+    """
+
+    def __init__(
+        self,
+        post: Callable[[Message], object],
+        opener: Callable[[], Awaitable[DaemonClient]] = open_client,
+        target: Target | None = None,
+    ) -> None:
+        self._post = post
+        self._opener = opener
+        self._target = target or Target()
+        self._client: DaemonClient | None = None
+        self._greeted = False
+
+    @property
+    def online(self) -> bool:
+        """Whether requests can be made."""
+        return self._client is not None
+
+    async def call(self, request: Request[T]) -> T:
+        """Ask the daemon.
+
+        Raises:
+            RequestError: it refused or could not.
+            ConnectionLostError: it is away, or went away before it answered.
+        """
+        client = self._client
+        if client is None:
+            raise ConnectionLostError("the daemon is away")
+        return await client.call(request)
+
+    async def run(self) -> None:
+        """Keep the line open until cancelled; returns only when there is no hope, after posting `Failed`."""
+        pause = RETRY_FIRST
+        while True:
+            reason = "the daemon is away"
+            try:
+                client = await self._opener()
+            except DaemonError as error:
+                if not self._greeted:
+                    self._post(Failed(str(error)))
+                    return
+                reason = str(error)
+            else:
+                try:
+                    if not await self._attend(client):
+                        return
+                    pause = RETRY_FIRST
+                except DaemonError as error:
+                    reason = str(error)
+                finally:
+                    self._client = None
+                    await client.aclose()
+            self._post(Offline(reason, time.time() + pause))
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, RETRY_MOST)
+
+    async def _attend(self, client: DaemonClient) -> bool:
+        """Greet the daemon and listen to it until the line breaks; False when there is nothing to stay for."""
+        await client.call(requests.subscribe())
+        target = None
+        if opening := self._target.request:
+            try:
+                target = (await client.call(opening)).connection
+            except RequestError as error:
+                if not self._greeted:
+                    self._post(Failed(error.message))
+                    return False
+        rows, problem = await self._connections(client)
+        self._client = client
+        self._post(Online(rows, target=target, problem=problem, again=self._greeted))
+        self._greeted = True
+        async for change in client.changes():
+            self._post(Changed(change))
+        return True
+
+    async def _connections(self, client: DaemonClient) -> tuple[list[ConnectionInfo], str | None]:
+        """The connections, and what is wrong with their configuration when the daemon says so."""
+        try:
+            return await client.call(requests.connections()), None
+        except RequestError as error:
+            return [], error.message
+
+    async def reload(self) -> tuple[list[ConnectionInfo], str | None]:
+        """Have the configuration read again; answers like the greeting.
+
+        Raises:
+            ConnectionLostError: the daemon is away.
+        """
+        problem = None
+        try:
+            await self.call(requests.reload())
+        except RequestError as error:
+            problem = error.message
+        client = self._client
+        if client is None:
+            raise ConnectionLostError("the daemon is away")
+        rows, other = await self._connections(client)
+        return rows, problem or other

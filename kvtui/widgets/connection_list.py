@@ -1,0 +1,156 @@
+"""Connections with their collections below them, as one list of lines. Knows what to draw, not where it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from rich.cells import cell_len
+from rich.style import Style
+from textual.strip import Strip
+
+from kvd.model import CollectionRow, ConnectionInfo
+from kvtui.codecs import elide, printable
+from kvtui.messages import Place
+from kvtui.widgets.lines import Lines
+
+__all__ = ["Branch", "ConnectionList", "Node"]
+
+STATES = {
+    "idle": ("○", "lines--faint"),
+    "connecting": ("◌", "state--busy"),
+    "ready": ("●", "state--ready"),
+    "degraded": ("◐", "state--busy"),
+    "down": ("✕", "state--down"),
+}
+
+
+@dataclass(slots=True)
+class Branch:
+    """A connection and what is known of its collections."""
+
+    info: ConnectionInfo
+    expanded: bool = False
+    loading: bool = False
+    complete: bool = False
+    problem: str | None = None
+    collections: dict[str, Place] = field(default_factory=dict)
+    """By the name that is shown."""
+
+    def add(self, row: CollectionRow) -> Place:
+        """Take up a collection; answers with its place, the known one when there is one."""
+        place = Place.of(self.info.name, row)
+        return self.collections.setdefault(place.name, place)
+
+    @property
+    def places(self) -> list[Place]:
+        """The collections in their order."""
+        return [self.collections[name] for name in sorted(self.collections)]
+
+    @property
+    def note(self) -> str | None:
+        """What stands below the connection where collections do not tell the whole story."""
+        if self.problem is not None:
+            return "cannot be read"
+        if self.loading and not self.collections:
+            return "reading…"
+        if not self.collections:
+            return "empty, a adds a key" if not self.info.read_only else "empty"
+        return None if self.complete or self.loading else "and more"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A line of the list: a connection, one of its collections, or a note below it."""
+
+    connection: str
+    place: Place | None = None
+    note: str | None = None
+
+    @property
+    def is_connection(self) -> bool:
+        """Whether the line is the connection itself."""
+        return self.place is None and self.note is None
+
+
+class ConnectionList(Lines):
+    """The list of connections and collections."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"state--ready", "state--busy", "state--down", "connection--name"}
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
+        self.branches: dict[str, Branch] = {}
+        self.opened: Place | None = None
+        """The collection whose keys are shown."""
+        self._lines_shown: list[Node] = []
+
+    @property
+    def count(self) -> int:
+        return len(self._lines_shown)
+
+    @property
+    def node(self) -> Node | None:
+        """The line of the cursor."""
+        return self._lines_shown[self.cursor] if self.cursor < len(self._lines_shown) else None
+
+    def rebuild(self) -> None:
+        """Take up that the branches changed; the cursor stays where it was."""
+        before = self.node
+        nodes: list[Node] = []
+        for name, branch in self.branches.items():
+            nodes.append(Node(name))
+            if branch.expanded:
+                nodes += [Node(name, place) for place in branch.places]
+                if note := branch.note:
+                    nodes.append(Node(name, note=note))
+        self._lines_shown = nodes
+        if before is not None and before in nodes:
+            self.place_cursor(nodes.index(before))
+        elif before is not None and Node(before.connection) in nodes:
+            self.place_cursor(nodes.index(Node(before.connection)))
+        self.changed()
+
+    def go_to(self, connection: str, place: Place | None = None) -> bool:
+        """Put the cursor on a connection or a collection; False when it is not there."""
+        node = Node(connection, place)
+        if node not in self._lines_shown:
+            return False
+        self.cursor = self._lines_shown.index(node)
+        return True
+
+    def draw(self, index: int, width: int, *, at_cursor: bool) -> Strip:
+        node = self._lines_shown[index]
+        branch = self.branches[node.connection]
+        faint = self.part("lines--faint")
+        parts: list[tuple[str, Style | None]]
+        if node.place is not None:
+            open_here = node.place == self.opened
+            text = elide(node.place.name, width - 5)
+            parts = [
+                ("  ▸ " if open_here else "    ", self.part("lines--accent")),
+                (text, self.part("lines--accent") if open_here else None),
+            ]
+        elif node.note is not None:
+            parts = [("    ", None), (elide(node.note, width - 5), self.part("state--down") if branch.problem else faint)]
+        else:
+            parts = self._connection(branch, width)
+        strip = self.strip(*parts).adjust_cell_length(width)
+        return strip.apply_style(self.cursor_style()) if at_cursor else strip
+
+    def _connection(self, branch: Branch, width: int) -> list[tuple[str, Style | None]]:
+        info = branch.info
+        sign, style = STATES.get(info.state, STATES["idle"])
+        label = info.store + (" · read-only" if info.read_only else "")
+        name = printable(info.name)
+        if cell_len(name) + len(label) + 6 > width:
+            label = "read-only" if info.read_only else ""
+        room = width - 4 - (len(label) + 2 if label else 1)
+        name = elide(name, room)
+        return [
+            (" ", None),
+            (f"{sign} ", self.part(style)),
+            (name, self.part("connection--name")),
+            (" " * max(1, width - 4 - cell_len(name) - len(label)), None),
+            (f"{label} ", self.part("lines--faint")),
+        ]

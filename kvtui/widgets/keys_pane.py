@@ -1,0 +1,446 @@
+"""The pane of keys: scans a collection page by page, filters, sorts, marks, and follows changes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.message import Message
+from textual.widgets import Input
+
+from kvd import requests
+from kvd.errors import ConnectionLostError, DaemonError, RequestError
+from kvd.model import Change, Description, Key, KeyRow, Page
+from kvtui import keymap
+from kvtui.filters import compile_filter
+from kvtui.index import KeyIndex
+from kvtui.messages import Entry, Place
+from kvtui.session import Session
+from kvtui.widgets.connection_list import Branch
+from kvtui.widgets.key_list import KeyList
+from kvtui.widgets.lines import Lines
+from kvtui.widgets.notice import Notice
+from kvtui.widgets.pane import Pane
+
+__all__ = ["KeysPane"]
+
+PAGE_FIRST = 500
+PAGE_MOST = 4_000
+"""Keys asked for at once: the first page is small to be there soon, each next one larger."""
+UNASKED = 200_000
+UNASKED_PRODUCTION = 5_000
+"""Keys that are read without being asked for more."""
+DESCRIBE_MOST = 500
+SWEEP_SECONDS = 2.0
+
+
+class KeysPane(Pane):
+    """The keys of one collection."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *keymap.bindings("keys"),
+        *keymap.bindings("entry", namespace="screen"),
+    ]
+
+    class Selected(Message):
+        """Another key is the current one; None when there is none."""
+
+        def __init__(self, entry: Entry | None) -> None:
+            super().__init__()
+            self.entry = entry
+
+    class Entered(Message):
+        """The value of the current key is wanted."""
+
+    class Left(Message):
+        """The reader wants back to the collections."""
+
+    class PageRead(Message):
+        """Some keys were found."""
+
+        def __init__(self, place: Place, page: Page[KeyRow], *, stale: bool) -> None:
+            super().__init__()
+            self.place = place
+            self.page = page
+            self.stale = stale
+            """Whether what was known before is forgotten where the scan did not see it again."""
+
+    class ScanFailed(Message):
+        """The scan could not go on."""
+
+        def __init__(self, place: Place, reason: str, *, away: bool) -> None:
+            super().__init__()
+            self.place = place
+            self.reason = reason
+            self.away = away
+
+    class Described(Message):
+        """What is known now of some keys; None: gone."""
+
+        def __init__(self, place: Place, keys: Sequence[Key], found: Sequence[Description | None]) -> None:
+            super().__init__()
+            self.place = place
+            self.keys = keys
+            self.found = found
+
+    def __init__(self, session: Session, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
+        self.session = session
+        self.place: Place | None = None
+        self.index = KeyIndex()
+        self.production = False
+        self._go_on = asyncio.Event()
+        self._complete = False
+        self._paused = False
+        self._problem: str | None = None
+        self._seen: set[Key] = set()
+        self._asked = UNASKED
+        self._seek: Key | None = None
+        """A key to put the cursor on as soon as it is known."""
+
+    def compose(self) -> ComposeResult:
+        yield Input(placeholder="text, glob *, re:…, ~fuzzy", id="filter", compact=True)
+        yield KeyList(self.index)
+        yield Notice()
+
+    def on_mount(self) -> None:
+        self.caption("keys")
+        self.say("")
+        self.set_interval(SWEEP_SECONDS, self._sweep)
+
+    @property
+    def content(self) -> KeyList:
+        return self.query_one(KeyList)
+
+    @property
+    def filter(self) -> Input:
+        """Where the filter is typed."""
+        return self.query_one("#filter", Input)
+
+    @property
+    def current(self) -> Entry | None:
+        """The key of the cursor."""
+        address = self.content.current
+        return None if address is None else self.entry(address)
+
+    @property
+    def chosen(self) -> list[Entry]:
+        """The marked keys, else the current one."""
+        marked = [self.entry(address) for address in self.content.marked if self.index.row(address) is not None]
+        return marked or [entry for entry in [self.current] if entry is not None]
+
+    def entry(self, address: Key) -> Entry:
+        """A key of this pane with its place and name."""
+        assert self.place is not None  # noqa: S101 - keys are only known of a place
+        row = self.index.row(address)
+        name = self.index.names[row] if row is not None else str(address)
+        return Entry(self.place, address, name)
+
+    def deadline(self, address: Key) -> float | None:
+        """When a key expires, as far as is known."""
+        row = self.index.row(address)
+        return None if row is None else self.index.deadline(row)
+
+    # Opening and scanning
+
+    def open(self, place: Place, *, production: bool = False, seek: Key | None = None) -> None:
+        """Show the keys of a collection."""
+        self._seek = seek
+        if place == self.place:
+            if seek is not None and self.content.go_to(seek):
+                self._seek = None
+            return
+        self.place, self.production = place, production
+        self.index.clear()
+        self.content.forget()
+        self.content.changed()
+        self.set_filter("")
+        self.post_message(self.Selected(None))
+        self.say("Reading keys…")
+        self.refresh_keys()
+
+    def close(self, branch: Branch) -> None:
+        """Show no keys, but what there is to say of a connection."""
+        self.workers.cancel_node(self)
+        self.place = None
+        self.index.clear()
+        self.content.forget()
+        self.content.changed()
+        self.post_message(self.Selected(None))
+        info = branch.info
+        self.caption(info.name)
+        lines = [f"{info.store}  ·  {info.location}" if info.location else info.store]
+        problem = branch.problem or (info.reason if info.state in {"down", "degraded"} else None)
+        if problem:
+            self.say("This connection is down", *lines, problem, helps="browser.refresh", wrong=True)
+            return
+        if info.read_only:
+            lines.append("read-only")
+        helps = "browser.add" if branch.expanded and branch.complete and not branch.places else "sidebar.open"
+        self.say(info.name, *lines, helps=None if info.read_only and helps == "browser.add" else helps)
+
+    def refresh_keys(self) -> None:
+        """Scan anew; what is shown stays until it is known to be gone."""
+        if self.place is None:
+            return
+        self._seen = set()
+        self._complete = self._paused = False
+        self._problem = None
+        self._asked = UNASKED_PRODUCTION if self.production else UNASKED
+        self._go_on.set()
+        self._scan(self.place)
+        self._describe_scan()
+
+    @work(exclusive=True, group="scan")
+    async def _scan(self, place: Place) -> None:
+        cursor: bytes | None = None
+        limit = PAGE_FIRST
+        try:
+            while True:
+                request = requests.scan_keys(place.connection, place.collection, cursor=cursor, limit=limit)
+                page = await self.session.call(request)
+                self.post_message(self.PageRead(place, page, stale=page.cursor is None))
+                cursor = page.cursor
+                if cursor is None:
+                    return
+                limit = min(limit * 2, PAGE_MOST)
+                await asyncio.sleep(0)
+                await self._go_on.wait()
+        except RequestError as error:
+            self.post_message(self.ScanFailed(place, error.message, away=False))
+        except DaemonError as error:
+            self.post_message(self.ScanFailed(place, str(error), away=isinstance(error, ConnectionLostError)))
+
+    @on(PageRead)
+    def _take_page(self, message: PageRead) -> None:
+        if message.place != self.place:
+            return
+        by_token = message.place.by_token
+        self._seen.update(row.token if by_token or not row.exact else row.key for row in message.page.items)
+        self.index.upsert(message.page.items, by_token=by_token)
+        self._complete = message.page.cursor is None
+        if message.stale:
+            gone = [address for address in self.index.addresses() if address not in self._seen]
+            self.index.remove(gone)
+            self._seen = set()
+        elif len(self.index) >= self._asked:
+            self._paused = True
+            self._go_on.clear()
+        self._show()
+
+    @on(ScanFailed)
+    def _take_failure(self, message: ScanFailed) -> None:
+        if message.place != self.place:
+            return
+        self._problem = message.reason
+        self._show()
+
+    def action_scan(self) -> None:
+        if self._complete or self.place is None:
+            return
+        self._paused = not self._paused
+        if self._paused:
+            self._go_on.clear()
+        else:
+            self._asked = max(self._asked, len(self.index)) * 2
+            self._go_on.set()
+        self._describe_scan()
+
+    def _show(self) -> None:
+        """Draw what is known now, or say why there is nothing to draw."""
+        self.content.reload()
+        if self._seek is not None and self.content.go_to(self._seek):
+            self._seek = None
+        self._describe_scan()
+        if self.index.view:
+            self.show_content()
+        elif self._problem is not None:
+            self.say("The keys cannot be read", self._problem, helps="browser.refresh", wrong=True)
+        elif len(self.index):
+            partial = [] if self._complete else [f"{len(self.index):,} keys read so far; the rest may hold some."]
+            self.say(f"No key matches {self.filter.value}", *partial, helps="keys.back" if self._complete else "keys.scan")
+        elif self._complete:
+            self.say("No keys here", helps=None if self._read_only else "browser.add")
+        else:
+            self.say("Reading keys…")
+
+    _read_only = False
+
+    def set_read_only(self, read_only: bool) -> None:
+        """Whether the place may not be written, as the daemon says."""
+        self._read_only = read_only
+
+    def _describe_scan(self) -> None:
+        """Say in the frame how many keys there are and how far that is all."""
+        total, shown = len(self.index), len(self.index.view)
+        count = f"{total:,} key{'' if total == 1 else 's'}" if self.index.matcher is None else f"{shown:,} of {total:,}"
+        parts = [count]
+        if self._problem is not None and total:
+            parts.append("not all could be read")
+        elif self._paused:
+            parts.append("more follow, p goes on")
+        elif not self._complete:
+            parts.append("reading")
+        if marked := len(self.content.marked):
+            parts.append(f"{marked} marked")
+        if self._read_only:
+            parts.append("read-only")
+        name = "keys" if self.place is None else self.place.name
+        self.caption(name, "" if self.place is None else " · ".join(parts))
+
+    # Changes
+
+    def take_change(self, change: Change) -> None:
+        """Work a change that went through the daemon into what is shown."""
+        place = self.place
+        if place is None or change.connection != place.connection or change.operation == "connection":
+            return
+        if change.collection is not None and change.collection != place.collection:
+            return
+        if not change.keys or change.collection is None:
+            self.refresh_keys()
+        elif change.operation in {"delete", "expired"} and not any(self._is_fading(key) for key in change.keys):
+            self._forget(change.keys)
+        else:
+            self.describe(change.keys[:DESCRIBE_MOST])
+
+    def _is_fading(self, key: Key) -> bool:
+        """Whether a key is leaving by itself, so that it is let fade."""
+        return key in self.content.fading
+
+    def describe(self, keys: Sequence[Key]) -> None:
+        """Ask what is known now of some keys."""
+        if self.place is not None and keys:
+            self.run_worker(self._describe(self.place, list(keys)), group="describe")
+
+    async def _describe(self, place: Place, keys: list[Key]) -> None:
+        try:
+            found = await self.session.call(requests.describe(place.connection, place.collection, keys))
+        except DaemonError:
+            return  # the next refresh or event tells
+        self.post_message(self.Described(place, keys, found))
+
+    @on(Described)
+    def _take_described(self, message: Described) -> None:
+        if message.place != self.place:
+            return
+        gone: list[Key] = []
+        for key, description in zip(message.keys, message.found, strict=True):
+            if description is not None:
+                self.index.describe(key, description)
+                self._seen.add(key)
+            elif key not in self.content.fading:
+                gone.append(key)
+        self.index.remove(gone)
+        self.content.unmark(gone)
+        self._show()
+
+    def _forget(self, keys: Sequence[Key]) -> None:
+        self.index.remove(keys)
+        self.content.unmark(keys)
+        self._show()
+
+    @on(KeyList.Expired)
+    def _take_expired(self, message: KeyList.Expired) -> None:
+        self.describe(message.addresses)
+
+    @on(KeyList.Faded)
+    def _take_faded(self, message: KeyList.Faded) -> None:
+        self._forget(message.addresses)
+
+    def _sweep(self) -> None:
+        """Let go of expired keys that nobody sees."""
+        seen = {self.content.address_at(line) for line in self.content.seen}
+        if gone := [key for key in self.index.expired(time.time()) if key not in seen and key not in self.content.fading]:
+            self._forget(gone)
+
+    # Filter, order, marks, moving
+
+    def set_filter(self, text: str) -> None:
+        """Show only the keys that match; the row of the filter is there while there is one."""
+        with self.filter.prevent(Input.Changed):
+            self.filter.value = text
+        self.set_class(bool(text), "-filtered")
+        self._filter(text)
+
+    def _filter(self, text: str) -> None:
+        try:
+            self.index.matcher = compile_filter(text)
+        except ValueError as error:
+            self.filter.add_class("-invalid")
+            self.caption(self.place.name if self.place else "keys", str(error))
+            return
+        self.filter.remove_class("-invalid")
+        self._rebuild()
+
+    @work(exclusive=True, group="view")
+    async def _rebuild(self) -> None:
+        if await self.index.rebuild() and self.place is not None:
+            self._show()
+
+    @on(Input.Changed, "#filter")
+    def _filter_typed(self, message: Input.Changed) -> None:
+        message.stop()
+        self._filter(message.value)
+
+    @on(Input.Submitted, "#filter")
+    def _filter_done(self, message: Input.Submitted) -> None:
+        message.stop()
+        self.set_class(bool(self.filter.value), "-filtered")
+        self.content.focus()
+
+    def action_filter(self) -> None:
+        self.add_class("-filtered")
+        self.filter.focus()
+
+    def action_sort(self) -> None:
+        self.index.sort = self.index.sort.following
+        self.index.reverse = False
+        self._rebuild()
+
+    def action_reverse(self) -> None:
+        self.index.reverse = not self.index.reverse
+        self._rebuild()
+
+    def action_mark(self) -> None:
+        self.content.toggle_mark()
+        self._describe_scan()
+
+    def action_mark_range(self) -> None:
+        self.content.mark_range()
+        self._describe_scan()
+
+    def action_open(self) -> None:
+        if self.filter.has_focus:
+            self.content.focus()
+        elif self.content.current is not None:
+            self.post_message(self.Entered())
+
+    def action_back(self) -> None:
+        if self.filter.has_focus or self.filter.value:
+            self.set_filter("")
+            self.content.focus()
+        elif self.content.marked:
+            self.content.unmark()
+            self._describe_scan()
+        else:
+            self.post_message(self.Left())
+
+    @on(KeyList.Current)
+    def _current(self, message: KeyList.Current) -> None:
+        message.stop()
+        self.post_message(self.Selected(self.current))
+
+    @on(Lines.Moved)
+    def _moved(self, message: Lines.Moved) -> None:
+        message.stop()
+
+    @on(Lines.Pressed)
+    def _pressed(self, message: Lines.Pressed) -> None:
+        message.stop()
+        self.action_open()

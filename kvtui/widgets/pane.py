@@ -1,0 +1,57 @@
+"""The frame of the three panes: a title, a subtitle, and either content or a notice."""
+
+from __future__ import annotations
+
+from textual.containers import Vertical
+from textual.markup import escape
+from textual.widget import Widget
+
+from kvtui.codecs import elide, printable
+from kvtui.widgets.notice import Notice
+
+__all__ = ["Pane"]
+
+
+class Pane(Vertical):
+    """A framed pane. Subclasses compose a `Notice` and their content."""
+
+    _title = ""
+    _subtitle = ""
+
+    @property
+    def notice(self) -> Notice:
+        """The pane's notice."""
+        return self.query_one(Notice)
+
+    @property
+    def content(self) -> Widget:
+        """What is shown when there is something to show; it takes the focus."""
+        raise NotImplementedError
+
+    @property
+    def is_noticing(self) -> bool:
+        """Whether the notice is shown instead of the content."""
+        return self.has_class("-notice")
+
+    def show_content(self) -> None:
+        """Show the content."""
+        self.remove_class("-notice")
+
+    def say(self, headline: str, *lines: str, helps: str | None = None, wrong: bool = False) -> None:
+        """Show a notice instead of the content. The content keeps the focus, so that keys work on."""
+        self.notice.say(headline, *lines, helps=helps, wrong=wrong)
+        self.add_class("-notice")
+
+    def caption(self, title: str, subtitle: str = "") -> None:
+        """Set the title above and the subtitle below; both are cut to fit and never read as markup."""
+        self._title, self._subtitle = title, subtitle
+        room = max(4, self.size.width - 4)
+        self.border_title = escape(elide(printable(title), room))
+        self.border_subtitle = escape(elide(subtitle, room))
+
+    def on_resize(self) -> None:
+        self.caption(self._title, self._subtitle)
+
+    def focus_content(self) -> None:
+        """Give the pane the focus."""
+        self.content.focus()

@@ -1,0 +1,260 @@
+"""The pane of connections and collections: opens connections, reads their collections, says which one is wanted."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.message import Message
+
+from kvd import requests
+from kvd.errors import DaemonError, RequestError
+from kvd.model import Change, CollectionRow, ConnectionInfo, Page, Token
+from kvtui import keymap
+from kvtui.messages import Place
+from kvtui.session import Session
+from kvtui.widgets.connection_list import Branch, ConnectionList
+from kvtui.widgets.lines import Lines
+from kvtui.widgets.notice import Notice
+from kvtui.widgets.pane import Pane
+
+__all__ = ["Sidebar"]
+
+PAGE = 500
+MOST = 10_000
+"""Collections of one connection that are read without being asked for more."""
+OPEN_AT_START = 3
+"""Up to so many connections are opened at the start."""
+
+
+class Sidebar(Pane):
+    """Connections and their collections."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*keymap.bindings("sidebar")]
+
+    class Chosen(Message):
+        """A collection is wanted."""
+
+        def __init__(self, place: Place, *, enter: bool) -> None:
+            super().__init__()
+            self.place = place
+            self.enter = enter
+            """Whether its keys shall have the focus, too."""
+
+    class Looked(Message):
+        """The cursor stands on a connection itself."""
+
+        def __init__(self, branch: Branch) -> None:
+            super().__init__()
+            self.branch = branch
+
+    class Opened(Message):
+        """A connection was opened, or could not be."""
+
+        def __init__(self, connection: str, info: ConnectionInfo | None, problem: str | None) -> None:
+            super().__init__()
+            self.connection = connection
+            self.info = info
+            self.problem = problem
+
+    class PageRead(Message):
+        """Some collections of a connection were found."""
+
+        def __init__(self, connection: str, page: Page[CollectionRow], seen: set[str], *, last: bool) -> None:
+            super().__init__()
+            self.connection = connection
+            self.page = page
+            self.seen = seen
+            self.last = last
+
+    def __init__(self, session: Session, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
+        self.session = session
+        self._wanted: str | None = None
+        """The connection whose first collection is opened once it is known."""
+
+    def compose(self) -> ComposeResult:
+        yield ConnectionList()
+        yield Notice()
+
+    def on_mount(self) -> None:
+        self.caption("connections")
+        self.say("Starting the daemon…")
+
+    @property
+    def content(self) -> ConnectionList:
+        return self.query_one(ConnectionList)
+
+    def branch(self, connection: str) -> Branch | None:
+        """What is known of a connection."""
+        return self.content.branches.get(connection)
+
+    # What the daemon says
+
+    def take_connections(self, rows: list[ConnectionInfo], problem: str | None, target: str | None) -> None:
+        """Show the connections that there are now, keeping what is expanded."""
+        listing = self.content
+        before = listing.branches
+        first = not before
+        if not rows and problem is None:
+            rows = [branch.info for branch in before.values()] if not first else []
+        listing.branches = {}
+        for info in rows:
+            branch = before.get(info.name) or Branch(info)
+            branch.info = info
+            listing.branches[info.name] = branch
+        if problem is not None and not rows:
+            self.say("The configuration has a mistake", problem, helps="browser.refresh", wrong=True)
+            return
+        if not rows:
+            self.say("No connections", "They are named in connections.toml.", helps="browser.refresh")
+            return
+        self.show_content()
+        listing.rebuild()
+        for name, branch in listing.branches.items():
+            if branch.expanded or name == target or (first and len(rows) <= OPEN_AT_START and not branch.info.production):
+                self.unfold(name)
+        if first:
+            self._wanted = target or next(iter(listing.branches))
+            listing.go_to(self._wanted)
+            self._look()
+
+    def take_change(self, change: Change) -> None:
+        """Work a change into what is shown."""
+        branch = self.branch(change.connection)
+        if branch is None:
+            return
+        if change.operation == "connection":
+            self.update_states()
+            return
+        if change.collection is None and change.operation in {"resync", "destroy"} and branch.expanded:
+            self.unfold(change.connection)
+        elif isinstance(change.collection, str) and change.operation == "put" and branch.expanded:
+            row = CollectionRow(change.collection, Token(b""))
+            if Place.of(change.connection, row).name not in branch.collections:
+                branch.add(row)
+                self.content.rebuild()
+
+    @work(exclusive=True, group="states")
+    async def update_states(self) -> None:
+        """Ask how the connections are."""
+        try:
+            rows = await self.session.call(requests.connections())
+        except DaemonError:
+            return
+        for info in rows:
+            if (branch := self.branch(info.name)) is not None:
+                branch.info = info
+                if info.state == "ready" and branch.problem is not None:
+                    self.unfold(info.name)
+        self.content.rebuild()
+
+    # Opening
+
+    def unfold(self, connection: str) -> None:
+        """Open a connection and read its collections, again if they are known."""
+        branch = self.branch(connection)
+        if branch is None:
+            return
+        branch.expanded = branch.loading = True
+        self.content.rebuild()
+        self.run_worker(self._read(connection), group=f"read {connection}", exclusive=True)
+
+    async def _read(self, connection: str) -> None:
+        try:
+            info = await self.session.call(requests.connect(connection))
+            self.post_message(self.Opened(connection, info, None))
+            cursor: bytes | None = None
+            seen: set[str] = set()
+            while True:
+                page = await self.session.call(requests.scan_collections(connection, cursor=cursor, limit=PAGE))
+                seen.update(Place.of(connection, row).name for row in page.items)
+                last = page.cursor is None or len(seen) >= MOST
+                self.post_message(self.PageRead(connection, page, seen, last=last))
+                cursor = page.cursor
+                if last:
+                    return
+        except RequestError as error:
+            self.post_message(self.Opened(connection, None, error.message))
+        except DaemonError as error:
+            self.post_message(self.Opened(connection, None, str(error)))
+
+    @on(Opened)
+    def _take_opened(self, message: Opened) -> None:
+        branch = self.branch(message.connection)
+        if branch is None:
+            return
+        branch.problem = message.problem
+        if message.info is not None:
+            branch.info = message.info
+        else:
+            branch.loading = False
+            self.update_states()
+        self.content.rebuild()
+        self._look()
+
+    @on(PageRead)
+    def _take_page(self, message: PageRead) -> None:
+        branch = self.branch(message.connection)
+        if branch is None:
+            return
+        for row in message.page.items:
+            branch.add(row)
+        if message.last:
+            branch.loading = False
+            branch.complete = message.page.cursor is None
+            if branch.complete:
+                for name in branch.collections.keys() - message.seen:
+                    del branch.collections[name]
+        self.content.rebuild()
+        if self._wanted == message.connection and branch.places:
+            self._wanted = None
+            self.content.go_to(message.connection, branch.places[0])
+
+    # Moving
+
+    @on(Lines.Moved)
+    def _moved(self, message: Lines.Moved) -> None:
+        message.stop()
+        self._look()
+
+    def _look(self) -> None:
+        """Show what the cursor stands on."""
+        node = self.content.node
+        if node is None:
+            return
+        if node.place is not None:
+            self._wanted = None
+            self.post_message(self.Chosen(node.place, enter=False))
+        elif (branch := self.branch(node.connection)) is not None:
+            self.post_message(self.Looked(branch))
+
+    @on(Lines.Pressed)
+    def _pressed(self, message: Lines.Pressed) -> None:
+        message.stop()
+        self.action_open()
+
+    def action_open(self) -> None:
+        node = self.content.node
+        if node is None:
+            return
+        branch = self.branch(node.connection)
+        if node.place is not None:
+            self.post_message(self.Chosen(node.place, enter=True))
+        elif (branch is not None and not branch.expanded) or (branch is not None and branch.problem is not None):
+            self.unfold(node.connection)
+        elif branch is not None and branch.places:
+            self.content.go_to(node.connection, branch.places[0])
+
+    def action_collapse(self) -> None:
+        node = self.content.node
+        branch = None if node is None else self.branch(node.connection)
+        if node is None or branch is None:
+            return
+        if not node.is_connection:
+            self.content.go_to(node.connection)
+        else:
+            branch.expanded = False
+            self.content.rebuild()

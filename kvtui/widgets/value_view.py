@@ -1,0 +1,102 @@
+"""A value as lines to read, at any size. Draws rows of a document; asks for bytes that are not here yet."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.cells import cell_len
+from rich.style import Style
+from textual.geometry import Size
+from textual.message import Message
+from textual.strip import Strip
+
+from kvtui.codecs import take_cells
+from kvtui.documents import BytesDocument, Document, Row
+from kvtui.widgets.lines import Lines
+
+__all__ = ["ValueView"]
+
+
+class ValueView(Lines):
+    """The reader of a value. It has no cursor: the keys that move it scroll."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"json--name", "json--string", "json--number", "json--word", "json--mark"}
+
+    class Needed(Message):
+        """Bytes are needed to draw what is seen."""
+
+        def __init__(self, document: BytesDocument, offset: int) -> None:
+            super().__init__()
+            self.document = document
+            self.offset = offset
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
+        self.document: Document | None = None
+        self._count = 0
+
+    @property
+    def count(self) -> int:
+        return self._count
+
+    def show(self, document: Document | None, *, keep_place: bool = False) -> None:
+        """Show a document, from its start unless the place is to be kept."""
+        self.document = document
+        if not keep_place:
+            self.scroll_to(y=0, animate=False)
+        self.changed()
+
+    def changed(self) -> None:
+        width = self.scrollable_content_region.width
+        self._count = 0 if self.document is None else self.document.wrap(width - self.document.margin - 3)
+        self.virtual_size = Size(width, self._count)
+        self.refresh()
+
+    def scroll_to_cursor(self) -> None:
+        pass  # there is none
+
+    def action_move(self, by: int) -> None:
+        self.scroll_relative(y=by, animate=False)
+
+    def action_first(self) -> None:
+        self.scroll_to(y=0, animate=False)
+
+    def action_last(self) -> None:
+        self.scroll_to(y=self.max_scroll_y, animate=False)
+
+    def action_page(self, pages: float) -> None:
+        self.scroll_relative(y=int(pages * max(1, self.page_height - 1)), animate=False)
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        self.ask()
+
+    def ask(self) -> None:
+        """Ask for bytes that are seen and not here."""
+        seen = self.seen
+        if isinstance(self.document, BytesDocument) and len(seen):
+            offset = self.document.missing(seen.start, seen.stop)
+            if offset is not None:
+                self.post_message(self.Needed(self.document, offset))
+
+    def draw(self, index: int, width: int, *, at_cursor: bool) -> Strip:
+        del at_cursor
+        document = self.document
+        row = None if document is None else document.row(index)
+        margin = 0 if document is None else document.margin
+        if row is None:
+            return self.strip((f"{'':{margin}} …", self.part("lines--faint")))
+        parts: list[tuple[str, Style | None]] = [(f" {row.margin:>{margin}}  ", self.part("lines--faint"))]
+        parts += self._coloured(row, width - margin - 3)
+        return self.strip(*parts)
+
+    def _coloured(self, row: Row, width: int) -> list[tuple[str, Style | None]]:
+        text = row.text if cell_len(row.text) <= width else take_cells(row.text, width - 1) + "…"
+        parts: list[tuple[str, Style | None]] = []
+        at = 0
+        for start, end, name in row.spans:
+            parts.append((text[at:start], None))
+            parts.append((text[start:end], self.part(f"json--{name}")))
+            at = end
+        parts.append((text[at:], None))
+        return parts
