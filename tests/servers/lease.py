@@ -66,6 +66,8 @@ class Lease:
 @functools.cache
 def lease() -> Lease:
     """This process's connection to the supervisor of its test run."""
+    if VARIABLE not in os.environ:
+        raise RuntimeError("no supervisor: servers are for tests, and for scripts inside `with Supervision():`")
     return Lease(os.environ[VARIABLE])
 
 

@@ -84,7 +84,11 @@ class Supervisor:
             case {"do": "start", "kind": kind, "args": args}:
                 number, instance = self._new(kind, args)
                 private[number] = instance
-                await instance.start()
+                try:
+                    await instance.start()
+                except Exception:
+                    await self._close(private.pop(number))
+                    raise
                 return {"number": number, **describe(instance)}
             case {"do": "end", "number": number}:
                 await self._close(private.pop(number))

@@ -7,6 +7,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError, TimeoutError as RedisTimeoutError
 
 from tests.servers.instance import reserve_port
+from tests.servers.kind import UnavailableError
 from tests.servers.kinds.valkey import command
 from tests.servers.lease import private_server
 
@@ -22,6 +23,11 @@ def test_takes_arguments_and_keeps_port_and_folder_over_a_restart() -> None:
         assert client.get("k") == b"v"
         with Redis(unix_socket_path=str(server.folder / "server.sock")) as local:
             assert local.get("k") == b"v"
+
+
+def test_says_why_it_does_not_start() -> None:
+    with pytest.raises(UnavailableError, match="maxmemory"), private_server("redis", ["--maxmemory", "a lot"]):
+        pytest.fail("it started")
 
 
 def test_killed_and_started_again_is_another_process() -> None:
@@ -46,12 +52,10 @@ def test_paused_hangs_and_then_goes_on() -> None:
 
 def test_ends_though_paused() -> None:
     with private_server("redis") as server:
-        (pid,) = server.pids
         server.pause()
     assert not server.folder.exists()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(server.address)
-    assert pid
 
 
 def test_a_node_of_a_cluster_can_be_ended_alone() -> None:
