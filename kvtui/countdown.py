@@ -6,11 +6,12 @@ import math
 from datetime import datetime
 from enum import Enum
 
-__all__ = ["FADE_SECONDS", "TENTHS_BELOW", "Urgency", "left_text", "moment_text", "urgency"]
+__all__ = ["FADE_SECONDS", "TENTHS_BELOW", "Urgency", "left_text", "moment_text", "until_text", "urgency"]
 
 TENTHS_BELOW = 10.0
 """Seconds under which tenths are shown."""
 SOON_BELOW = 60.0
+CALM_BELOW = 3600.0
 FADE_SECONDS = 1.2
 """How long an expired row fades before it leaves."""
 
@@ -21,6 +22,7 @@ class Urgency(Enum):
     """How near the end is; the value is the suffix of the style that shows it."""
 
     NEVER = "never"
+    FAR = "far"
     CALM = "calm"
     SOON = "soon"
     LAST = "last"
@@ -36,7 +38,9 @@ def urgency(deadline: float | None, now: float) -> Urgency:
         return Urgency.OVER
     if left < TENTHS_BELOW:
         return Urgency.LAST
-    return Urgency.SOON if left < SOON_BELOW else Urgency.CALM
+    if left < SOON_BELOW:
+        return Urgency.SOON
+    return Urgency.CALM if left < CALM_BELOW else Urgency.FAR
 
 
 def left_text(deadline: float | None, now: float) -> str:
@@ -66,3 +70,14 @@ def moment_text(moment: float | None) -> str:
         return f"{datetime.fromtimestamp(moment).astimezone():%Y-%m-%d %H:%M:%S}"
     except (OverflowError, ValueError, OSError):
         return "beyond the year 9999"
+
+
+def until_text(moment: float, now: float) -> str:
+    """A moment that is near `now` as shortly as it can be said: "18:03:20" today, else the day and the minute."""
+    try:
+        then, today = datetime.fromtimestamp(moment).astimezone(), datetime.fromtimestamp(now).astimezone()
+    except (OverflowError, ValueError, OSError):
+        return moment_text(moment)
+    if then.date() == today.date():
+        return f"{then:%H:%M:%S}"
+    return f"{then:%Y-%m-%d %H:%M}"

@@ -58,9 +58,11 @@ class TextDocument:
 
     @property
     def margin(self) -> int:
-        return max(2, len(str(len(self._lines))))
+        """Cells of the margin."""
+        return len(str(len(self._lines) + 1))  # as the editor has it
 
     def wrap(self, width: int) -> int:
+        """Cut the lines to the width; answers how many rows there are."""
         width = max(8, width)
         if width != self._width:
             self._width = width
@@ -68,6 +70,7 @@ class TextDocument:
         return len(self._rows)
 
     def row(self, index: int) -> Row | None:
+        """A row; never None."""
         number, start, end = self._rows[index]
         line = self._lines[number]
         spans: tuple[tuple[int, int, str], ...] = ()
@@ -112,6 +115,7 @@ class BytesDocument:
 
     @property
     def margin(self) -> int:
+        """Cells of the margin."""
         return 8
 
     @property
@@ -119,10 +123,12 @@ class BytesDocument:
         return HEX_BYTES if self.as_hex else TEXT_BYTES
 
     def wrap(self, width: int) -> int:
+        """How many rows there are; the width changes nothing."""
         del width
         return max(1, -(-self.length // self._per_row))
 
     def row(self, index: int) -> Row | None:
+        """A row, or None when its bytes have to be read first."""
         start = index * self._per_row
         end = min(self.length, start + self._per_row)
         if start >= self.length:

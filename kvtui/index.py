@@ -13,7 +13,6 @@ import math
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
-from operator import itemgetter
 from typing import Any
 
 from kvd.model import Description, Key, KeyRow, Token
@@ -25,6 +24,10 @@ SLICE = 5_000
 """Rows handled between two turns of the event loop; about 5 ms."""
 FEW = 64
 """Changes up to which the view is mended one by one."""
+
+
+def _first(pair: tuple[Any, int]) -> Any:
+    return pair[0]
 
 
 class Sort(Enum):
@@ -179,39 +182,34 @@ class KeyIndex:
         self._rebuilding += 1
         ticket = self._rebuilding
         self._touched = set()
+        keyed, reverse = self._sort_key(), self.reverse
+        runs: list[list[tuple[Any, int]]] = []
         rows = list(self._rows.values())
-        if self.matcher is not None:
-            matcher, kept = self.matcher, []
-            for start in range(0, len(rows), SLICE):
-                kept += [row for row in rows[start : start + SLICE] if matcher(self.names[row])]
-                await asyncio.sleep(0)
-                if ticket != self._rebuilding:
-                    return False
-            rows = kept
-        runs: list[list[Any]] = []
-        keyed = self._sort_key()
         for start in range(0, len(rows), SLICE):
-            runs.append(sorted(((keyed(row), row) for row in rows[start : start + SLICE]), key=itemgetter(0)))
+            kept = self._matching(rows[start : start + SLICE])
+            runs.append(sorted(((keyed(row), row) for row in kept), key=_first, reverse=reverse))
             await asyncio.sleep(0)
             if ticket != self._rebuilding:
                 return False
         view: list[int] = []
-        for _, row in heapq.merge(*runs, key=itemgetter(0)) if len(runs) > 1 else (runs[0] if runs else ()):
+        for _, row in heapq.merge(*runs, key=_first, reverse=reverse):
             view.append(row)
             if len(view) % SLICE == 0:
                 await asyncio.sleep(0)
                 if ticket != self._rebuilding:
                     return False
-        if self.reverse:
-            view.reverse()
-        touched = self._touched
+        touched, self._touched = self._touched, set()
         self._rebuilding = 0
-        self._touched = set()
-        self.view = [row for row in view if row not in touched] if touched else view
+        self.view = view
         if touched:
+            self.view = [row for row in view if row not in touched]
             alive = set(self._rows.values())
             self._mend([row for row in touched if row in alive], added=len(touched))
         return True
+
+    def _matching(self, rows: Sequence[int]) -> Sequence[int]:
+        matcher, names = self.matcher, self.names
+        return rows if matcher is None else [row for row in rows if matcher(names[row])]
 
     def _add(self, address: Key, name: str) -> int:
         if self._free:
@@ -247,8 +245,7 @@ class KeyIndex:
                 return
             moved = set(rows)
             self.view = [row for row in self.view if row not in moved]
-        matcher = self.matcher
-        self.view += rows if matcher is None else [row for row in rows if matcher(self.names[row])]
+        self.view += self._matching(rows)
         self.view.sort(key=self._sort_key(), reverse=self.reverse)  # nearly sorted: about n steps
 
     def _sort_key(self) -> Callable[[int], Any]:

@@ -86,7 +86,7 @@ def _unescape(piece: str) -> str:
                 code = 0x10000 + ((code - 0xD800) << 10) + int(low[1], 16) - 0xDC00
                 at = low.end()
         char = chr(code)
-        keep = code in _SURROGATES or char in '"\\' or printable(char) != char
+        keep = code in _SURROGATES or char in '"\\' or printable(char) not in {char, ""}
         parts.append(match[0] if keep else char)
     parts.append(piece[at:])
     return "".join(parts)
@@ -125,11 +125,8 @@ def check_value(text: str) -> str:
 def _reason(error: json.JSONDecodeError) -> str:
     before = error.doc[: error.pos].rstrip()
     if "property name" in error.msg and before.endswith(","):
-        return (
-            "a comma with nothing behind it"
-            if error.doc[error.pos : error.pos + 1] in "}"
-            else "a name must be in double quotes"
-        )
+        closes = error.doc[error.pos : error.pos + 1] == "}"
+        return "a comma with nothing behind it" if closes else "a name must be in double quotes"
     if "property name" in error.msg:
         return "a name must be in double quotes"
     if error.pos >= len(error.doc.rstrip()) and not error.msg.startswith("Extra"):

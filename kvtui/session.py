@@ -32,11 +32,17 @@ RETRY_MOST = 5.0
 class DaemonClient(Protocol):
     """The part of `kvd.client.Client` that the session uses."""
 
-    async def call(self, request: Request[T]) -> T: ...
+    async def call(self, request: Request[T]) -> T:
+        """Ask the daemon."""
+        ...
 
-    def changes(self) -> AsyncIterator[Change]: ...
+    def changes(self) -> AsyncIterator[Change]:
+        """What is subscribed to, from now until the line breaks."""
+        ...
 
-    async def aclose(self) -> None: ...
+    async def aclose(self) -> None:
+        """Hang up."""
+        ...
 
 
 async def open_client() -> DaemonClient:
@@ -127,6 +133,7 @@ class Session:
 
     async def _attend(self, client: DaemonClient) -> bool:
         """Greet the daemon and listen to it until the line breaks; False when there is nothing to stay for."""
+        changes = client.changes()  # from before the subscription, so that none is missed
         await client.call(requests.subscribe())
         target = None
         if opening := self._target.request:
@@ -140,7 +147,7 @@ class Session:
         self._client = client
         self._post(Online(rows, target=target, problem=problem, again=self._greeted))
         self._greeted = True
-        async for change in client.changes():
+        async for change in changes:
             self._post(Changed(change))
         return True
 

@@ -38,15 +38,11 @@ class BrowserScreen(EntryActions):
     """Connections, keys, value."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*keymap.bindings("browser")]
-    HORIZONTAL_BREAKPOINTS = [
-        (0, "-narrow"),
-        (TWO_FROM, "-medium"),
-        (THREE_FROM, "-wide"),
-    ]
     AUTO_FOCUS = ""
 
     def __init__(self, session: Session) -> None:
         super().__init__()
+        self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (TWO_FROM, "-medium"), (THREE_FROM, "-wide")]
         self.session = session
         self._at = 0
         self._zoomed = False

@@ -13,7 +13,7 @@ from textual.screen import Screen
 
 from kvd.durations import format_ttl, parse_ttl
 from kvd.errors import ConnectionLostError, DaemonError
-from kvd.model import ABSENT, ConnectionInfo, Record
+from kvd.model import ABSENT, ConnectionInfo, Record, Version
 from kvtui import jsontext, operations
 from kvtui.codecs import elide, printable
 from kvtui.countdown import left_text, moment_text
@@ -131,51 +131,43 @@ class EntryActions(Screen[None]):
 
     async def _save(self, edited: Edited, value: str) -> None:
         pane = self.value_pane
-        base = edited.base.version
-        while True:
+        base: Version | None = edited.base.version
+        while base is not None:
             try:
-                if base == ABSENT:
-                    await self._create_again(edited.entry, value)
-                else:
-                    await operations.save(self.session, edited.entry, value, base)
-            except operations.Taken:
-                base = edited.base.version
-                continue
+                await operations.save(self.session, edited.entry, value, base)
+                break
             except operations.Conflict as conflict:
-                current = conflict.current
-                if current is not None and current.kind == "entry" and _same(current, value):
-                    break  # an answer was lost, but not the write
-                choice = await self.app.push_screen_wait(_conflict_question(edited, current))
-                if choice == "theirs":
-                    pane.end_edit()
-                    return
-                if choice != "mine":
-                    pane.complain("Not saved; someone else changed it.", wrong=True)
-                    if current is not None:
-                        pane.rebase(current) if current.body == edited.base.body else None
-                    return
-                base = ABSENT if current is None else current.version
-                continue
-            except ConnectionLostError:
-                pane.complain("The daemon is away and may not have saved this; what you typed stays. Save again.", wrong=True)
-                return
+                if _is(conflict.current, value):
+                    break  # the answer was lost, but not the write
+                base = await self._settle(edited, conflict.current)
             except DaemonError as error:
-                pane.complain(str(error), wrong=True)
-                if pane.edited is None:
-                    self.say(str(error), wrong=True)
+                lost = isinstance(error, ConnectionLostError)
+                self._not_saved("The daemon is away and may not have saved this. What you typed stays." if lost else str(error))
                 return
-            break
+        if base is None:
+            return
         self.say("Saved.")
         if pane.edited is None:
             pane.reread()
         else:
             pane.end_edit()
 
-    async def _create_again(self, entry: Entry, value: str) -> None:
-        place = entry.place
-        name = entry.key if isinstance(entry.key, str) else entry.name
-        collection = place.collection if isinstance(place.collection, str) else None
-        await operations.create(self.session, operations.NewEntry(place.connection, collection, name, value, None))
+    async def _settle(self, edited: Edited, current: Record | None) -> Version | None:
+        """Ask what becomes of an edit whose entry is another one now; answers what to write on top of, None for not at all."""
+        choice = await self.app.push_screen_wait(_conflict_question(edited, current))
+        if choice == "mine":
+            return ABSENT if current is None else current.version
+        if choice == "theirs":
+            self.value_pane.end_edit()
+        else:
+            self._not_saved("Not saved yet: someone else changed it.")
+        return None
+
+    def _not_saved(self, why: str) -> None:
+        if self.value_pane.edited is None:
+            self.say(why, wrong=True)
+        else:
+            self.value_pane.complain(why, wrong=True)
 
     @work(exclusive=True, group="leave")
     async def on_value_pane_leave_wanted(self) -> None:
@@ -379,7 +371,10 @@ class EntryActions(Screen[None]):
         return record
 
 
-def _same(current: Record, value: str) -> bool:
+def _is(current: Record | None, value: str) -> bool:
+    """Whether what is there is just this value."""
+    if current is None or current.kind != "entry" or len(current.body) < current.length:
+        return False
     return jsontext.compact(current.body.decode("utf-8", "surrogateescape")) == value
 
 

@@ -9,7 +9,7 @@ from textual.widgets import Static
 
 from kvd.model import Record
 from kvtui.codecs import size_text
-from kvtui.countdown import TENTHS_BELOW, left_text, moment_text, urgency
+from kvtui.countdown import TENTHS_BELOW, left_text, moment_text, until_text, urgency
 from kvtui.messages import Entry
 from kvtui.widgets.key_list import kind_label
 
@@ -26,6 +26,7 @@ class EntryHead(Static):
         "head--label",
         "head--text",
         "ttl--never",
+        "ttl--far",
         "ttl--calm",
         "ttl--soon",
         "ttl--last",
@@ -70,7 +71,7 @@ class EntryHead(Static):
         left = "never expires" if record.expires_at is None else left_text(record.expires_at, now)
         text.append(left, self._style(f"ttl--{how.value}"))
         if record.expires_at is not None:
-            text.append(f"  until {moment_text(record.expires_at)}", label)
+            text.append(f"  until {until_text(record.expires_at, now)}", label)
         text.append("\ntype     ", label)
         text.append(kind_label(record.kind), plain)
         text.append(f"  {size_text(record.size)}", label)

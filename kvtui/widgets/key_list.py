@@ -42,6 +42,7 @@ class KeyList(Lines):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "ttl--never",
+        "ttl--far",
         "ttl--calm",
         "ttl--soon",
         "ttl--last",

@@ -309,11 +309,6 @@ class ValuePane(Pane):
         else:
             self.end_edit()
 
-    def rebase(self, record: Record) -> None:
-        """Go on editing on top of what is there now."""
-        if self.edited is not None:
-            self.edited = Edited(self.edited.entry, record)
-
     def end_edit(self) -> None:
         """Give up the editor and read again what is there."""
         if self.edited is None:

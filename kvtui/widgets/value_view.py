@@ -48,7 +48,7 @@ class ValueView(Lines):
 
     def changed(self) -> None:
         width = self.scrollable_content_region.width
-        self._count = 0 if self.document is None else self.document.wrap(width - self.document.margin - 3)
+        self._count = 0 if self.document is None else self.document.wrap(width - self.document.margin - 2)
         self.virtual_size = Size(width, self._count)
         self.refresh()
 
@@ -86,8 +86,8 @@ class ValueView(Lines):
         margin = 0 if document is None else document.margin
         if row is None:
             return self.strip((f"{'':{margin}} …", self.part("lines--faint")))
-        parts: list[tuple[str, Style | None]] = [(f" {row.margin:>{margin}}  ", self.part("lines--faint"))]
-        parts += self._coloured(row, width - margin - 3)
+        parts: list[tuple[str, Style | None]] = [(f"{row.margin:>{margin}}  ", self.part("lines--faint"))]
+        parts += self._coloured(row, width - margin - 2)
         return self.strip(*parts)
 
     def _coloured(self, row: Row, width: int) -> list[tuple[str, Style | None]]:

@@ -135,7 +135,7 @@ class Client:
     def demo(self) -> dict[str, Any]:
         return {"connection": "demo"}
 
-    def open(self, url: str, read_only: bool = False) -> dict[str, Any]:
+    def open(self, url: str, *, read_only: bool = False) -> dict[str, Any]:
         del read_only
         if "nowhere" in url:
             raise RequestError("unreachable", f"{url} is not there")
@@ -166,6 +166,7 @@ class Client:
         connection: str,
         collection: Any = None,
         cursor: bytes | None = None,
+        *,
         limit: int = 500,
         match: str | None = None,
         describe: bool = True,
