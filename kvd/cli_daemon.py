@@ -105,9 +105,9 @@ def _stop(path: Path) -> int | None:
         return None
     probe.close()
     pid = int(_ask_status(path)["pid"])
-    with BlockingClient.open(path, spawn=False, greet=False) as client:
-        with suppress(ConnectionLostError):  # it left before it could say so
-            client.call(requests.stop())
+    # it may leave before it can say so
+    with BlockingClient.open(path, spawn=False, greet=False) as client, suppress(ConnectionLostError):
+        client.call(requests.stop())
     if not spawn.wait_until_gone(path, _LEAVE_TIMEOUT):
         raise UnreachableDaemonError(f"the daemon (pid {pid}) was told to stop and still runs after {_LEAVE_TIMEOUT:g} s")
     return pid

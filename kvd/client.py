@@ -102,6 +102,10 @@ class _Link(asyncio.Protocol):
             self.loop.call_soon(self._flush)
         return number, waiter
 
+    def tell(self, method: str, params: dict[str, Any]) -> None:
+        number, _ = self.send(method, params, None)
+        self._waiters[number] = None
+
     def give_up(self, number: int) -> None:
         """Nobody waits for this answer any more: unsend the request, or cancel it."""
         if self.lost is not None or number not in self._waiters:
@@ -265,6 +269,14 @@ class Client:
         except TimeoutError:
             self._link.give_up(number)
             raise RequestError(Code.DEADLINE, "the daemon does not answer; it may be stopped", retry=True) from None
+
+    def tell(self, request: Request[Any]) -> None:
+        """Ask in turn with the calls, and wait for nothing: whether it succeeds is not learned.
+
+        Raises:
+            ConnectionLostError: the connection is gone.
+        """
+        self._link.tell(request.method, request.params)
 
     def changes(self) -> Changes:
         """The changes of what was subscribed to, from now on, for `async for`. Ends when the connection ends."""

@@ -206,9 +206,9 @@ class RemoteStore:
         )
         return Page([to_name(row) for row in page.items], page.cursor, page.scanned)
 
-    async def close_cursor(self, cursor: bytes) -> None:
+    def close_cursor(self, cursor: bytes) -> None:
         """Let go of a scan that is not walked to its end."""
-        await self._call(requests.close_cursor(self._connection, cursor))
+        self._link.tell(requests.close_cursor(self._connection, cursor))
 
     async def describe(self, keys: Sequence[Key], *, collection: Collection = None) -> list[Description | None]:
         """Metadata of many keys without their values, in the keys' order."""
@@ -265,7 +265,7 @@ class _Keys(RemoteStore):
             if cursor is None:
                 break
         if cursor is not None:
-            await self.close_cursor(cursor)
+            self.close_cursor(cursor)
         return list(found)[:limit]
 
 
@@ -282,7 +282,7 @@ class _Collections(RemoteStore):
             if cursor is None:
                 break
         if cursor is not None:
-            await self.close_cursor(cursor)
+            self.close_cursor(cursor)
         return list(found)[:limit]
 
 

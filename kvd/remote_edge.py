@@ -43,10 +43,15 @@ def to_model(name: Collection) -> model.Collection:
 
     Raises:
         InvalidKeyError: it holds a surrogate that stands for no byte.
+        TypeError: it is no name.
     """
     if isinstance(name, Token):
         return model.Token(name.value)
-    if name is not None and not name.isascii():
+    if name is None:
+        return None
+    if not isinstance(name, str):
+        raise TypeError(f"A collection is a string, not {type(name).__name__} ({name!r}).")
+    if not name.isascii():
         encode_name(name)
     return name
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from kvd import requests
 from kvd.client import Client
@@ -75,6 +75,11 @@ class RemoteLink:
             return await client.call(request)
         except DaemonError as error:
             raise from_daemon(error) from error
+
+    def tell(self, request: Request[Any]) -> None:
+        """Ask without waiting, if there is a connection: for what ends with the connection anyway."""
+        if self._client is not None and self._client.is_open:
+            self._client.tell(request)
 
     def reopen(self) -> None:
         """Let it be used again after `close`."""
