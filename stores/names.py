@@ -25,6 +25,7 @@ __all__ = [
     "decode_name",
     "encode_name",
     "glob_literal",
+    "glob_prefix",
 ]
 
 T = TypeVar("T")
@@ -86,6 +87,18 @@ def decode_name(stored: bytes) -> str:
 def glob_literal(text: str) -> str:
     r"""A glob that matches just this text: `*`, `?`, `[`, `]` and `\` quoted."""
     return re.sub(r"([*?\[\]\\])", r"\\\1", text)
+
+
+def glob_prefix(pattern: str) -> str:
+    """The text with which all that matches a glob begins; "" where that can be anything."""
+    out: list[str] = []
+    i = 0
+    while i < len(pattern) and pattern[i] not in "*?[":
+        if pattern[i] == "\\" and i + 1 < len(pattern):
+            i += 1
+        out.append(pattern[i])
+        i += 1
+    return "".join(out)
 
 
 @lru_cache(maxsize=64)

@@ -1,14 +1,24 @@
 """Every backend's case under tests/cases, opened directly or through a daemon, for the contract suites."""
 
-from collections.abc import AsyncIterator, Callable
+import os
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import pytest
+import tomlkit
 
 import stores
+from kvd import requests
+from kvd.blocking import BlockingClient
+from kvd.client import Client
+from kvd.errors import DaemonError
+from kvd.paths import config_file
+from kvd.remote import RemoteStore
 from stores import BaseStore
 from stores.traits import Traits
 
@@ -61,10 +71,58 @@ def make(case: ModuleType, endpoint: Any, names: Names, tmp_path: Path) -> Calla
     return make_store
 
 
-@pytest.fixture
-async def store(
-    case: ModuleType, make: Callable[..., BaseStore], endpoint: Any, names: Names, tmp_path: Path
+@pytest.fixture(params=["direct", "remote"])
+async def store(  # noqa: PLR0917 - fixtures are injected by name
+    case: ModuleType,
+    make: Callable[..., BaseStore],
+    endpoint: Any,
+    names: Names,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> AsyncIterator[BaseStore]:
+    """The store itself, and once more in a daemon, through the socket."""
+    if request.param == "remote":
+        daemon: Daemon = request.getfixturevalue("daemon")
+        async with await RemoteStore.open(await daemon.connection(case, endpoint)) as remote:
+            yield cast("BaseStore", remote)
+        return
     async with make() as opened:
         yield opened
     await case.clean(endpoint, names.tag, tmp_path)
+
+
+class Daemon:
+    """A daemon of this worker's own, whose configuration grows by the backends that are asked for."""
+
+    def __init__(self, configuration: Path, tag: str, folder: Path) -> None:
+        self.configuration = configuration
+        self.tag = tag
+        self.folder = folder
+        self.known: set[str] = set()
+
+    async def connection(self, case: ModuleType, endpoint: Any) -> str:
+        name = str(case.NAME)
+        if name not in self.known:
+            self.known.add(name)
+            folder = self.folder / name
+            folder.mkdir()
+            section = {"store": name, "allow_destroy": True, "args": case.arguments(endpoint, self.tag, folder)}
+            with self.configuration.open("a") as file:
+                file.write(tomlkit.dumps({"connections": {name: section}}) + "\n")
+            async with await Client.open() as client:
+                await client.call(requests.reload())
+        return name
+
+
+@pytest.fixture(scope="session")
+def daemon(tmp_path_factory: pytest.TempPathFactory, worker_number: int) -> Iterator[Daemon]:
+    """Started by the first client that wants it, as everywhere; stopped at the end."""
+    with tempfile.TemporaryDirectory(prefix="kvd") as short, pytest.MonkeyPatch.context() as patch:
+        home = tmp_path_factory.mktemp("daemon")
+        for variable in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME"):
+            patch.setenv(variable, str(home / variable))
+        patch.setenv("XDG_RUNTIME_DIR", short)
+        config_file().parent.mkdir(parents=True)
+        yield Daemon(config_file(), f"d{os.getpid()}x{worker_number}", home)
+        with suppress(DaemonError), BlockingClient.open(spawn=False) as client:
+            client.call(requests.stop())

@@ -1,6 +1,7 @@
 """The contract of the key-value protocol, on every backend, driven by its traits."""
 
 import asyncio
+import json
 import math
 from collections.abc import Callable
 from decimal import Decimal
@@ -55,9 +56,21 @@ async def test_put_get_overwrite_delete(store: BaseStore, names: Names) -> None:
 async def test_values_come_back_as_they_were(store: BaseStore, names: Names, value: dict[str, Any]) -> None:
     await store.put("k", value, collection=names("c"))
     assert await store.get("k", collection=names("c")) == value
-    [text] = await store.texts(["k"], collection=names("c"))
-    assert text is not None
-    assert __import__("json").loads(text[0]) == value
+
+
+@on_storing
+async def test_texts_are_the_values_as_json(make: Callable[..., BaseStore], names: Names) -> None:
+    async with make() as store:
+        await store.put("k", VALUES[2], collection=names("c"), ttl=100)
+        await store.put("l", {}, collection=names("c"))
+        first, missing, second = await store.texts(["k", "x", "l"], collection=names("c"))
+        assert missing is None
+        assert first is not None
+        assert second is not None
+        assert json.loads(first[0]) == VALUES[2]
+        assert first[1] is not None
+        assert second == (b"{}", None)
+        await store.delete_many(["k", "l"], collection=names("c"))
 
 
 @on_storing

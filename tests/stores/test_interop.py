@@ -12,7 +12,11 @@ from stores import BaseStore
 from stores.protocols import AsyncEnumerateCollectionsProtocol, AsyncEnumerateKeysProtocol
 from tests.stores.conftest import REFERENCED, Names, by_name
 
-pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("case", REFERENCED, ids=by_name)]
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.parametrize("case", REFERENCED, ids=by_name),
+    pytest.mark.parametrize("store", ["direct"], indirect=True),
+]
 
 VALUES: dict[str, dict[str, Any]] = {
     "plain": {"name": "Ada", "age": 36},

@@ -48,7 +48,7 @@ def test_ours_and_theirs_are_equal(pair: str, name: str) -> None:
 
 @given(name=st.text(max_size=40) | st.text("aé日🎉", min_size=100, max_size=400))
 def test_limited_bytes(name: str) -> None:
-    from key_value.aio._utils.sanitize import hash_excess_length  # noqa: PLC0415 - the judge, used here only
+    from key_value.aio._utils.sanitize import hash_excess_length
 
     if any("\ud800" <= char <= "\udfff" for char in name):
         return
