@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal, Protocol, overload
+from typing import Annotated, Any, ClassVar, Literal, Protocol, Unpack, overload
 
 import hiredis
 from redis.asyncio import Redis
@@ -29,7 +29,7 @@ from redis.exceptions import (
 
 from stores.arguments import Secret
 from stores.backends.pipelined import INCOMPLETE, Line, Link
-from stores.backends.resp import BATCH, MAX_VALUE_BYTES, Command, RespStore
+from stores.backends.resp import BATCH, MAX_VALUE_BYTES, Command, RespStore, Strategies
 from stores.base import BaseContextManagerStore, BaseDestroyStore, BaseEnumerateKeysStore, BaseStore
 from stores.errors import KeyValueOperationError, KeyValueStoreError, ReadOnlyError, StoreConnectionError
 from stores.sanitization import SanitizationStrategy
@@ -39,6 +39,18 @@ __all__ = ["RedisStore"]
 
 POOLED_CONNECTIONS = 8
 """Connections that are taken at once from the pool of a client that was passed in."""
+
+
+class _More(Strategies, total=False):
+    password: str | None
+    username: str | None
+    ssl: bool
+    ssl_ca_certs: str | None
+    ssl_certfile: str | None
+    ssl_keyfile: str | None
+    ssl_check_hostname: bool
+    ssl_cert_reqs: Literal["required", "optional", "none"]
+    timeout: float
 
 
 class _Sender(Protocol):
@@ -75,10 +87,10 @@ class RedisStore(RespStore, BaseDestroyStore, BaseEnumerateKeysStore, BaseContex
     }
 
     @overload
-    def __init__(self, *, client: Redis, default_collection: str | None = None) -> None: ...
+    def __init__(self, *, client: Redis, default_collection: str | None = None, **more: Unpack[Strategies]) -> None: ...
 
     @overload
-    def __init__(self, *, url: str, default_collection: str | None = None) -> None: ...
+    def __init__(self, *, url: str, default_collection: str | None = None, **more: Unpack[_More]) -> None: ...
 
     @overload
     def __init__(
@@ -87,8 +99,8 @@ class RedisStore(RespStore, BaseDestroyStore, BaseEnumerateKeysStore, BaseContex
         host: str = "localhost",
         port: int = 6379,
         db: int = 0,
-        password: str | None = None,
         default_collection: str | None = None,
+        **more: Unpack[_More],
     ) -> None: ...
 
     def __init__(

@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from hashlib import sha1
-from typing import Any
+from typing import Any, TypedDict
 
 from stores.backends.envelope import HEAD_BYTES, open_text, peek
 from stores.backends.resp_scans import JOINT, ScannedStore
@@ -34,8 +34,9 @@ from stores.errors import (
 from stores.lifecycle import Scope
 from stores.names import OUTSIDE, Key, Token, decode_name, encode_name
 from stores.records import ABSENT, ANY, ENTRY, Description, Expected, Record, Version
+from stores.sanitization import SanitizationStrategy
 
-__all__ = ["MAX_VALUE_BYTES", "Command", "RespStore"]
+__all__ = ["MAX_VALUE_BYTES", "Command", "RespStore", "Strategies"]
 
 Command = tuple[bytes | str | int, ...]
 
@@ -90,6 +91,13 @@ TROUBLE: dict[str, tuple[type[BaseKeyValueError], str]] = {
     ),
 }
 _TROUBLE = re.compile(rf"(?:^|ResponseError: |\b)({'|'.join(TROUBLE)})\b")
+
+
+class Strategies(TypedDict, total=False):
+    """How names are made to fit, for the overloads of constructors."""
+
+    key_sanitization_strategy: SanitizationStrategy | None
+    collection_sanitization_strategy: SanitizationStrategy | None
 
 
 class RespStore(ScannedStore, ABC):
