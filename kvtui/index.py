@@ -251,6 +251,7 @@ class KeyIndex:
     def _sort_key(self) -> Callable[[int], Any]:
         if self.sort is Sort.KEY:
             return self.names.__getitem__
-        column = {Sort.TTL: self.expires, Sort.SIZE: self.sizes, Sort.TYPE: self.kinds}[self.sort]
+        columns: dict[Sort, Sequence[Any]] = {Sort.TTL: self.expires, Sort.SIZE: self.sizes, Sort.TYPE: self.kinds}
+        column = columns[self.sort]
         names = self.names
         return lambda row: (column[row], names[row])

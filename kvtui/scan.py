@@ -1,0 +1,81 @@
+"""One walk over the keys of a collection, page by page, that can be paused. Knows the daemon, not the screen."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from kvd import requests
+from kvd.errors import DaemonError, RequestError
+from kvd.model import Key, KeyRow, Page
+from kvtui.messages import Place
+from kvtui.session import Session
+
+__all__ = ["Scan"]
+
+PAGE_FIRST = 500
+PAGE_MOST = 4_000
+"""Keys asked for at once: the first page is small to be there soon, each next one larger."""
+UNASKED = 200_000
+UNASKED_PRODUCTION = 5_000
+"""Keys that are read before the scan pauses by itself."""
+
+
+class Scan:
+    """A walk over a collection.
+
+    Attributes:
+        seen: What was found so far.
+        complete: Whether the walk came to its end.
+        problem: Why it could not.
+    """
+
+    def __init__(self, place: Place, *, production: bool) -> None:
+        self.place = place
+        self.seen: set[Key] = set()
+        self.complete = False
+        self.problem: str | None = None
+        self._unasked = UNASKED_PRODUCTION if production else UNASKED
+        self._go_on = asyncio.Event()
+        self._go_on.set()
+
+    @property
+    def paused(self) -> bool:
+        """Whether the walk waits to be told to go on."""
+        return not self._go_on.is_set()
+
+    def toggle(self) -> None:
+        """Pause, or go on until twice as much is known."""
+        if self._go_on.is_set():
+            self._go_on.clear()
+        else:
+            self._unasked = 2 * len(self.seen)
+            self._go_on.set()
+
+    def take(self, page: Page[KeyRow]) -> None:
+        """Count a page in."""
+        by_token = self.place.by_token
+        self.seen.update(row.token if by_token or not row.exact else row.key for row in page.items)
+        self.complete = page.cursor is None
+        if not self.complete and len(self.seen) >= self._unasked:
+            self._go_on.clear()
+
+    async def pages(self, session: Session) -> AsyncIterator[Page[KeyRow]]:
+        """The pages, each taken before the next is asked for. A failure ends them and is kept in `problem`."""
+        cursor: bytes | None = None
+        limit = PAGE_FIRST
+        place = self.place
+        try:
+            while True:
+                page = await session.call(requests.scan_keys(place.connection, place.collection, cursor=cursor, limit=limit))
+                self.take(page)
+                yield page
+                cursor = page.cursor
+                if cursor is None:
+                    return
+                limit = min(limit * 2, PAGE_MOST)
+                await self._go_on.wait()
+        except RequestError as error:
+            self.problem = error.message
+        except DaemonError as error:
+            self.problem = str(error)
