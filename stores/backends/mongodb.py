@@ -1,0 +1,517 @@
+"""MongoDB: one MongoDB collection a collection, one document an entry, with native dates and the value as a sub-document.
+
+    {_id, key, collection, version: 1, created_at, expires_at, value: {object: {...}}}
+
+Documents are found by their indexed field `key`; an `_id` only addresses what has none. A new document gets its key as `_id`,
+so that of two first writes one inserts and the other one replaces: there is never a second document. Dates are milliseconds;
+a deadline is rounded up to them. Compare-and-set is a replacement on the condition that the whole document is what was read.
+Documents without the envelope are foreign: kind "document", shown as extended JSON.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+from typing import Annotated, Any, Final, overload
+from urllib.parse import parse_qsl, urlsplit
+
+import bson
+from bson import json_util
+from bson.raw_bson import RawBSONDocument
+from pymongo import AsyncMongoClient, IndexModel, UpdateOne, errors as driver
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+
+from stores.arguments import Secret
+from stores.backends import mongodb_documents as documents
+from stores.backends.mongodb_errors import DUPLICATE_KEY, ERRORS, advised, bulk_failure
+from stores.base import BaseContextManagerStore, BaseDestroyCollectionStore, BaseStore
+from stores.batches import batched, run_bounded
+from stores.entry import ManagedEntry, utc_now
+from stores.errors import (
+    BaseKeyValueError,
+    ConflictError,
+    DeserializationError,
+    InvalidKeyError,
+)
+from stores.lifecycle import Scope
+from stores.names import Key, Name, Page, Token, compile_glob, decode_name, encode_name
+from stores.records import ABSENT, ANY, Description, Expected, Record, Version
+from stores.sanitization import ALPHANUMERIC_UNDERSCORE, HybridSanitizationStrategy, SanitizationStrategy
+from stores.traits import Traits
+
+__all__ = ["MongoDBStore", "MongoDBV1CollectionSanitizationStrategy"]
+
+Native = AsyncCollection[dict[str, Any]]
+
+DEFAULT_DB: Final = "kv-store-adapter"
+MAX_NAMESPACE: Final = 255
+"""Bytes of database, dot and collection."""
+BATCH: Final = 1000
+CONCURRENT_BATCHES: Final = 4
+MATCH_PAGE: Final = 2000
+"""Keys that are looked at for one page when most of them will not match."""
+RECHECK: Final = 60.0
+"""Seconds after which a writer looks whether its indexes are still there (somebody may have dropped the collection)."""
+RACES: Final = 16
+
+OURS: Final = {"version": 1, "key": {"$exists": True}, "value.object": {"$exists": True}}
+"""What the TTL index covers: another program's documents may have a field `expires_at` and must not be deleted for it."""
+
+
+class MongoDBV1CollectionSanitizationStrategy(HybridSanitizationStrategy):
+    """Collections of letters, digits and `_`, 200 characters at most."""
+
+    def __init__(self, *, collision_free: bool = False) -> None:
+        """Choose the form of names that are only too long: py-key-value's, or one that no other name can have."""
+        super().__init__(max_length=200, allowed_characters=ALPHANUMERIC_UNDERSCORE, collision_free=collision_free)
+
+
+class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStore):
+    """A store in a MongoDB database (server 4.4 or newer).
+
+    Collections are not sanitized unless a strategy is given; `MongoDBV1CollectionSanitizationStrategy` makes every name fit.
+    """
+
+    traits = Traits(
+        name="mongodb",
+        ttl_granularity=0.001,
+        binary_keys=False,
+        big_integers=False,
+        max_collection_bytes=MAX_NAMESPACE - 1 - len(DEFAULT_DB),
+        max_value_bytes=documents.MAX_DOCUMENT,
+        batch_size=BATCH,
+        notes="The server removes expired documents about once a minute; edits by compare-and-set go up to 8 MB.",
+    )
+    _errors = ERRORS
+
+    @overload
+    def __init__(
+        self,
+        *,
+        client: AsyncMongoClient[dict[str, Any]],
+        db_name: str | None = None,
+        coll_name: str | None = None,
+        default_collection: str | None = None,
+        collection_sanitization_strategy: SanitizationStrategy | None = None,
+        auto_create: bool = True,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        *,
+        url: Annotated[str | None, Secret] = None,
+        db_name: str | None = None,
+        coll_name: str | None = None,
+        default_collection: str | None = None,
+        collection_sanitization_strategy: SanitizationStrategy | None = None,
+        auto_create: bool = True,
+        username: str | None = None,
+        password: Annotated[str | None, Secret] = None,
+        auth_source: str | None = None,
+        tls: bool | None = None,
+        tls_ca_file: str | None = None,
+        tls_certificate_key_file: str | None = None,
+        timeout: float = 10.0,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        *,
+        client: AsyncMongoClient[dict[str, Any]] | None = None,
+        url: Annotated[str | None, Secret] = None,
+        db_name: str | None = None,
+        coll_name: str | None = None,
+        default_collection: str | None = None,
+        collection_sanitization_strategy: SanitizationStrategy | None = None,
+        auto_create: bool = True,
+        username: str | None = None,
+        password: Annotated[str | None, Secret] = None,
+        auth_source: str | None = None,
+        tls: bool | None = None,
+        tls_ca_file: str | None = None,
+        tls_certificate_key_file: str | None = None,
+        timeout: float = 10.0,
+    ) -> None:
+        """Choose the server and the database.
+
+        Args:
+            client: An AsyncMongoClient to use instead of a URL; it stays the caller's, who closes it.
+            url: The server's address, mongodb:// or mongodb+srv://, with options as MongoDB documents them; a server on this
+                machine when empty.
+            db_name: The database; "kv-store-adapter" when empty.
+            coll_name: Without effect, accepted for compatibility: each collection is a MongoDB collection of its own name.
+            default_collection: The collection where none is given.
+            collection_sanitization_strategy: How collection names are made to fit MongoDB's rules.
+            auto_create: Create collections and their indexes at the first write; otherwise a missing collection is an error.
+            username: Who logs in, when the URL does not say.
+            password: The user's password.
+            auth_source: The database that knows the user; "admin" when empty.
+            tls: Encrypt the connection; always so with mongodb+srv://.
+            tls_ca_file: A PEM file with the authorities that may have signed the server's certificate.
+            tls_certificate_key_file: A PEM file with the client's own certificate and key.
+            timeout: Seconds to wait for a server, a connection, and an answer.
+
+        Raises:
+            ValueError: both a client and a URL are given.
+        """
+        if client is not None and url is not None:
+            raise ValueError("Give MongoDBStore a client or a url, not both.")
+        super().__init__(
+            default_collection=default_collection,
+            serialization_adapter=documents.ADAPTER,
+            collection_sanitization_strategy=collection_sanitization_strategy,
+            client_provided_by_user=client is not None,
+        )
+        self._client = client
+        self._url = url or "mongodb://localhost:27017"
+        self._db_name = db_name or DEFAULT_DB
+        self._auto_create = auto_create
+        milliseconds = int(timeout * 1000)
+        defaults = {
+            "serverSelectionTimeoutMS": milliseconds,
+            "connectTimeoutMS": milliseconds,
+            "socketTimeoutMS": milliseconds,
+            "maxPoolSize": 32,
+        }
+        given = {
+            "username": username,
+            "password": password,
+            "authSource": auth_source,
+            "tls": tls,
+            "tlsCAFile": tls_ca_file,
+            "tlsCertificateKeyFile": tls_certificate_key_file,
+        }
+        in_url = {name.lower() for name, _ in parse_qsl(urlsplit(self._url).query)}
+        self._options: dict[str, Any] = {name: option for name, option in defaults.items() if name.lower() not in in_url} | {
+            name: option for name, option in given.items() if option is not None
+        }
+        self._checked: dict[str, float] = {}
+        self._caller_names: dict[str, str] = {}
+
+    @property
+    def location(self) -> str:
+        """The URL without user, password and options, and the database."""
+        if self._client_provided_by_user:
+            return f"database {self._db_name} of the given client"
+        parts = urlsplit(self._url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/{self._db_name}"
+
+    # Life
+
+    async def _setup(self) -> None:
+        if self._client is None:
+            self._client = AsyncMongoClient[dict[str, Any]](self._url, **self._options)
+        await self._database.client.admin.command("ping")
+
+    async def _cleanup_failed_setup(self) -> None:
+        await self._close()
+
+    async def _close(self) -> None:
+        self._checked.clear()
+        if self._client is not None and not self._client_provided_by_user:
+            client, self._client = self._client, None
+            await client.close()
+
+    async def _setup_collection(self, *, collection: str) -> None:
+        native = self._collection(collection)
+        indexes = await native.index_information()
+        if not indexes and not self._auto_create:
+            raise ValueError(f"Collection {native.name!r} does not exist; create it, or set auto_create=True.")
+        missing: list[IndexModel] = []
+        keys = [index["key"] for index in indexes.values()]
+        if not any(key[0][0] == "key" for key in keys):
+            missing.append(IndexModel("key"))
+        if [("expires_at", 1)] not in keys:
+            missing.append(IndexModel("expires_at", expireAfterSeconds=0, partialFilterExpression=OURS))
+        if missing and self._auto_create:
+            await native.create_indexes(missing)
+        self._checked[collection] = time.monotonic()
+
+    async def _writable(self, scope: Scope) -> Native:
+        if isinstance(scope, str) and time.monotonic() - self._checked.get(scope, 0.0) > RECHECK:
+            self._set_up_collections.discard(scope)
+            await self.setup_collection(collection=scope)
+        return self._collection(scope)
+
+    def _translate(self, exc: BaseException, scope: Scope | None, key: Key | None) -> BaseKeyValueError | None:
+        ours = super()._translate(exc, scope, key)
+        return advised(ours, exc.code) if ours is not None and isinstance(exc, driver.OperationFailure) else ours
+
+    # Names
+
+    @property
+    def _database(self) -> AsyncDatabase[dict[str, Any]]:
+        assert self._client is not None  # noqa: S101 - the base opens the store before it calls a hook
+        return self._client[self._db_name]
+
+    def _collection(self, scope: Scope) -> Native:
+        """The MongoDB collection of a collection. The only place that names one."""
+        name = decode_name(scope.value) if isinstance(scope, Token) else self._sanitize_collection(scope)
+        if len(encode_name(f"{self._db_name}.{name}")) > MAX_NAMESPACE or name.startswith("system."):
+            raise InvalidKeyError(
+                f"{name[:40]!r} cannot be a collection in MongoDB: database, dot and name have at most {MAX_NAMESPACE} bytes, "
+                "and the name does not start with `system.`. A sanitization strategy can make it fit."
+            )
+        try:
+            return self._database.get_collection(name, codec_options=documents.CODEC)
+        except driver.InvalidName as exc:
+            raise InvalidKeyError(f"{name!r} cannot be a collection in MongoDB: {exc}.") from exc
+
+    async def _caller_name(self, native: str) -> tuple[str, bool]:
+        """The caller's name of a stored collection and whether it is that for sure: documents know what the form hides."""
+        if self._collection_strategy.keeps(native):
+            return native, True
+        if native not in self._caller_names:
+            document = await self._collection(Token(encode_name(native))).find_one(
+                {"collection": {"$type": "string"}}, {"_id": 0, "collection": 1}
+            )
+            name = document["collection"] if document else None
+            if name is None or self._collection_strategy.sanitize(name) != native:
+                return native, False
+            self._caller_names[native] = name
+        return self._caller_names[native], True
+
+    async def _written_name(self, scope: Scope) -> str:
+        """The collection's name for an envelope."""
+        return scope if isinstance(scope, str) else (await self._caller_name(decode_name(scope.value)))[0]
+
+    # Entries
+
+    async def _get_managed_entry(self, *, collection: Scope, key: Key) -> ManagedEntry | None:
+        document = await self._collection(collection).find_one(documents.address(key))
+        return None if document is None else self._load(document, collection, key)
+
+    async def _get_managed_entries(self, *, collection: Scope, keys: Sequence[Key]) -> list[ManagedEntry | None]:
+        native = self._collection(collection)
+        by_token = any(isinstance(key, Token) for key in keys)
+        wanted = set(keys)
+
+        async def fetch(batch: Sequence[Key]) -> list[ManagedEntry | None]:
+            found: dict[Key, ManagedEntry] = {}
+            async for document in native.find(documents.addresses(batch), batch_size=len(batch) + 1):
+                for name in documents.names_of(document, by_token=by_token):
+                    if name in wanted and name not in found:
+                        found[name] = self._load(document, collection, name)
+            return [found.get(key) for key in batch]
+
+        pages = await run_bounded(fetch, batched(keys, BATCH), limit=CONCURRENT_BATCHES)
+        return [entry for page in pages for entry in page]
+
+    def _load(self, document: dict[str, Any], scope: Scope, key: Key) -> ManagedEntry:
+        try:
+            return self._adapter.load_dict(document)
+        except DeserializationError as exc:
+            raise DeserializationError(
+                f"Key {_shown(key)} in collection {_shown(scope)} at {self.location} is another program's document. {exc}"
+            ) from exc
+
+    async def _put_managed_entry(self, *, collection: Scope, key: Key, managed_entry: ManagedEntry) -> None:
+        native = await self._writable(collection)
+        document = documents.encode_entry(managed_entry, key, await self._written_name(collection))
+        await self._upsert(native, key, document)
+
+    async def _put_managed_entries(
+        self,
+        *,
+        collection: Scope,
+        keys: Sequence[Key],
+        managed_entries: Sequence[ManagedEntry],
+        ttl: float | None,
+        created_at: datetime,
+        expires_at: datetime | None,
+    ) -> None:
+        native = await self._writable(collection)
+        name = await self._written_name(collection)
+        writes = [(key, documents.encode_entry(entry, key, name)) for key, entry in zip(keys, managed_entries, strict=True)]
+
+        async def send(batch: Sequence[tuple[Key, RawBSONDocument]]) -> None:
+            try:
+                await native.bulk_write(
+                    [UpdateOne(*_upsert(key, document), upsert=True) for key, document in batch], ordered=False
+                )
+            except driver.BulkWriteError as exc:
+                failed = exc.details["writeErrors"]
+                if exc.details["writeConcernErrors"] or any(one["code"] != DUPLICATE_KEY for one in failed):
+                    raise bulk_failure(exc, len(batch)) from exc
+                for one in failed:
+                    await self._upsert(native, *batch[one["index"]])
+
+        await run_bounded(send, batched(writes, BATCH), limit=CONCURRENT_BATCHES)
+
+    async def _upsert(self, native: Native, key: Key, document: RawBSONDocument) -> None:
+        """Write over the document, or make one. Who loses the race of two first writes finds a document to write over."""
+        for _ in range(RACES):
+            try:
+                await native.update_one(*_upsert(key, document), upsert=True)
+            except driver.DuplicateKeyError as exc:
+                if not (exc.details or {}).get("keyPattern", {"_id": 1}).keys() <= {"_id", "key"}:
+                    raise  # another unique index than ours refuses the value: trying again would not help
+                if await _is_taken(native, document["key"]):
+                    await native.update_one(*_upsert(key, document, new_id=False), upsert=True)
+                    return
+            else:
+                return
+        raise ConflictError(f"Key {_shown(key)} in {native.name!r} is written and deleted again and again by others.")
+
+    async def _delete_managed_entry(self, *, key: Key, collection: Scope) -> bool:
+        projection = {"expires_at": 1, "version": 1}
+        gone = await self._collection(collection).find_one_and_delete(documents.address(key), projection=projection)
+        if gone is None:
+            return False
+        deadline = gone.get("expires_at") if "version" in gone else None
+        return not (isinstance(deadline, datetime) and deadline <= utc_now())
+
+    async def _delete_managed_entries(self, *, keys: Sequence[Key], collection: Scope) -> int:
+        """Only what lives, so that the count is right in one round trip; what has expired the server removes."""
+        native = self._collection(collection)
+        live = {"$nor": [{"expires_at": {"$lte": utc_now()}, "version": {"$exists": True}}]}
+
+        async def remove(batch: Sequence[Key]) -> int:
+            return (await native.delete_many({"$and": [documents.addresses(batch), live]})).deleted_count
+
+        return sum(await run_bounded(remove, batched(keys, BATCH), limit=CONCURRENT_BATCHES))
+
+    async def _delete_collection(self, *, collection: Scope) -> bool:
+        native = self._collection(collection)
+        self._caller_names.pop(native.name, None)
+        return "nIndexesWas" in await native.database.drop_collection(native.name)
+
+    # Browse
+
+    async def _scan_collections(self, *, cursor: bytes | None, limit: int) -> Page[Name]:
+        after = None if cursor is None else decode_name(cursor)
+        names = await self._database.list_collection_names(authorizedCollections=True)
+        left = sorted(name for name in names if not name.startswith("system.") and (after is None or name > after))
+        page = left[:limit]
+        shown = await run_bounded(self._caller_name, page, limit=CONCURRENT_BATCHES)
+        items = [Name(text, Token(encode_name(name)), exact) for name, (text, exact) in zip(page, shown, strict=True)]
+        return Page(items, encode_name(page[-1]) if len(left) > limit else None, len(page))
+
+    async def _scan_keys(self, *, collection: Scope, cursor: bytes | None, limit: int, match: str | None) -> Page[Name]:
+        """Entries in the order of their keys, then documents without a key in the order of their `_id`."""
+        native = self._collection(collection)
+        limit = limit if match is None else max(limit, MATCH_PAGE)
+        field: str = "key"
+        last: Any = documents.START
+        if cursor is not None:
+            field, last = documents.read_token(cursor)
+        names: list[Name] = []
+        after: Token | None = None
+        scanned = 0
+        if field == "key":
+            keys = await self._keys(native, documents.keys_after(last, match), limit)
+            scanned = len(keys)
+            names = [Name(key, documents.token_of("key", key)) for key in dict.fromkeys(keys) if key != last]
+            if scanned == limit:
+                after = documents.token_of("key", keys[-1])
+            else:
+                field, last = "_id", documents.START
+        if field == "_id":
+            room = limit - scanned
+            where = documents.without_key_after(last)
+            found = await native.find(where, {"_id": 1}, sort=[("_id", 1)], limit=room, batch_size=room + 1).to_list()
+            scanned += len(found)
+            own = [Name(documents.id_text(one["_id"]), documents.token_of("_id", one["_id"]), exact=False) for one in found]
+            names += own
+            after = own[-1].token if len(own) == room else None
+        glob = None if match is None else compile_glob(match)
+        items = [name for name in names if glob is None or glob.match(name.text)]
+        return Page(items, None if after is None else after.value, scanned)
+
+    async def _keys(self, native: Native, where: documents.Filter, limit: int) -> list[str]:
+        """Keys from the index alone; a list with strings in it, which the index holds under each of them, is no key."""
+        find = partial(native.find, projection={"_id": 0, "key": 1}, sort=[("key", 1)], limit=limit, batch_size=limit + 1)
+        keys = [document["key"] for document in await find(where).to_list()]
+        if not all(isinstance(key, str) for key in keys):
+            strings = {"$and": [where, {"key": {"$not": {"$type": "array"}}}]}
+            keys = [document["key"] for document in await find(strings).to_list()]
+        return keys
+
+    async def _describe(self, *, collection: Scope, keys: Sequence[Key]) -> list[Description | None]:
+        native = self._collection(collection).with_options(codec_options=documents.RAW)
+        by_token = any(isinstance(key, Token) for key in keys)
+
+        async def fetch(batch: Sequence[Key]) -> list[Description | None]:
+            found: dict[Key, Description] = {}
+            stages = [{"$match": documents.addresses(batch)}, documents.SUMMARY]
+            async for summary in await native.aggregate(stages, batchSize=len(batch) + 1):
+                head, description = documents.read_summary(bytes(summary.raw))
+                for name in documents.names_of(head, by_token=by_token):
+                    found.setdefault(name, description)
+            return [found.get(key) for key in batch]
+
+        pages = await run_bounded(fetch, batched(keys, BATCH), limit=CONCURRENT_BATCHES)
+        return [description for page in pages for description in page]
+
+    async def _read(self, *, collection: Scope, key: Key, limit: int | None) -> Record | None:
+        stored = await self._stored(collection, key)
+        return None if stored is None else documents.read_record(stored, limit, json_util.RELAXED_JSON_OPTIONS)
+
+    async def _snapshot(self, *, collection: Scope, key: Key) -> Record | None:
+        """As `_read`, but foreign data with the type of every number, so that it can be put back as it was."""
+        stored = await self._stored(collection, key)
+        return None if stored is None else documents.read_record(stored, None, json_util.CANONICAL_JSON_OPTIONS)
+
+    async def _stored(self, scope: Scope, key: Key) -> bytes | None:
+        native = self._collection(scope).with_options(codec_options=documents.RAW)
+        document = await native.find_one(documents.address(key))
+        return None if document is None else bytes(document.raw)
+
+    # Edit
+
+    async def _commit(self, *, collection: Scope, key: Key, new: ManagedEntry | Record | None, expected: Expected) -> Version:
+        native = self._collection(collection) if new is None else await self._writable(collection)
+        for _ in range(RACES):
+            stored = await self._stored(collection, key)
+            if expected is not ANY and expected != (ABSENT if stored is None else documents.version_of(stored)):
+                raise ConflictError
+            if new is None:
+                if stored is None or (await native.delete_one(documents.unchanged(stored))).deleted_count:
+                    return ABSENT
+            else:
+                document = await self._successor(collection, key, new, stored)
+                if stored is None:
+                    done = await _insert(native, document)
+                else:
+                    done = bool((await native.replace_one(documents.unchanged(stored), document)).matched_count)
+                if done:
+                    return documents.version_of(bytes(document.raw))
+            if expected is not ANY:
+                raise ConflictError
+        raise ConflictError
+
+    async def _successor(self, scope: Scope, key: Key, new: ManagedEntry | Record, stored: bytes | None) -> RawBSONDocument:
+        """The whole document that takes the place of what is stored."""
+        [own_id] = documents.address(key).values() if stored is None else [bson.decode(stored, documents.CODEC)["_id"]]
+        if isinstance(new, Record):
+            return documents.encode_record(new, own_id, keep_id=stored is not None)
+        return documents.encode_entry(new, key, await self._written_name(scope), {"_id": own_id})
+
+
+def _upsert(key: Key, document: RawBSONDocument, *, new_id: bool = True) -> tuple[documents.Filter, documents.Document]:
+    where = documents.address(key)
+    return where, documents.overwrite(document, new_id=new_id and "_id" not in where)
+
+
+async def _insert(native: Native, document: RawBSONDocument) -> bool:
+    """Put if absent: False when the `_id`, which is the key, was taken meanwhile."""
+    try:
+        await native.insert_one(document)
+    except driver.DuplicateKeyError:
+        if document["_id"] != document.get("key") or not await _is_taken(native, document["key"]):
+            return False
+        await native.insert_one(documents.encode({**bson.decode(document.raw, documents.CODEC), "_id": bson.ObjectId()}))
+    return True
+
+
+async def _is_taken(native: Native, key: str) -> bool:
+    """Whether another program's document, with another key or none, has this key as its `_id`."""
+    return await native.find_one({"_id": key, "key": {"$ne": key}}, {"_id": 1}) is not None
+
+
+def _shown(name: Key) -> str:
+    return repr(name if isinstance(name, str) else name.value)
