@@ -73,11 +73,13 @@ def moment_text(moment: float | None) -> str:
 
 
 def until_text(moment: float, now: float) -> str:
-    """A moment that is near `now` as shortly as it can be said: "18:03:20" today, else the day and the minute."""
+    """A moment that is near `now` as shortly as it can be said: "18:03:20" today, "Fri 18:03", or the date."""
     try:
         then, today = datetime.fromtimestamp(moment).astimezone(), datetime.fromtimestamp(now).astimezone()
     except (OverflowError, ValueError, OSError):
         return moment_text(moment)
     if then.date() == today.date():
         return f"{then:%H:%M:%S}"
-    return f"{then:%Y-%m-%d %H:%M}"
+    if moment - now < 6 * 86400:
+        return f"{then:%a %H:%M}"
+    return f"{then:%Y-%m-%d}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
 from typing import ClassVar
@@ -14,12 +13,13 @@ from textual.message import Message
 from textual.widgets import Input
 
 from kvd import requests
-from kvd.errors import ConnectionLostError, DaemonError, RequestError
+from kvd.errors import DaemonError
 from kvd.model import Change, Description, Key, KeyRow, Page
 from kvtui import keymap
 from kvtui.filters import compile_filter
 from kvtui.index import KeyIndex
 from kvtui.messages import Entry, Place
+from kvtui.scan import Scan
 from kvtui.session import Session
 from kvtui.widgets.connection_list import Branch
 from kvtui.widgets.key_list import KeyList
@@ -29,12 +29,6 @@ from kvtui.widgets.pane import Pane
 
 __all__ = ["KeysPane"]
 
-PAGE_FIRST = 500
-PAGE_MOST = 4_000
-"""Keys asked for at once: the first page is small to be there soon, each next one larger."""
-UNASKED = 200_000
-UNASKED_PRODUCTION = 5_000
-"""Keys that are read without being asked for more."""
 DESCRIBE_MOST = 500
 SWEEP_SECONDS = 2.0
 
@@ -63,21 +57,17 @@ class KeysPane(Pane):
     class PageRead(Message):
         """Some keys were found."""
 
-        def __init__(self, place: Place, page: Page[KeyRow], *, stale: bool) -> None:
+        def __init__(self, scan: Scan, page: Page[KeyRow]) -> None:
             super().__init__()
-            self.place = place
+            self.scan = scan
             self.page = page
-            self.stale = stale
-            """Whether what was known before is forgotten where the scan did not see it again."""
 
-    class ScanFailed(Message):
-        """The scan could not go on."""
+    class ScanEnded(Message):
+        """A scan came to its end, or could not go on."""
 
-        def __init__(self, place: Place, reason: str, *, away: bool) -> None:
+        def __init__(self, scan: Scan) -> None:
             super().__init__()
-            self.place = place
-            self.reason = reason
-            self.away = away
+            self.scan = scan
 
     class Described(Message):
         """What is known now of some keys; None: gone."""
@@ -94,12 +84,7 @@ class KeysPane(Pane):
         self.place: Place | None = None
         self.index = KeyIndex()
         self.production = False
-        self._go_on = asyncio.Event()
-        self._complete = False
-        self._paused = False
-        self._problem: str | None = None
-        self._seen: set[Key] = set()
-        self._asked = UNASKED
+        self._scan: Scan | None = None
         self._seek: Key | None = None
         """A key to put the cursor on as soon as it is known."""
 
@@ -188,83 +173,52 @@ class KeysPane(Pane):
         """Scan anew; what is shown stays until it is known to be gone."""
         if self.place is None:
             return
-        self._seen = set()
-        self._complete = self._paused = False
-        self._problem = None
-        self._asked = UNASKED_PRODUCTION if self.production else UNASKED
-        self._go_on.set()
-        self._scan(self.place)
+        self._scan = Scan(self.place, production=self.production)
+        self._walk(self._scan)
         self._describe_scan()
 
     @work(exclusive=True, group="scan")
-    async def _scan(self, place: Place) -> None:
-        cursor: bytes | None = None
-        limit = PAGE_FIRST
-        try:
-            while True:
-                request = requests.scan_keys(place.connection, place.collection, cursor=cursor, limit=limit)
-                page = await self.session.call(request)
-                self.post_message(self.PageRead(place, page, stale=page.cursor is None))
-                cursor = page.cursor
-                if cursor is None:
-                    return
-                limit = min(limit * 2, PAGE_MOST)
-                await asyncio.sleep(0)
-                await self._go_on.wait()
-        except RequestError as error:
-            self.post_message(self.ScanFailed(place, error.message, away=False))
-        except DaemonError as error:
-            self.post_message(self.ScanFailed(place, str(error), away=isinstance(error, ConnectionLostError)))
+    async def _walk(self, scan: Scan) -> None:
+        async for page in scan.pages(self.session):
+            self.post_message(self.PageRead(scan, page))
+        self.post_message(self.ScanEnded(scan))
 
     @on(PageRead)
     def _take_page(self, message: PageRead) -> None:
-        if message.place != self.place:
-            return
-        by_token = message.place.by_token
-        self._seen.update(row.token if by_token or not row.exact else row.key for row in message.page.items)
-        self.index.upsert(message.page.items, by_token=by_token)
-        self._complete = message.page.cursor is None
-        if message.stale:
-            gone = [address for address in self.index.addresses() if address not in self._seen]
-            self.index.remove(gone)
-            self._seen = set()
-        elif len(self.index) >= self._asked:
-            self._paused = True
-            self._go_on.clear()
-        self._show()
+        if message.scan is self._scan:
+            self.index.upsert(message.page.items, by_token=message.scan.place.by_token)
+            self._show()
 
-    @on(ScanFailed)
-    def _take_failure(self, message: ScanFailed) -> None:
-        if message.place != self.place:
+    @on(ScanEnded)
+    def _take_end(self, message: ScanEnded) -> None:
+        scan = message.scan
+        if scan is not self._scan:
             return
-        self._problem = message.reason
+        if scan.complete:
+            self.index.remove([address for address in self.index.addresses() if address not in scan.seen])
+            scan.seen.clear()
         self._show()
 
     def action_scan(self) -> None:
-        if self._complete or self.place is None:
-            return
-        self._paused = not self._paused
-        if self._paused:
-            self._go_on.clear()
-        else:
-            self._asked = max(self._asked, len(self.index)) * 2
-            self._go_on.set()
-        self._describe_scan()
+        if self._scan is not None and not self._scan.complete:
+            self._scan.toggle()
+            self._describe_scan()
 
     def _show(self) -> None:
         """Draw what is known now, or say why there is nothing to draw."""
+        complete = self._scan is not None and self._scan.complete
         self.content.reload()
         if self._seek is not None and self.content.go_to(self._seek):
             self._seek = None
         self._describe_scan()
         if self.index.view:
             self.show_content()
-        elif self._problem is not None:
-            self.say("The keys cannot be read", self._problem, helps="browser.refresh", wrong=True)
+        elif self._scan is not None and self._scan.problem is not None:
+            self.say("The keys cannot be read", self._scan.problem, helps="browser.refresh", wrong=True)
         elif len(self.index):
-            partial = [] if self._complete else [f"{len(self.index):,} keys read so far; the rest may hold some."]
-            self.say(f"No key matches {self.filter.value}", *partial, helps="keys.back" if self._complete else "keys.scan")
-        elif self._complete:
+            partial = [] if complete else [f"{len(self.index):,} keys read so far; the rest may hold some."]
+            self.say(f"No key matches {self.filter.value}", *partial, helps="keys.back" if complete else "keys.scan")
+        elif complete:
             self.say("No keys here", helps=None if self._read_only else "browser.add")
         else:
             self.say("Reading keys…")
@@ -280,12 +234,11 @@ class KeysPane(Pane):
         total, shown = len(self.index), len(self.index.view)
         count = f"{total:,} key{'' if total == 1 else 's'}" if self.index.matcher is None else f"{shown:,} of {total:,}"
         parts = [count]
-        if self._problem is not None and total:
-            parts.append("not all could be read")
-        elif self._paused:
-            parts.append("more follow, p goes on")
-        elif not self._complete:
-            parts.append("reading")
+        if self._scan is not None and not self._scan.complete:
+            if self._scan.problem is not None:
+                parts.append("not all could be read")
+            else:
+                parts.append("more follow, p goes on" if self._scan.paused else "reading, p pauses")
         if marked := len(self.content.marked):
             parts.append(f"{marked} marked")
         if self._read_only:
@@ -333,7 +286,8 @@ class KeysPane(Pane):
         for key, description in zip(message.keys, message.found, strict=True):
             if description is not None:
                 self.index.describe(key, description)
-                self._seen.add(key)
+                if self._scan is not None:
+                    self._scan.seen.add(key)
             elif key not in self.content.fading:
                 gone.append(key)
         self.index.remove(gone)
