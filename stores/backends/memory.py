@@ -106,8 +106,8 @@ class MemoryStore(BaseDestroyStore, BaseDestroyCollectionStore, BaseEnumerateCol
 
     @property
     def location(self) -> str:
-        """Memory has no address."""
-        return "this process"
+        """Memory has no address: it is that of whichever process holds the store."""
+        return "memory"
 
     async def _close(self) -> None:
         self._cursors.clear()
