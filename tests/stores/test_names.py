@@ -7,7 +7,7 @@ from hypothesis import given, strategies as st
 
 from stores.cursors import HeldCursors
 from stores.errors import CursorExpiredError, InvalidKeyError
-from stores.names import compile_glob, decode_name, encode_name, glob_literal
+from stores.names import compile_glob, decode_name, encode_name, glob_literal, glob_prefix
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
@@ -78,3 +78,20 @@ def test_held_cursors_work_once_are_bounded_and_are_closed() -> None:
     idle.hold(Scan(10))
     with pytest.raises(CursorExpiredError):
         idle.take(forgotten)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "prefix"),
+    [
+        ("user:*", "user:"),
+        (r"star\**x", "star*"),
+        ("*", ""),
+        ("", ""),
+        ("a[bc]", "a"),
+        ("a?", "a"),
+        ("a]b", "a]b"),
+        ("a\\", "a\\"),
+    ],
+)
+def test_what_a_glob_begins_with(pattern: str, prefix: str) -> None:
+    assert glob_prefix(pattern) == prefix
