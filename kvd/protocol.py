@@ -323,7 +323,7 @@ def decode_request(body: bytes | bytearray) -> RequestMessage:
     except UnicodeDecodeError:
         raise ProtocolError(Code.BAD_REQUEST, "a string in the request is not UTF-8: send it as bin") from None
     except (ValueError, TypeError, OverflowError) as error:
-        code = Code.TOO_MANY if "exceeds max_" in str(error) else Code.BAD_REQUEST
+        code = Code.TOO_MANY if len(body) > _SMALL and "exceeds max_" in str(error) else Code.BAD_REQUEST
         raise ProtocolError(code, f"the request cannot be read as msgpack: {error}") from None
     if type(message) is not list or len(message) < _LAST_PART_OF_ARRAY or message[0] != REQUEST:
         raise ProtocolError(Code.BAD_REQUEST, "a request is the array [0, id, method, params, options?]")

@@ -1,0 +1,230 @@
+"""The protocol without a socket: golden bytes, limits, and whatever else may come."""
+
+import contextlib
+import struct
+from typing import Any
+
+import msgpack  # type: ignore[import-untyped]  # it ships no types
+import pytest
+from hypothesis import given, strategies as st
+
+from kvd.errors import Code, ProtocolError, RequestError
+from kvd.protocol import (
+    MAX_FRAME,
+    MAX_ID,
+    MAX_ITEMS,
+    MAX_REPLY,
+    PART_SIZE,
+    Decoder,
+    Event,
+    Inbox,
+    Reply,
+    RequestMessage,
+    decode_message,
+    decode_request,
+    encode_event,
+    encode_reply,
+    encode_request,
+    frame,
+    parts,
+)
+
+GOLDEN = {
+    "hello": (
+        encode_request(0, "hello", {"protocol": [1, 1], "client": "x", "version": "1"}),
+        "00000029940000a568656c6c6f83a870726f746f636f6c920101a6636c69656e74a178a776657273696f6ea131",
+    ),
+    "get": (
+        encode_request(7, "get", {"connection": "c", "collection": None, "key": b"\xff"}),
+        "00000028940007a367657483aa636f6e6e656374696f6ea163aa636f6c6c656374696f6ec0a36b6579c401ff",
+    ),
+    "timeout": (
+        encode_request(MAX_ID, "ping", {}, timeout=1.5),
+        "0000001f9500ceffffffffa470696e678081a774696d656f7574cb3ff8000000000000",
+    ),
+    "reply": (frame(encode_reply(7, None, b"{}")), "00000008940107c0c4027b7d"),
+    "refusal": (
+        frame(encode_reply(None, {"code": "too_many", "message": "no", "retry": True})),
+        "000000259401c083a4636f6465a8746f6f5f6d616e79a76d657373616765a26e6fa57265747279c3c0",
+    ),
+    "event": (frame(encode_event("closing", {"reason": "r"})), "000000149302a7636c6f73696e6781a6726561736f6ea172"),
+}
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_the_bytes_are_those_of_version_1(name: str) -> None:
+    made, golden = GOLDEN[name]
+    assert made.hex() == golden
+
+
+def test_a_part_has_the_bytes_of_version_1() -> None:
+    first, second = parts(b"\x01" * (PART_SIZE + 1), 5)
+    assert first[:13].hex() == "0004000994" + "0305c2" + "c600040000"
+    assert second.hex() == "00000007940305c3c40101"
+
+
+def bodies(data: bytes, piece: int) -> list[bytes]:
+    decoder, found = Decoder(), []
+    for start in range(0, len(data), piece):
+        decoder.feed(data[start : start + piece])
+        while (body := decoder.next_body()) is not None:
+            found.append(bytes(body))
+    assert decoder.pending == 0
+    return found
+
+
+@given(st.lists(st.binary(min_size=1, max_size=300), max_size=20), st.integers(1, 400))
+def test_bodies_arrive_however_the_stream_is_cut(sent: list[bytes], piece: int) -> None:
+    assert bodies(b"".join(frame(body) for body in sent), piece) == sent
+
+
+@pytest.mark.parametrize(
+    ("length", "code"), [(0, Code.BAD_REQUEST), (MAX_FRAME + 1, Code.TOO_LARGE), (2**32 - 1, Code.TOO_LARGE)]
+)
+def test_a_length_out_of_bounds_is_refused_by_its_header(length: int, code: Code) -> None:
+    decoder = Decoder()
+    decoder.feed(frame(b"first") + struct.pack(">I", length) + b"the body")
+    assert decoder.next_body() == b"first"
+    with pytest.raises(ProtocolError) as refused:
+        decoder.next_body()
+    assert refused.value.code == code
+    assert decoder.pending == 0
+
+
+def test_a_frame_at_the_limit_passes() -> None:
+    decoder = Decoder()
+    decoder.feed(struct.pack(">I", MAX_FRAME))
+    for _ in range(MAX_FRAME >> 20):
+        assert decoder.next_body() is None
+        decoder.feed(b"x" * (1 << 20))
+    assert decoder.next_body() == b"x" * MAX_FRAME
+
+
+BAD = {
+    "not msgpack": (b"\xc1", Code.BAD_REQUEST),
+    "nothing": (b"", Code.BAD_REQUEST),
+    "cut off": (b"\x94\x00\x01", Code.BAD_REQUEST),
+    "two values": (b"\xc0\xc0", Code.BAD_REQUEST),
+    "not an array": (b"\x80", Code.BAD_REQUEST),
+    "too short": (msgpack.packb([0, 1, "ping"]), Code.BAD_REQUEST),
+    "a reply": (msgpack.packb([1, 1, None, None]), Code.BAD_REQUEST),
+    "id of another type": (msgpack.packb([0, "1", "ping", {}]), Code.BAD_REQUEST),
+    "id is a bool": (msgpack.packb([0, True, "ping", {}]), Code.BAD_REQUEST),
+    "id below": (msgpack.packb([0, -1, "ping", {}]), Code.BAD_REQUEST),
+    "id above": (msgpack.packb([0, MAX_ID + 1, "ping", {}]), Code.BAD_REQUEST),
+    "bad UTF-8": (b"\x94\x00\x01\xa2\xff\xfe\x80", Code.BAD_REQUEST),
+    "integer keys": (b"\x94\x00\x01\xa1a\x81\x01\x01", Code.BAD_REQUEST),
+    "unhashable keys": (b"\x94\x00\x01\xa1a\x81\x90\x01", Code.BAD_REQUEST),
+    "extension": (msgpack.packb([0, 1, "ping", {"a": msgpack.ExtType(5, b"x")}]), Code.BAD_REQUEST),
+    "deep": (b"\x91" * 5000 + b"\xc0", Code.TOO_DEEP),
+    "long array": (b"\xdd" + struct.pack(">I", 1 << 20) + b"\xc0" * (1 << 20), Code.TOO_MANY),
+    "a header that promises much": (b"\xdd\x7f\xff\xff\xff", Code.BAD_REQUEST),
+    "many containers": (b"\x94\x00\x01\xa1a\x81\xa1a" + msgpack.packb([[[]] * 9000] * 12), Code.TOO_MANY),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_no_request_is_refused_without_an_id(name: str) -> None:
+    body, code = BAD[name]
+    with pytest.raises(ProtocolError) as refused:
+        decode_request(body)
+    assert refused.value.id is None
+    assert refused.value.code == code
+
+
+@pytest.mark.parametrize("message", [[0, 9, 5, {}], [0, 9, "m", []], [0, 9, "m", {}, 5]])
+def test_what_has_an_id_is_refused_under_it(message: list[Any]) -> None:
+    with pytest.raises(ProtocolError) as refused:
+        decode_request(msgpack.packb(message))
+    assert refused.value.id == 9
+
+
+def test_elements_are_counted_before_they_cost_memory() -> None:
+    within = [0, 1, "m", {"keys": ["k"] * 9000, "more": [[b"t"]] * 9000}]
+    assert decode_request(msgpack.packb(within)).id == 1
+    over = [0, 1, "m", {str(i): ["k"] * 9000 for i in range(MAX_ITEMS // 9000 + 1)}]
+    with pytest.raises(ProtocolError) as refused:
+        decode_request(msgpack.packb(over))
+    assert refused.value.code == Code.TOO_MANY
+
+
+def test_the_last_of_two_keys_counts_and_further_elements_are_left_alone() -> None:
+    assert decode_request(b"\x94\x00\x01\xa1m\x82\xa1a\x01\xa1a\x02").params == {"a": 2}
+    assert decode_request(msgpack.packb([0, 1, "m", {}, None, "new"])) == RequestMessage(1, "m", {}, None)
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_do_worse_than_a_protocol_error(body: bytes) -> None:
+    for decode in (decode_request, decode_message):
+        with contextlib.suppress(ProtocolError):
+            decode(body)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text() | st.binary(),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(), inner, max_size=5),
+    max_leaves=20,
+)
+
+
+@given(st.integers(0, MAX_ID), st.text(), st.dictionaries(st.text(), JSON, max_size=5))
+def test_requests_survive_the_wire(id_: int, method: str, params: dict[str, Any]) -> None:
+    (body,) = bodies(encode_request(id_, method, params), 64)
+    assert decode_request(body) == RequestMessage(id_, method, params, None)
+
+
+@given(JSON, st.integers(1, 100_000))
+def test_replies_and_events_survive_the_wire(result: Any, piece: int) -> None:
+    stream = frame(encode_reply(3, None, result)) + frame(encode_event("change", {"r": result}))
+    inbox = Inbox()
+    messages: list[Reply | Event] = []
+    for start in range(0, len(stream), piece):
+        messages += inbox.feed(stream[start : start + piece])
+    assert messages == [Reply(3, None, result), Event("change", {"r": result})]
+
+
+def test_parts_of_several_replies_are_joined_with_others_between() -> None:
+    large = [encode_reply(id_, None, bytes([id_]) * 600_000) for id_ in (1, 2)]
+    cut = [list(parts(body, stream)) for stream, body in enumerate(large)]
+    stream = [piece for pair in zip(*cut, strict=True) for piece in pair]
+    stream.insert(3, frame(encode_reply(9, None, "small")))
+    inbox = Inbox()
+    replies = [message for piece in stream for message in inbox.feed(piece)]
+    assert [(reply.id, len(reply.result)) for reply in replies if isinstance(reply, Reply)] == [
+        (9, 5),
+        (1, 600_000),
+        (2, 600_000),
+    ]
+
+
+def test_a_client_is_safe_from_parts_without_end() -> None:
+    inbox = Inbox()
+    piece = frame(msgpack.packb([3, 1, False, b"x" * PART_SIZE]))
+    for _ in range(MAX_REPLY // PART_SIZE):
+        assert list(inbox.feed(piece)) == []
+    with pytest.raises(ProtocolError) as refused:
+        list(inbox.feed(piece))
+    assert refused.value.code == Code.TOO_LARGE
+
+
+def test_what_cannot_be_sent_is_refused_before_it_is() -> None:
+    for params in ({"n": 2**64}, {"s": "\ud800"}, {"o": object()}):
+        with pytest.raises(ProtocolError) as refused:
+            encode_request(4, "m", params)
+        assert (refused.value.code, refused.value.id) == (Code.BAD_REQUEST, 4)
+    with pytest.raises(ProtocolError) as refused:
+        encode_request(4, "m", {"v": b"x" * MAX_FRAME})
+    assert refused.value.code == Code.TOO_LARGE
+
+
+def test_errors_survive_the_wire_and_unknown_codes_too() -> None:
+    error = RequestError("new_code", "why \ud800", retry=True, connection="c", detail={"a": 1})
+    again = RequestError.unpack(msgpack.unpackb(msgpack.packb(error.pack())))
+    assert (again.code, again.message, again.retry, again.connection, again.detail) == (
+        "new_code",
+        "why \\ud800",
+        True,
+        "c",
+        {"a": 1},
+    )
+    assert RequestError.unpack("nonsense").code == Code.INTERNAL
