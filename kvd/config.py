@@ -29,17 +29,9 @@ from urllib.parse import urlsplit
 from kvd import paths
 from kvd.config_lines import Lines
 from kvd.durations import parse_duration
-from kvd.errors import DaemonError
+from kvd.errors import ConfigError
 
 __all__ = ["Config", "ConfigError", "ConnectionConfig", "DaemonOptions", "load", "without_secrets"]
-
-
-class ConfigError(DaemonError):
-    """The configuration has mistakes, one a line."""
-
-    def __init__(self, *problems: str) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,7 +229,11 @@ class _Reader:
             hint = _meant(store, config_fields.store_names()) or f"; one of {_known_stores()}"
             self._problem((*where, "store"), f"there is no store {store!r}{hint}")
             return
-        known = config_fields.store_fields(store)
+        try:
+            known = config_fields.store_fields(store)
+        except ConfigError as error:
+            self._problem((*where, "store"), str(error))
+            return
         for name, value in args.items():
             if name not in known:
                 self._problem((*where, "args", name), f"{store} has no argument {name!r}{_meant(name, known)}")

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import stores
 from kvd.config_secrets import has_reference
+from kvd.errors import ConfigError
 from stores.arguments import Secret
 from stores.base import BaseStore
 from stores.sanitization import SanitizationStrategy
@@ -54,9 +55,15 @@ def store_class(store: str) -> type[BaseStore]:
 
     Raises:
         KeyError: there is no such store.
+        ConfigError: its module cannot be imported.
     """
     classes = {name.removesuffix(_SUFFIX).lower(): name for name in dir(stores) if name.endswith(_SUFFIX)}
-    found: type[BaseStore] = getattr(stores, classes[store])
+    name = classes[store]
+    try:
+        found: type[BaseStore] = getattr(stores, name)
+    except Exception as error:
+        # whatever a broken or half-upgraded package raises: the other stores must go on
+        raise ConfigError(f"{store} cannot be loaded: a package that it needs is missing or broken") from error
     return found
 
 
@@ -70,7 +77,7 @@ def strategy_class(name: str) -> type[SanitizationStrategy] | None:
 
 @cache
 def store_fields(store: str) -> dict[str, Field]:
-    """The arguments of the store's constructor that can be written down, in its order."""
+    """The arguments of the store's constructor that can be written down, in its order. Raises as `store_class`."""
     cls = store_class(store)
     constructor = cls.__init__
     # an inherited constructor's annotations mean what they mean where it was written

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 __all__ = [
     "Code",
+    "ConfigError",
     "ConnectionLostError",
     "DaemonError",
     "IncompatibleError",
@@ -112,3 +113,12 @@ class ConnectionLostError(DaemonError):
 
 class IncompatibleError(DaemonError):
     """Client and daemon share no version of the protocol. The message says which one to upgrade or restart."""
+
+
+class ConfigError(DaemonError):
+    """The configuration has mistakes, or what it refers to is not there. Each problem is one line."""
+
+    def __init__(self, *problems: str) -> None:
+        """Take the lines."""
+        super().__init__("\n".join(problems))
+        self.problems = problems

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from kvd.config import ConfigError, ConnectionConfig, without_secrets
+from kvd.config import ConnectionConfig, without_secrets
 from kvd.config_fields import Field, is_reference, mismatch, store_class, store_fields, store_names, strategy_class
 from kvd.config_secrets import resolve
+from kvd.errors import ConfigError
 from stores.base import BaseStore
 from stores.sanitization import SanitizationStrategy
 
