@@ -108,15 +108,19 @@ def text_row(body: bytes, start: int, end: int) -> str:
 
     A character that straddles the end belongs to the row in which it begins, so rows can be cut at any byte.
     """
-    while start < end and start < len(body) and body[start] & 0xC0 == 0x80 and _is_inside_character(body, start):  # noqa: PLR2004 - UTF-8
+    while _is_inside_character(body, start):
         start += 1
-    while end < len(body) and body[end] & 0xC0 == 0x80 and _is_inside_character(body, end):  # noqa: PLR2004 - UTF-8
+    if start >= end:
+        return ""
+    while _is_inside_character(body, end):
         end += 1
     return printable(body[start:end].decode("utf-8", "surrogateescape"))
 
 
 def _is_inside_character(body: bytes, at: int) -> bool:
-    """Whether the continuation byte at `at` belongs to a character that begins before it."""
+    """Whether the byte at `at` continues a character that begins before it."""
+    if at >= len(body) or body[at] & 0xC0 != 0x80:  # noqa: PLR2004 - UTF-8
+        return False
     lead = at
     while lead > 0 and at - lead < 3 and body[lead] & 0xC0 == 0x80:  # noqa: PLR2004 - a character has at most four bytes
         lead -= 1

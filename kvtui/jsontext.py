@@ -20,7 +20,7 @@ _SPAN = re.compile(r'("(?:[^"\\]|\\.)*"?)(\s*:)?|(-?[0-9][0-9.eE+-]*)|(true|fals
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 _HIGH = range(0xD800, 0xDC00)
 _SURROGATES = range(0xD800, 0xE000)
-_MAX_DEPTH = 500
+_TRAILING = "a comma with nothing behind it"
 
 
 class InvalidJsonError(ValueError):
@@ -87,7 +87,7 @@ def _unescape(piece: str) -> str:
                 at = low.end()
         char = chr(code)
         keep = code in _SURROGATES or char in '"\\' or printable(char) not in {char, ""}
-        parts.append(match[0] if keep else char)
+        parts.append(piece[match.start() : at] if keep else char)
     parts.append(piece[at:])
     return "".join(parts)
 
@@ -114,19 +114,27 @@ def check_value(text: str) -> str:
     try:
         value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_int=str, parse_float=str)
     except json.JSONDecodeError as error:
-        raise InvalidJsonError(_reason(error), error.lineno, error.colno) from None
+        raise _mistake(error) from None
     except RecursionError:
-        raise InvalidJsonError(f"nested deeper than {_MAX_DEPTH} levels") from None
+        raise InvalidJsonError("nested too deeply") from None
     if not isinstance(value, dict):
         raise InvalidJsonError("the outermost value must be an object: { … }", 1, 1)
     return compact(text)
 
 
-def _reason(error: json.JSONDecodeError) -> str:
+def _mistake(error: json.JSONDecodeError) -> InvalidJsonError:
+    """The error with its place, in words for a person, the same in all versions of Python."""
     before = error.doc[: error.pos].rstrip()
-    if "property name" in error.msg and before.endswith(","):
-        closes = error.doc[error.pos : error.pos + 1] == "}"
-        return "a comma with nothing behind it" if closes else "a name must be in double quotes"
+    if error.msg.startswith("Illegal trailing comma"):
+        return InvalidJsonError(_TRAILING, error.lineno, error.colno)
+    if before.endswith(",") and error.doc[error.pos : error.pos + 1] in {"}", "]"}:
+        comma = len(before) - 1
+        column = comma - before.rfind("\n", 0, comma)
+        return InvalidJsonError(_TRAILING, before.count("\n", 0, comma) + 1, column)
+    return InvalidJsonError(_reason(error), error.lineno, error.colno)
+
+
+def _reason(error: json.JSONDecodeError) -> str:
     if "property name" in error.msg:
         return "a name must be in double quotes"
     if error.pos >= len(error.doc.rstrip()) and not error.msg.startswith("Extra"):

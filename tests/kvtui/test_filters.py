@@ -1,0 +1,51 @@
+import pytest
+from hypothesis import given, strategies as st
+
+from kvtui.filters import compile_filter
+
+
+@pytest.mark.parametrize(
+    ("typed", "key", "matches"),
+    [
+        ("user", "a:User:1", True),
+        ("User", "a:user:1", False),
+        ("user:*", "user:1", True),
+        ("user:*", "x:user:1", False),
+        ("user:?", "user:12", False),
+        ("[ab]*", "bc", True),
+        ("[!ab]*", "bc", False),
+        ("[^a-c]x", "dx", True),
+        (r"a\*b", "xa*b", True),
+        (r"a\*b", "xaXb", False),
+        (r"\*x*", "*xyz", True),
+        (r"\*x*", "axyz", False),
+        ("re:^u.*[0-9]$", "user:1", True),
+        ("re:^s", "user:1", False),
+        ("~usr1", "user:1", True),
+        ("~1u", "user:1", False),
+        ("*", "a\nb", True),
+    ],
+)
+def test_filters(typed: str, key: str, *, matches: bool) -> None:
+    matcher = compile_filter(typed)
+    assert matcher is not None
+    assert bool(matcher(key)) is matches
+
+
+@pytest.mark.parametrize("typed", ["", "~"])
+def test_nothing_typed_filters_nothing(typed: str) -> None:
+    assert compile_filter(typed) is None
+
+
+@pytest.mark.parametrize("typed", ["re:(", "a[b"])
+def test_broken_filters_say_so(typed: str) -> None:
+    with pytest.raises(ValueError, match=r"broken|without"):
+        compile_filter(typed)
+
+
+@given(st.text(min_size=1, max_size=20))
+def test_any_text_quoted_matches_itself(key: str) -> None:
+    quoted = "".join(f"\\{char}" if char in "*?[]\\~:" else char for char in key)
+    matcher = compile_filter(quoted)
+    assert matcher is not None
+    assert matcher(key)
