@@ -13,13 +13,14 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from kvd import paths, spawn
 from kvd.errors import Code, ConnectionLostError, ProtocolError, RequestError, UnreachableDaemonError
-from kvd.handshake import Server, hello, refused
+from kvd.handshake import ATTEMPTS, PAUSE, Server, hello, refused
 from kvd.protocol import MAX_ID, Inbox, Reply, encode_request
 from kvd.requests import Request
 
@@ -61,17 +62,26 @@ class BlockingClient:
             IncompatibleError: it speaks another version of the protocol.
             UnsafePathError: the folder of its socket cannot be trusted.
         """
-        client = cls(_find(path or paths.socket_path(), start=spawn))
-        try:
-            if greet:
+        socket_path = path or paths.socket_path()
+        for attempt in range(ATTEMPTS):
+            client = cls(_find(socket_path, start=spawn))
+            if not greet:
+                break
+            try:
                 client.greet()
-        except BaseException:
-            client.close()
-            raise
+                break
+            except ConnectionLostError as error:
+                # a daemon that is killed, or leaves, resets who came last
+                if attempt == ATTEMPTS - 1:
+                    raise UnreachableDaemonError(str(error)) from None
+                time.sleep(PAUSE)
+            except BaseException:
+                client.close()
+                raise
         return client
 
     def greet(self) -> Server:
-        """Say hello; see `open` for what it raises."""
+        """Say hello; raises as `open`, and ConnectionLostError."""
         request = hello()
         try:
             result = self._exchange(request.method, request.params, None, _HELLO_TIMEOUT)
@@ -81,8 +91,6 @@ class BlockingClient:
                     f"the daemon accepts but does not answer within {_HELLO_TIMEOUT:g} s; it may be stopped: see `kvd doctor`"
                 ) from None
             raise refused(error) from None
-        except ConnectionLostError as error:
-            raise UnreachableDaemonError(str(error)) from None
         self.server = request.decode(result)
         return self.server
 

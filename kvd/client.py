@@ -22,7 +22,7 @@ from weakref import WeakSet
 
 from kvd import paths, spawn
 from kvd.errors import Code, ConnectionLostError, ProtocolError, RequestError, UnreachableDaemonError
-from kvd.handshake import Server, hello, read_change, refused
+from kvd.handshake import ATTEMPTS, PAUSE, Server, hello, read_change, refused
 from kvd.model import Change
 from kvd.protocol import MAX_ID, MAX_IN_FLIGHT, Event, Inbox, Reply, encode_request
 from kvd.requests import Request
@@ -229,19 +229,21 @@ class Client:
             IncompatibleError: it speaks another version of the protocol.
             UnsafePathError: the folder of its socket cannot be trusted.
         """
-        loop = asyncio.get_running_loop()
-        link = _Link(loop)
-        sock = await _find(loop, path or paths.socket_path(), start=spawn)
-        try:
-            await loop.create_unix_connection(lambda: link, sock=sock)
-        except BaseException:
-            sock.close()
-            raise
-        try:
-            server = await _greet(link)
-        except BaseException:
-            await _close(link)
-            raise
+        socket_path = path or paths.socket_path()
+        for attempt in range(ATTEMPTS):
+            link = await _connect(socket_path, start=spawn)
+            try:
+                server = await _greet(link)
+            except ConnectionLostError as error:
+                # a daemon that is killed, or leaves, resets who came last
+                if attempt == ATTEMPTS - 1:
+                    raise UnreachableDaemonError(str(error)) from None
+                await asyncio.sleep(PAUSE)
+            except BaseException:
+                await _close(link)
+                raise
+            else:
+                break
         link.limit = max(1, server.max_in_flight)
         return cls(link, server)
 
@@ -301,6 +303,18 @@ class Client:
         await self.aclose()
 
 
+async def _connect(path: Path, *, start: bool) -> _Link:
+    loop = asyncio.get_running_loop()
+    link = _Link(loop)
+    sock = await _find(loop, path, start=start)
+    try:
+        await loop.create_unix_connection(lambda: link, sock=sock)
+    except BaseException:
+        sock.close()
+        raise
+    return link
+
+
 async def _find(loop: asyncio.AbstractEventLoop, path: Path, *, start: bool) -> socket.socket:
     finding = loop.run_in_executor(None, spawn.find_or_start if start else spawn.connect, path)
     try:
@@ -330,8 +344,6 @@ async def _greet(link: _Link) -> Server:
         ) from None
     except RequestError as error:
         raise refused(error) from None
-    except ConnectionLostError as error:
-        raise UnreachableDaemonError(str(error)) from None
 
 
 async def _close(link: _Link) -> None:

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from kvd import __version__
 from kvd.errors import Code, DaemonError, IncompatibleError, RequestError, UnreachableDaemonError
@@ -14,7 +14,12 @@ from kvd.model import Change, Key, unpack_name
 from kvd.protocol import MAX_IN_FLIGHT, OLDEST_PROTOCOL, PROTOCOL
 from kvd.requests import Request
 
-__all__ = ["Server", "hello", "read_change", "refused"]
+__all__ = ["ATTEMPTS", "PAUSE", "Server", "hello", "read_change", "refused"]
+
+ATTEMPTS: Final = 3
+"""How often a client looks for a daemon when the one that it found ends before it answers."""
+PAUSE: Final = 0.05
+"""Seconds between those attempts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
