@@ -46,6 +46,9 @@ MAX_VALUE_BYTES = 512 * 1024 * 1024
 GONE = -2
 """What PTTL says of a name that is not there; -1 is one that lives for ever."""
 
+JITTER = timedelta(milliseconds=50)
+"""How far apart two deadlines may look that are one: the server counts whole milliseconds from another moment."""
+
 BATCH = 500
 CONCURRENT_BATCHES = 4
 DESCRIBED_AT_ONCE = 200
@@ -414,14 +417,14 @@ def _set(name: bytes, body: bytes, expires_at: datetime | None) -> Command:
 
 
 def _earlier(envelope: datetime | None, left: int) -> datetime | None:
-    """The effective deadline: the envelope's or the server's."""
+    """The effective deadline: the envelope's, or the server's where that is clearly earlier."""
     if left < 0:
         return envelope
     try:
         native = utc_now() + timedelta(milliseconds=left)
     except OverflowError:
         return envelope
-    return native if envelope is None else min(native, envelope)
+    return native if envelope is None or native < envelope - JITTER else envelope
 
 
 def _bounded(entry: ManagedEntry, left: int) -> ManagedEntry:

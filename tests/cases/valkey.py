@@ -1,0 +1,34 @@
+"""ValkeyStore on one server, for the contract suite. Collections carry the test's tag."""
+
+import warnings
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from key_value.aio.stores.valkey import ValkeyStore
+from redis.asyncio import Redis
+
+NAME = "valkey"
+STORE = "ValkeyStore"
+SERVER = "valkey_address"
+
+
+def arguments(endpoint: tuple[str, int], tag: str, folder: Path) -> dict[str, Any]:
+    return {"host": endpoint[0], "port": endpoint[1], "default_collection": tag}
+
+
+@asynccontextmanager
+async def reference(endpoint: tuple[str, int], tag: str, folder: Path) -> AsyncIterator[ValkeyStore]:
+    """py-key-value's store on the same data."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        async with ValkeyStore(host=endpoint[0], port=endpoint[1], default_collection=tag) as store:
+            yield store
+
+
+async def clean(endpoint: tuple[str, int], tag: str, folder: Path) -> None:
+    """Remove what the test made; redis-py speaks Valkey's protocol."""
+    async with Redis(host=endpoint[0], port=endpoint[1]) as client:
+        async for name in client.scan_iter(match=f"*{tag}*", count=1000):
+            await client.unlink(name)
