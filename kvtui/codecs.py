@@ -91,16 +91,12 @@ def size_text(size: int | None) -> str:
     return ""  # pragma: no cover - the loop returns at its last unit
 
 
-HEX_BYTES = 16
-"""Bytes in a row of the hex view."""
-
-
-def hex_row(offset: int, row: bytes) -> tuple[str, str, str]:
-    """A row of a hex dump: its offset, its bytes in two groups of eight, and its printable characters."""
-    pairs = [f"{byte:02x}" for byte in row] + ["  "] * (HEX_BYTES - len(row))
-    dump = " ".join(pairs[:8]) + "  " + " ".join(pairs[8:])
+def hex_row(row: bytes, count: int) -> tuple[str, str]:
+    """A row of a hex dump, made for `count` bytes: its bytes in groups of eight, and its printable characters."""
+    pairs = [f"{byte:02x}" for byte in row] + ["  "] * (count - len(row))
+    dump = "  ".join(" ".join(pairs[at : at + 8]) for at in range(0, count, 8))
     shown = "".join(chr(byte) if byte in _PRINTABLE_ASCII else "·" for byte in row)
-    return f"{offset:08x}", dump, shown
+    return dump, shown
 
 
 def text_row(body: bytes, start: int, end: int) -> str:

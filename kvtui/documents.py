@@ -13,15 +13,15 @@ from typing import Protocol
 from rich.cells import cell_len
 
 from kvtui import jsontext
-from kvtui.codecs import HEX_BYTES, hex_row, printable, take_cells, text_row
+from kvtui.codecs import hex_row, printable, take_cells, text_row
 
 __all__ = ["CHUNK", "BytesDocument", "Document", "Row", "TextDocument"]
 
 CHUNK = 65_536
 """Bytes that are read at once of a value that is too large to be had whole."""
 CHUNKS_KEPT = 32
-TEXT_BYTES = 64
-"""Bytes in a row of a large text."""
+HEX_BYTES = (16, 12, 8, 4)
+"""Bytes in a row of the hex view: as many as there is room for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,19 +112,19 @@ class BytesDocument:
         self.length = length
         self.as_hex = as_hex
         self._chunks: OrderedDict[int, bytes] = OrderedDict()
+        self._per_row = HEX_BYTES[0]
 
     @property
     def margin(self) -> int:
         """Cells of the margin."""
-        return 8
-
-    @property
-    def _per_row(self) -> int:
-        return HEX_BYTES if self.as_hex else TEXT_BYTES
+        return max(4, len(f"{self.length:x}"))
 
     def wrap(self, width: int) -> int:
-        """How many rows there are; the width changes nothing."""
-        del width
+        """Take as many bytes to a row as fit the width; answers how many rows there are."""
+        if self.as_hex:
+            self._per_row = next((count for count in HEX_BYTES if _hex_cells(count) <= width), HEX_BYTES[-1])
+        else:
+            self._per_row = max(8, width)
         return max(1, -(-self.length // self._per_row))
 
     def row(self, index: int) -> Row | None:
@@ -137,9 +137,10 @@ class BytesDocument:
         body = self._bytes(before, after)
         if body is None:
             return None
+        offset = f"{start:0{self.margin}x}"
         if not self.as_hex:
-            return Row(f"{start:08x}", text_row(body, start - before, end - before))
-        offset, dump, shown = hex_row(start, body[start - before : end - before])
+            return Row(offset, text_row(body, start - before, end - before))
+        dump, shown = hex_row(body[start - before : end - before], self._per_row)
         text = f"{dump}  {shown}"
         return Row(offset, text, ((len(dump) + 2, len(text), "string"),))
 
@@ -166,3 +167,8 @@ class BytesDocument:
             at = number * CHUNK
             parts.append(chunk[max(0, start - at) : max(0, end - at)])
         return b"".join(parts)
+
+
+def _hex_cells(count: int) -> int:
+    """Cells that a row of `count` bytes takes in the hex view."""
+    return 4 * count + 1 + (count - 1) // 8

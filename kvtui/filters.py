@@ -29,7 +29,7 @@ def compile_filter(text: str) -> Matcher | None:
         try:
             return re.compile(text[3:]).search
         except re.error as error:
-            raise ValueError(f"this regular expression is broken: {error}") from None
+            raise ValueError(f"broken regular expression: {error}") from None
     flags = re.DOTALL if any(map(str.isupper, text)) else re.DOTALL | re.IGNORECASE
     if text.startswith("~"):
         return re.compile(".*?".join(map(re.escape, text[1:])), flags).search if len(text) > 1 else None

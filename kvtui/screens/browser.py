@@ -143,7 +143,7 @@ class BrowserScreen(EntryActions):
         bar.state = "ready"
         self.sidebar.take_connections(message.connections, message.problem, message.target)
         if message.problem is not None:
-            self.say(message.problem, wrong=True)
+            self._show_problem(message.problem, message.connections)
         if message.again:
             self.say("The daemon is back.")
             self._read_again()
@@ -164,6 +164,13 @@ class BrowserScreen(EntryActions):
         self.keys_pane.take_change(change)
         self.value_pane.take_change(change)
 
+    def _show_problem(self, problem: str, rows: list[ConnectionInfo]) -> None:
+        """Say what is wrong with the configuration: in passing when there is something else to show."""
+        if rows:
+            self.say(problem, wrong=True)
+        else:
+            self.keys_pane.say("Broken configuration", problem, helps="browser.refresh", wrong=True)
+
     def _read_again(self) -> None:
         for name, branch in self.sidebar.content.branches.items():
             if branch.expanded:
@@ -178,8 +185,8 @@ class BrowserScreen(EntryActions):
         except DaemonError as error:
             self.say(str(error), wrong=True)
             return
-        if problem is not None and rows:
-            self.say(problem, wrong=True)
+        if problem is not None:
+            self._show_problem(problem, rows)
         self.sidebar.take_connections(rows, problem, None)
         self._read_again()
 

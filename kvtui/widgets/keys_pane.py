@@ -10,12 +10,13 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.message import Message
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from kvd import requests
 from kvd.errors import DaemonError
 from kvd.model import Change, Description, Key, KeyRow, Page
 from kvtui import keymap
+from kvtui.codecs import printable
 from kvtui.filters import compile_filter
 from kvtui.index import KeyIndex
 from kvtui.messages import Entry, Place
@@ -90,6 +91,7 @@ class KeysPane(Pane):
 
     def compose(self) -> ComposeResult:
         yield Input(placeholder="text, glob *, re:…, ~fuzzy", id="filter", compact=True)
+        yield Static(id="filter-complaint", markup=False)
         yield KeyList(self.index)
         yield Notice()
 
@@ -135,11 +137,11 @@ class KeysPane(Pane):
 
     def open(self, place: Place, *, production: bool = False, seek: Key | None = None) -> None:
         """Show the keys of a collection."""
-        self._seek = seek
         if place == self.place:
-            if seek is not None and self.content.go_to(seek):
-                self._seek = None
+            if seek is not None and not self.content.go_to(seek):
+                self._seek = seek
             return
+        self._seek = seek
         self.place, self.production = place, production
         self.index.clear()
         self.content.forget()
@@ -326,11 +328,15 @@ class KeysPane(Pane):
         try:
             self.index.matcher = compile_filter(text)
         except ValueError as error:
-            self.filter.add_class("-invalid")
-            self.caption(self.place.name if self.place else "keys", str(error))
+            self._complain(str(error))
             return
-        self.filter.remove_class("-invalid")
+        self._complain("")
         self._rebuild()
+
+    def _complain(self, text: str) -> None:
+        line = self.query_one("#filter-complaint", Static)
+        line.update(printable(text))
+        line.set_class(bool(text), "-said")
 
     @work(exclusive=True, group="view")
     async def _rebuild(self) -> None:

@@ -59,6 +59,13 @@ class Sidebar(Pane):
             self.info = info
             self.problem = problem
 
+    class StatesRead(Message):
+        """How the connections are now."""
+
+        def __init__(self, connections: list[ConnectionInfo]) -> None:
+            super().__init__()
+            self.connections = connections
+
     class PageRead(Message):
         """Some collections of a connection were found."""
 
@@ -106,7 +113,7 @@ class Sidebar(Pane):
             branch.info = info
             listing.branches[info.name] = branch
         if problem is not None and not rows:
-            self.say("The configuration has a mistake", problem, helps="browser.refresh", wrong=True)
+            self.say("Broken configuration", problem, helps="browser.refresh", wrong=True)
             return
         if not rows:
             self.say("No connections", "They are named in connections.toml.", helps="browser.refresh")
@@ -144,7 +151,11 @@ class Sidebar(Pane):
             rows = await self.session.call(requests.connections())
         except DaemonError:
             return
-        for info in rows:
+        self.post_message(self.StatesRead(rows))
+
+    @on(StatesRead)
+    def _take_states(self, message: StatesRead) -> None:
+        for info in message.connections:
             if (branch := self.branch(info.name)) is not None:
                 branch.info = info
                 if info.state == "ready" and branch.problem is not None:

@@ -67,9 +67,9 @@ def test_sizes_fit_their_column(size: int) -> None:
 
 
 def test_a_hex_row_keeps_its_width_at_the_end() -> None:
-    offset, full, _ = hex_row(16, bytes(range(16)))
-    _, short, shown = hex_row(32, b"A\x00")
-    assert offset == "00000010"
+    full, _ = hex_row(bytes(range(16)), 16)
+    short, shown = hex_row(b"A\x00", 16)
+    assert full.startswith("00 01 02 03 04 05 06 07  08")
     assert len(full) == len(short)
     assert shown == "A·"
 

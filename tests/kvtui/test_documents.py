@@ -43,7 +43,7 @@ def test_missing_bytes_are_named_and_then_shown() -> None:
     document.take(CHUNK, body[CHUNK:])
     row = document.row(last)
     assert row is not None
-    assert row.margin == f"{CHUNK:08x}"
+    assert row.margin == f"{CHUNK:05x}"
     assert document.missing(0, len(body) // 16) is None
 
 

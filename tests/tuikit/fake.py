@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
 from kvd.errors import ConnectionLostError, RequestError
-from kvd.model import Change
+from kvd.model import Change, pack_name, unpack_name
 from kvd.requests import Request
 
 T = TypeVar("T")
@@ -106,7 +106,12 @@ class Client:
             await daemon.hold[method].wait()
         if method in daemon.fail:
             raise daemon.fail[method]
-        return request.decode(getattr(self, method)(**request.params))
+        params = dict(request.params)
+        for name in params.keys() & {"key", "collection"}:
+            params[name] = unpack_name(params[name])
+        if "keys" in params:
+            params["keys"] = [unpack_name(key) for key in params["keys"]]
+        return request.decode(getattr(self, method)(**params))
 
     async def changes(self) -> AsyncIterator[Change]:
         while (change := await self.queue.get()) is not None:
@@ -176,7 +181,7 @@ class Client:
         start = int(cursor or 0)
         names = list(keys)[start : start + min(limit, self.daemon.page)]
         after = start + len(names)
-        rows = [[name, [name.encode("utf-8", "surrogateescape")], True, keys[name].description()] for name in names]
+        rows = [[pack_name(name), [name.encode("utf-8", "surrogateescape")], True, keys[name].description()] for name in names]
         return {"items": rows, "cursor": b"%d" % after if after < len(keys) else None, "scanned": len(rows)}
 
     def describe(self, connection: str, keys: list[str], collection: Any = None) -> list[Any]:

@@ -1,0 +1,15 @@
+"""Fixtures of the terminal UI's tests: a daemon whose states can be chosen at will."""
+
+import pytest
+
+from tests.tuikit.fake import Daemon
+
+
+@pytest.fixture
+def fake() -> Daemon:
+    daemon = Daemon()
+    daemon.put("scratch", "greetings", "hello", {"to": "world"}, ttl=4000)
+    daemon.put("scratch", "greetings", "morning", {"to": "ada", "n": 1})
+    for number in range(30):
+        daemon.put("local", "users", f"user:{number:02}", {"number": number})
+    return daemon

@@ -1,0 +1,289 @@
+import asyncio
+import re
+
+import pytest
+
+from kvd.errors import RequestError
+from kvtui.session import Target
+from tests.tuikit.drive import running
+from tests.tuikit.fake import Daemon
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_the_first_screen_shows_connections_keys_and_a_value(fake: Daemon) -> None:
+    async with running(fake.open) as tui:
+        await tui.sees("scratch", "local", "greetings", "users", "hello", "morning", '"to": "world"', "2 keys", "daemon ready")
+
+
+async def test_the_cursor_updates_the_value(fake: Daemon) -> None:
+    async with running(fake.open) as tui:
+        await tui.sees('"to": "world"')
+        await tui.press("2", "j")
+        await tui.sees('"to": "ada"', "never expires")
+
+
+@pytest.mark.parametrize(
+    ("width", "first", "then"),
+    [(120, {0, 1, 2}, {0, 1, 2}), (110, {0, 1, 2}, {0, 1, 2}), (109, {0, 1}, {1, 2}), (70, {0, 1}, {1, 2}), (69, {0}, {2})],
+)
+async def test_as_many_panes_as_there_is_room_for(fake: Daemon, width: int, first: set[int], then: set[int]) -> None:
+    async with running(fake.open, size=(width, 24)) as tui:
+        await tui.sees("scratch")
+        panes = tui.browser.panes
+        assert {number for number, pane in enumerate(panes) if pane.display} == first
+        await tui.press("3")
+        assert {number for number, pane in enumerate(panes) if pane.display} == then
+        await tui.press("plus")
+        assert {number for number, pane in enumerate(panes) if pane.display} == {2}
+        await tui.press("plus", "tab")
+        assert tui.browser.sidebar.content.has_focus
+
+
+async def test_one_pane_after_the_other_on_a_narrow_terminal(fake: Daemon) -> None:
+    async with running(fake.open, size=(60, 24)) as tui:
+        await tui.sees("greetings")
+        await tui.press("enter")
+        await tui.sees("hello", "2 keys")
+        await tui.press("enter")
+        await tui.sees('"to": "world"')
+        await tui.press("escape", "escape")
+        await tui.sees("connections")
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("7", "3 of 30"),
+        ("user:2*", "10 of 30"),
+        ("re:0$", "3 of 30"),
+        ("~u29", "1 of 30"),
+        ("nothing", "No key matches nothing"),
+    ],
+)
+async def test_filters_narrow_the_keys(fake: Daemon, typed: str, shown: str) -> None:
+    async with running(fake.open) as tui:
+        await tui.sees("users")
+        await tui.press("1", "j", "j", "enter")
+        await tui.sees("30 keys")
+        await tui.press("slash")
+        await tui.type(typed)
+        await tui.sees(shown)
+        await tui.press("enter", "escape")
+        await tui.sees("30 keys")
+
+
+async def test_a_broken_filter_says_so_and_filters_nothing(fake: Daemon) -> None:
+    async with running(fake.open) as tui:
+        await tui.sees("2 keys")
+        await tui.press("2", "slash")
+        await tui.type("re:(")
+        await tui.sees("broken regular expression")
+        assert "hello" in tui.pane(1)
+
+
+async def test_sorting_goes_through_the_columns(fake: Daemon) -> None:
+    async with running(fake.open) as tui:
+        await tui.sees("2 keys")
+        await tui.press("2", "s")
+        await tui.sees("↑ TTL")
+        await tui.press("S")
+        await tui.sees("↓ TTL")
+        assert tui.pane(1).index("morning") < tui.pane(1).index("hello")
+
+
+async def test_the_cursor_stays_on_its_key_when_others_come(fake: Daemon) -> None:
+    async with running(fake.open) as tui:
+        await tui.sees("2 keys")
+        await tui.press("2", "j")
+        await tui.sees('"to": "ada"')
+        fake.put("scratch", "greetings", "aaa", {"new": True})
+        fake.announce("put", "scratch", "greetings", "aaa")
+        await tui.sees("3 keys")
+        current = tui.browser.keys_pane.current
+        assert current is not None
+        assert current.name == "morning"
+
+
+async def test_changes_of_others_appear(fake: Daemon) -> None:
+    async with running(fake.open) as tui:
+        await tui.sees('"to": "world"')
+        fake.put("scratch", "greetings", "hello", {"to": "everyone"})
+        fake.announce("put", "scratch", "greetings", "hello")
+        await tui.sees('"to": "everyone"')
+        del fake.data["scratch"]["greetings"]["hello"]
+        fake.announce("delete", "scratch", "greetings", "hello")
+        await tui.sees("1 key")
+        assert "hello" not in tui.pane(1)
+        await tui.sees('"to": "ada"')
+
+
+async def test_a_collection_that_someone_starts_appears(fake: Daemon) -> None:
+    async with running(fake.open) as tui:
+        await tui.sees("2 keys")
+        fake.put("local", "brand-new", "first", {})
+        fake.announce("put", "local", "brand-new", "first")
+        await tui.sees("brand-new")
+
+
+async def test_ttls_count_down_and_an_expired_row_leaves(fake: Daemon) -> None:
+    async with running(fake.open) as tui:
+        await tui.sees("2 keys")
+        fake.put("scratch", "greetings", "brief", {"x": 1}, ttl=1.2)
+        fake.announce("put", "scratch", "greetings", "brief")
+        await tui.until(lambda: re.search(r"brief +0\.[89]s", tui.text), "tenths of a second")
+        await tui.until(lambda: re.search(r"brief +0\.[0-4]s", tui.text), "fewer tenths of a second")
+        await tui.sees("expired")
+        await tui.misses("brief")
+        await tui.sees("2 keys")
+
+
+async def test_a_ttl_that_others_renewed_keeps_the_row(fake: Daemon) -> None:
+    async with running(fake.open) as tui:
+        await tui.sees("2 keys")
+        stored = fake.put("scratch", "greetings", "brief", {"x": 1}, ttl=0.9)
+        fake.announce("put", "scratch", "greetings", "brief")
+        await tui.sees("brief")
+        stored.expires_at = (stored.expires_at or 0) + 5000
+        await asyncio.sleep(1.3)
+        await tui.sees("3 keys", "1h 23m")
+
+
+async def test_a_long_scan_can_be_paused_and_goes_on(fake: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kvtui.scan.UNASKED", 10)
+    fake.page = 10
+    async with running(fake.open) as tui:
+        await tui.sees("users")
+        await tui.press("1", "j", "j", "enter")
+        await tui.sees("10 keys · more follow, p goes on")
+        await tui.press("slash")
+        await tui.type("29")
+        await tui.sees("10 keys read so far", "No key matches 29")
+        await tui.press("enter", "p")
+        await tui.sees("0 of 20")
+        await tui.press("p")
+        await tui.sees("1 of 30")
+
+
+async def test_refresh_forgets_what_left_and_keeps_the_place(fake: Daemon) -> None:
+    async with running(fake.open) as tui:
+        await tui.sees("2 keys")
+        await tui.press("2", "j")
+        del fake.data["scratch"]["greetings"]["hello"]
+        await tui.press("r")
+        await tui.sees("1 key")
+        current = tui.browser.keys_pane.current
+        assert current is not None
+        assert current.name == "morning"
+
+
+@pytest.mark.parametrize("name", ["a\nb\x1b[31m", "[b]not bold[/b]", "\udcff\udcfe", "👩\u200d💻", "", "x" * 300])
+async def test_odd_names_are_shown_and_deleted(fake: Daemon, name: str) -> None:
+    fake.data["scratch"]["greetings"].clear()
+    fake.put("scratch", "greetings", name, {"odd": "yes"})
+    async with running(fake.open) as tui:
+        await tui.sees('"odd": "yes"', "1 key")
+        await tui.press("2", "d")
+        await tui.sees("Delete this key?")
+        await tui.press("right", "enter")
+        await tui.sees("No keys here")
+        assert fake.data["scratch"]["greetings"] == {}
+
+
+async def test_empty_connections_name_the_key_that_helps() -> None:
+    async with running(Daemon().open) as tui:
+        await tui.sees("empty, a adds a key", "a  add a key")
+
+
+async def test_a_failed_scan_says_why_and_r_tries_again(fake: Daemon) -> None:
+    fake.fail["scan_keys"] = RequestError("unreachable", "the server does not answer")
+    async with running(fake.open) as tui:
+        await tui.sees("The keys cannot be read", "the server does not answer")
+        fake.fail.clear()
+        await tui.press("r")
+        await tui.sees("2 keys")
+
+
+async def test_a_connection_that_is_down_says_why(fake: Daemon) -> None:
+    fake.fail["connect"] = RequestError("unreachable", "nobody listens at 10.0.0.1:6379", connection="scratch")
+    async with running(fake.open) as tui:
+        await tui.sees("This connection is down", "nobody listens at 10.0.0.1:6379", "cannot be read")
+
+
+async def test_a_value_that_cannot_be_read_says_why(fake: Daemon) -> None:
+    fake.fail["read"] = RequestError("store_error", "the disk is broken")
+    async with running(fake.open) as tui:
+        await tui.sees("The value cannot be read", "the disk is broken", "2 keys")
+
+
+async def test_loading_is_said(fake: Daemon) -> None:
+    fake.hold["scan_keys"] = asyncio.Event()
+    async with running(fake.open) as tui:
+        await tui.sees("Reading keys…")
+        fake.hold["scan_keys"].set()
+        await tui.sees("2 keys")
+
+
+async def test_a_broken_configuration_is_shown_and_read_again(fake: Daemon) -> None:
+    fake.config_problem = "connections.toml:4: connections.cache.store: there is no store called 'rediss'"
+    async with running(fake.open) as tui:
+        await tui.sees("Broken configuration", "connections.toml:4")
+        fake.config_problem = None
+        await tui.press("r")
+        await tui.sees("2 keys")
+
+
+async def test_what_cannot_be_opened_ends_the_program(fake: Daemon) -> None:
+    async with running(fake.open, target=Target(url="disk:///nowhere")) as tui:
+        await tui.until(lambda: tui.app.failure is not None)
+        assert tui.app.failure == "disk:///nowhere is not there"
+        assert tui.app.return_code == 1
+
+
+async def test_no_daemon_ends_the_program(fake: Daemon) -> None:
+    fake.up = False
+    async with running(fake.open) as tui:
+        await tui.until(lambda: tui.app.failure is not None)
+        assert tui.app.return_code == 1
+
+
+async def test_go_to_finds_a_key(fake: Daemon) -> None:
+    async with running(fake.open) as tui:
+        await tui.sees("2 keys")
+        await tui.press("colon")
+        await tui.sees("Go to")
+        for _ in range(40):
+            await tui.press("backspace")
+        await tui.type("local/users/user:17")
+        await tui.press("enter")
+        await tui.sees('"number": 17')
+
+
+async def test_help_finds_and_does(fake: Daemon) -> None:
+    async with running(fake.open) as tui:
+        await tui.sees("2 keys")
+        await tui.press("2", "question_mark")
+        await tui.sees("Keys and commands", "Everywhere")
+        await tui.type("turn order")
+        await tui.press("enter")
+        await tui.sees("key ↓")
+
+
+async def test_bytes_are_shown_in_hexadecimal_and_foreign_values_are_not_edited(fake: Daemon) -> None:
+    fake.data["scratch"]["greetings"].clear()
+    fake.put("scratch", "greetings", "blob", b"\x00\xff\x10plain", kind="string")
+    async with running(fake.open, size=(160, 36)) as tui:
+        await tui.sees("string", "00 ff 10 70 6c 61 69 6e", "··")
+        await tui.press("2", "e")
+        await tui.sees("was not written by a store")
+        assert tui.browser.value_pane.edited is None
+
+
+async def test_a_large_value_is_read_in_parts(fake: Daemon) -> None:
+    body = b"".join(b"%07d\n" % number for number in range(300_000))
+    fake.data["scratch"]["greetings"].clear()
+    fake.put("scratch", "greetings", "large", body, kind="string")
+    async with running(fake.open) as tui:
+        await tui.sees("2.4 MB, read in parts", "0000000␊0000001")
+        await tui.press("3", "G")
+        await tui.sees("0299999")

@@ -1,0 +1,90 @@
+"""Driving the application without a terminal: start it, press keys, wait until the screen says what it should."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from textual.pilot import Pilot
+from textual.widget import Widget
+
+from kvtui.app import KvtuiApp
+from kvtui.screens.browser import BrowserScreen
+from kvtui.session import DaemonClient, Target
+
+PATIENCE = 4.0
+
+
+class Tui:
+    def __init__(self, app: KvtuiApp, pilot: Pilot[None]) -> None:
+        self.app = app
+        self.pilot = pilot
+
+    @property
+    def browser(self) -> BrowserScreen:
+        return self.app._browser
+
+    @property
+    def text(self) -> str:
+        """The whole screen as text."""
+        lines = self.app.screen._compositor.render_strips()
+        return "\n".join(strip.text for strip in lines)
+
+    def pane(self, which: int) -> str:
+        """What stands in a pane."""
+        return self.within(self.browser.panes[which])
+
+    def within(self, widget: Widget) -> str:
+        region = widget.region
+        lines = self.app.screen._compositor.render_strips()[region.y : region.bottom]
+        return "\n".join(strip.crop(region.x, region.right).text for strip in lines)
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+        await self.pilot.pause()
+
+    async def type(self, text: str) -> None:
+        await self.press(*(NAMES.get(char, char) for char in text))
+
+    async def until(self, condition: Callable[[], object], what: str = "") -> None:
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < end, f"{what or 'this'} did not happen; the screen:\n{self.text}"
+            await asyncio.sleep(0.01)
+
+    async def sees(self, *texts: str) -> None:
+        for text in texts:
+            await self.until(lambda text=text: text in self.text, f"{text!r}")  # type: ignore[misc] # a lambda's default
+
+    async def misses(self, text: str) -> None:
+        await self.until(lambda: text not in self.text, f"{text!r} leaving")
+
+
+NAMES = {
+    " ": "space",
+    "{": "left_curly_bracket",
+    "}": "right_curly_bracket",
+    '"': "quotation_mark",
+    ":": "colon",
+    "/": "slash",
+    "*": "asterisk",
+    "-": "minus",
+    ".": "full_stop",
+    ",": "comma",
+    "~": "tilde",
+    "?": "question_mark",
+    "[": "left_square_bracket",
+    "(": "left_parenthesis",
+    "\n": "enter",
+}
+
+
+@asynccontextmanager
+async def running(
+    opener: Callable[[], Awaitable[DaemonClient]], *, size: tuple[int, int] = (120, 36), target: Target | None = None
+) -> AsyncIterator[Tui]:
+    app = KvtuiApp(target, opener)
+    async with app.run_test(size=size) as pilot:
+        yield Tui(app, pilot)
