@@ -151,6 +151,8 @@ class Session(asyncio.Protocol):
 
     def _work(self) -> None:
         self._working = False
+        if self._transport.is_closing():
+            return
         left = BURST
         try:
             while not self._out.paused and (body := self._decoder.next_body()) is not None:

@@ -144,7 +144,11 @@ class RawClient:
     def __init__(self, path: Path, *, timeout: float = 10.0) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(timeout)
-        self.socket.connect(str(path))
+        try:
+            self.socket.connect(str(path))
+        except OSError:
+            self.socket.close()
+            raise
         self._received = b""
         self._id = 0
         self._streams: dict[int, bytes] = {}

@@ -1,0 +1,191 @@
+"""Backends that hang, die and come back: nobody else waits for them, and what was asked gets one answer each."""
+
+import json
+import time
+from collections.abc import Iterator
+from statistics import quantiles
+
+import pytest
+
+from tests.daemonkit import Daemon, RawClient, eventually, running
+from tests.servers.lease import Server, private_server
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[Server]:
+    with private_server("redis") as server:
+        yield server
+
+
+@pytest.fixture
+def daemon(redis: Server) -> Iterator[Daemon]:
+    config = f"""
+[connections.scratch]
+store = "memory"
+
+[connections.remote]
+store = "redis"
+timeout = 1
+connect_timeout = 2
+[connections.remote.args]
+url = "{redis.url}"
+
+[connections.nowhere]
+store = "redis"
+[connections.nowhere.args]
+url = "redis://somebody:sesame-secret@127.0.0.1:1/0"
+"""
+    with running(config) as daemon:
+        yield daemon
+        assert "Traceback" not in daemon.said()
+        assert "sesame-secret" not in daemon.said()
+
+
+@pytest.fixture
+def client(daemon: Daemon) -> Iterator[RawClient]:
+    with daemon.client() as client:
+        yield client
+
+
+def state(client: RawClient, name: str) -> dict[str, object]:
+    found: dict[str, object] = next(one for one in client.call("connections") if one["name"] == name)
+    return found
+
+
+def test_pipelined_requests_are_merged_and_answered_right(client: RawClient) -> None:
+    for round_ in range(3):
+        writes = [
+            client.ask("put", {"connection": "remote", "collection": "m", "key": f"k{n}", "value": b'{"n": %d}' % (n + round_)})
+            for n in range(300)
+        ]
+        reads = [client.ask("get", {"connection": "remote", "collection": "m", "key": f"k{n}"}) for n in range(300)]
+        assert [client.reply(number) for number in writes] == [(None, None)] * 300
+        assert [client.reply(number)[1] for number in reads] == [b'{"n": %d}' % (n + round_) for n in range(300)]
+
+
+def test_one_key_sees_its_writes_in_order(client: RawClient) -> None:
+    expected, reads = [], []
+    for number in range(300):
+        if number % 7 == 3:
+            client.ask("delete", {"connection": "remote", "key": "one"})
+            expected.append(None)
+        elif number % 5 == 1:
+            client.ask("put_many", {"connection": "remote", "keys": ["one"], "values": [b'{"n": %d}' % number]})
+            expected.append(b'{"n": %d}' % number)
+        else:
+            client.ask("put", {"connection": "remote", "key": "one", "value": b'{"n": %d}' % number, "ttl": 100 + number % 3})
+            expected.append(b'{"n": %d}' % number)
+        reads.append(client.ask("get", {"connection": "remote", "key": "one"}))
+    assert [client.reply(number)[1] for number in reads] == expected
+
+
+def test_one_bad_key_spoils_nobody_else_s_answer(client: RawClient) -> None:
+    client.call("put", connection="remote", key="good", value=b'{"a": 1}')
+    good = [client.ask("get", {"connection": "remote", "key": "good"}) for _ in range(10)]
+    bad = client.ask("put", {"connection": "remote", "collection": "x::y", "key": "k", "value": b"{}"})
+    more = [client.ask("get", {"connection": "remote", "key": "good"}) for _ in range(10)]
+    assert {client.reply(number)[1] for number in good + more} == {b'{"a": 1}'}
+    assert client.reply(bad)[0]["code"] == "invalid_key"
+
+
+def test_a_hung_backend_slows_nobody_else_and_its_requests_meet_their_deadline(
+    daemon: Daemon, client: RawClient, redis: Server
+) -> None:
+    client.call("put", connection="remote", key="k", value=b"{}")
+    client.call("put", connection="scratch", key="k", value=b"{}")
+
+    def latency() -> float:
+        took = []
+        for _ in range(500):
+            began = time.perf_counter()
+            client.call("get", connection="scratch", key="k")
+            took.append(time.perf_counter() - began)
+        return quantiles(took, n=100)[98]
+
+    before = latency()
+    redis.pause()
+    try:
+        with daemon.client() as stuck:
+            waiting = [stuck.ask("get", {"connection": "remote", "key": f"k{n}"}) for n in range(500)]
+            began = time.monotonic()
+            during = latency()
+            for number in waiting:
+                assert stuck.reply(number)[0]["code"] in {"deadline", "unreachable"}
+            assert time.monotonic() - began < 4
+    finally:
+        redis.resume()
+    assert during < max(before * 5, 0.01)
+    eventually(lambda: client.reply(client.ask("get", {"connection": "remote", "key": "k"})) == (None, b"{}"), 10)
+    eventually(lambda: state(client, "remote")["state"] == "ready")
+
+
+def test_cancel_answers_once_and_the_next_call_reads_its_own_answer(client: RawClient, redis: Server) -> None:
+    for number in range(20):
+        client.call("put", connection="remote", collection="c", key=f"k{number}", value=b'{"n": %d}' % number)
+    redis.pause()
+    try:
+        reads = [client.ask("get", {"connection": "remote", "collection": "c", "key": f"k{n}"}) for n in range(10)]
+        for number in reads:
+            assert client.call("cancel", id=number) is True
+            assert client.reply(number)[0]["code"] == "cancelled"
+            assert client.call("cancel", id=number) is False
+    finally:
+        redis.resume()
+    for number in range(20):
+        assert client.call("get", connection="remote", collection="c", key=f"k{number}") == b'{"n": %d}' % number
+
+
+def test_a_write_that_the_store_has_is_completed_though_cancelled(client: RawClient, redis: Server) -> None:
+    client.call("put", connection="remote", collection="w", key="k", value=b'{"n": 0}')
+    redis.pause()
+    try:
+        write = client.ask("put", {"connection": "remote", "collection": "w", "key": "k", "value": b'{"n": 1}'})
+        time.sleep(0.1)
+        client.call("cancel", id=write)
+        assert client.reply(write)[0]["detail"] == {"sent": True}
+    finally:
+        redis.resume()
+    assert client.call("get", connection="remote", collection="w", key="k") == b'{"n": 1}'
+
+
+def test_a_disconnect_gives_up_reads_and_completes_writes(daemon: Daemon, client: RawClient, redis: Server) -> None:
+    client.call("get", connection="remote", key="k")
+    redis.pause()
+    try:
+        with daemon.client() as leaving:
+            leaving.ask("put", {"connection": "remote", "collection": "d", "key": "k", "value": b'{"left": true}'})
+            for number in range(1000):
+                leaving.ask("get", {"connection": "remote", "collection": "d", "key": f"{number}"})
+            time.sleep(0.2)
+        eventually(lambda: client.call("status")["clients"] == 1)
+    finally:
+        redis.resume()
+    eventually(lambda: client.call("get", connection="remote", collection="d", key="k") == b'{"left": true}')
+
+
+def test_a_dead_backend_is_down_with_a_reason_and_comes_back_by_itself(client: RawClient, redis: Server) -> None:
+    client.call("put", connection="remote", key="k", value=b"{}")
+    client.call("subscribe", connection="remote")
+    redis.stop()
+    try:
+        eventually(
+            lambda: (client.refused("get", connection="remote", key="k"), state(client, "remote")["state"])[1] == "down", 10
+        )
+        told = client.refused("get", connection="remote", key="k")
+        assert told["code"] == "unreachable"
+        assert told["retry"] is True
+        assert told["detail"]["retry_at"] > time.time() - 60
+        assert state(client, "remote")["reason"]
+    finally:
+        redis.start()
+    eventually(lambda: state(client, "remote")["state"] == "ready", 10)
+    assert client.call("get", connection="remote", key="gone") is None
+    assert {"connection"} == {change["operation"] for _, change in client.events}
+
+
+def test_an_unreachable_backend_says_why_without_its_secrets(client: RawClient) -> None:
+    error = client.refused("connect", connection="nowhere")
+    assert error["code"] in {"unreachable", "setup_failed"}
+    shown = json.dumps([error, client.call("status"), client.call("connections")])
+    assert "127.0.0.1" in shown
+    assert "sesame-secret" not in shown
