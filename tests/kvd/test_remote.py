@@ -1,0 +1,221 @@
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kvd import paths, remote, requests, spawn
+from kvd.client import Client
+from kvd.remote import RemoteStore
+from stores import (
+    ABSENT,
+    AsyncCullProtocol,
+    AsyncDestroyCollectionProtocol,
+    AsyncDestroyStoreProtocol,
+    AsyncEnumerateCollectionsProtocol,
+    AsyncEnumerateKeysProtocol,
+    AsyncKeyValue,
+    Token,
+)
+from stores.errors import (
+    ConflictError,
+    InvalidKeyError,
+    InvalidTTLError,
+    SerializationError,
+    StoreClosedError,
+    StoreConnectionError,
+    StoreSetupError,
+    UnsupportedError,
+    ValueTooLargeError,
+)
+
+pytestmark = pytest.mark.anyio
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+async def store(daemon: Path) -> AsyncIterator[Any]:
+    async with await RemoteStore.open("scratch") as opened:
+        yield opened
+
+
+async def test_two_programs_share_a_memory_store(store: Any, unique_name: str) -> None:
+    program = f"""
+import asyncio
+from kvd.remote import RemoteStore
+
+async def main() -> None:
+    async with await RemoteStore.open("scratch") as store:
+        await store.put("greeting", {{"hello": "world"}}, collection={unique_name!r}, ttl=90)
+
+asyncio.run(main())
+"""
+    other = await asyncio.create_subprocess_exec(sys.executable, "-c", program, cwd=ROOT)
+    assert await other.wait() == 0
+    value, ttl = await store.ttl("greeting", collection=unique_name)
+    assert value == {"hello": "world"}
+    assert 80 < ttl <= 90
+
+
+async def test_it_has_what_the_store_behind_it_has(store: Any) -> None:
+    assert store.traits.name == "memory"
+    assert type(store).__name__ == "RemoteStore"
+    assert isinstance(store, AsyncKeyValue)
+    for protocol in (
+        AsyncEnumerateKeysProtocol,
+        AsyncEnumerateCollectionsProtocol,
+        AsyncDestroyStoreProtocol,
+        AsyncDestroyCollectionProtocol,
+    ):
+        assert isinstance(store, protocol)
+    assert not isinstance(store, AsyncCullProtocol)
+    async with await RemoteStore.open("null:") as null:
+        assert isinstance(null, AsyncKeyValue)
+        assert not isinstance(null, AsyncEnumerateKeysProtocol)
+
+
+async def test_a_store_is_opened_by_url(tmp_path: Path, daemon: Path) -> None:
+    with pytest.raises(StoreSetupError, match=str(tmp_path)):
+        await RemoteStore.open(f"disk://{tmp_path}/missing")
+    (tmp_path / "there").mkdir()
+    async with await RemoteStore.open(f"disk://{tmp_path}/there") as store:
+        await store.put("k", {"a": 1})
+        assert await store.get("k") == {"a": 1}
+        assert store.location == f"{tmp_path}/there"
+
+
+async def test_wrong_arguments_are_refused_before_anything_is_sent(store: Any) -> None:
+    for bad, error in [
+        (store.put("k", ["no mapping"]), TypeError),
+        (store.put("k", {1: "no string"}), TypeError),
+        (store.put("k", {"a": object()}), SerializationError),
+        (store.put("k", {}, ttl=0), InvalidTTLError),
+        (store.put("k", {}, ttl=True), InvalidTTLError),
+        (store.get(5), TypeError),
+        (store.get("\ud800"), InvalidKeyError),
+        (store.get_many("abc"), TypeError),
+        (store.put_many(["a"], []), ValueError),
+        (store.edit("k", {}, ttl=-1), InvalidTTLError),
+        (store.expire("k", float("nan")), InvalidTTLError),
+    ]:
+        with pytest.raises(error):
+            await bad
+
+
+async def test_what_the_daemon_refuses_is_the_stores_own_error(store: Any, unique_name: str) -> None:
+    version = await store.edit("k", {"n": 1}, collection=unique_name, expected=ABSENT)
+    with pytest.raises(ConflictError) as caught:
+        await store.edit("k", {"n": 2}, collection=unique_name, expected=ABSENT)
+    assert caught.value.current is not None
+    assert caught.value.current.version == version
+    assert caught.value.current.entry is not None
+    assert caught.value.current.entry.value == {"n": 1}
+    with pytest.raises(UnsupportedError, match="allow_destroy"):
+        await store.destroy()
+    with pytest.raises(StoreSetupError, match="no connection 'nope'"):
+        await RemoteStore.open("nope")
+    with pytest.raises(ValueTooLargeError):
+        await store.put("k", {"a": "x" * (17 << 20)}, collection=unique_name)
+
+
+async def test_batches_over_the_limits_are_cut(store: Any, unique_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "_BATCH_BYTES", 10_000)
+    monkeypatch.setattr(remote, "MAX_KEYS", 100)
+    keys = [f"k{number}" for number in range(250)] + ["k0"]
+    values = [{"n": number, "x": "y" * (number % 3 * 500)} for number in range(251)]
+    await store.put_many(keys, values, collection=unique_name, ttl=60)
+    assert await store.get_many([*keys[1:], "nope"], collection=unique_name) == [*values[1:], None]
+    assert sorted(await store.keys(unique_name)) == sorted(set(keys))
+    assert len(await store.keys(unique_name, limit=7)) == 7
+    assert await store.delete_many([*keys, "nope"], collection=unique_name) == 250
+    assert await store.get_many([], collection=unique_name) == []
+    assert await store.delete_many([], collection=unique_name) == 0
+
+
+async def test_an_answer_that_is_too_large_is_asked_for_in_pieces(store: Any, unique_name: str) -> None:
+    values = [{"x": f"{number}" * (12 << 20)} for number in range(7)]
+    keys = [f"k{number}" for number in range(7)]
+    await store.put_many(keys, values, collection=unique_name)
+    assert await store.get_many(keys, collection=unique_name) == values
+    await store.delete_many(keys, collection=unique_name)
+
+
+async def test_odd_names_survive(store: Any, unique_name: str) -> None:
+    names = ["", " ", "a/b", "é\n", "\udcff\udc80", "💥", "x" * 5000]
+    await store.put_many(names, [{"name": ascii(name)} for name in names], collection=unique_name)
+    assert set(await store.keys(unique_name)) == set(names)
+    page = await store.scan_keys(unique_name)
+    assert all(isinstance(name.token, Token) for name in page.items)
+    for name in page.items:
+        assert await store.get(name.token, collection=unique_name) == {"name": ascii(name.text)}
+    assert await store.delete_many([name.token for name in page.items], collection=unique_name) == len(names)
+
+
+async def test_a_killed_daemon_fails_the_call_and_serves_the_next(home: Path) -> None:
+    async with await RemoteStore.open("local") as store:
+        await store.put("k", {"a": 1})
+        pid = (await store._link.opened()).server.pid
+        os.kill(pid, signal.SIGSTOP)
+        asked = asyncio.create_task(store.get("k"))
+        await asyncio.sleep(0.05)
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(StoreConnectionError):
+            await asked
+        assert await store.get("k") == {"a": 1}
+
+
+async def test_a_closed_store_says_so_and_can_be_entered_again(daemon: Path) -> None:
+    store = await RemoteStore.open("scratch")
+    await store.close()
+    await store.close()
+    with pytest.raises(StoreClosedError):
+        await store.get("k")
+    async with store:
+        assert await store.get("nope") is None
+
+
+async def test_a_client_that_was_given_stays_open(daemon: Path) -> None:
+    async with await Client.open(daemon) as client:
+        async with await RemoteStore.open("scratch", client=client) as store:
+            assert await store.get("nope") is None
+        assert client.is_open
+
+
+async def test_a_given_client_that_ended_is_not_replaced(daemon: Path) -> None:
+    client = await Client.open(daemon)
+    store = await RemoteStore.open("scratch", client=client)
+    await client.aclose()
+    with pytest.raises(StoreConnectionError):
+        await store.get("k")
+
+
+async def test_many_users_of_one_store_open_one_connection(home: Path) -> None:
+    store = await RemoteStore.open("scratch")
+    await store.close()
+    store._link.reopen()
+    await asyncio.gather(*(store.get(f"k{number}") for number in range(50)))
+    async with await Client.open() as client:
+        assert (await client.call(requests.status()))["clients"] == 2
+    await store.close()
+
+
+async def test_without_a_daemon_it_says_so(home: Path) -> None:
+    with pytest.raises(StoreConnectionError, match="no daemon listens"):
+        await RemoteStore.open("scratch", spawn=False)
+    assert spawn.connect(paths.socket_path()) is None
+
+
+async def test_an_expired_entry_is_gone(store: Any, unique_name: str) -> None:
+    await store.put("k", {}, collection=unique_name, ttl=0.2)
+    deadline = time.monotonic() + 1.5
+    while await store.get("k", collection=unique_name) is not None:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+    assert await store.ttl("k", collection=unique_name) == (None, None)
+    assert not await store.delete("k", collection=unique_name)
