@@ -64,7 +64,8 @@ def test_pipelined_requests_are_merged_and_answered_right(client: RawClient) -> 
 
 
 def test_one_key_sees_its_writes_in_order(client: RawClient) -> None:
-    expected, reads = [], []
+    expected: list[bytes | None] = []
+    reads: list[int] = []
     for number in range(300):
         if number % 7 == 3:
             client.ask("delete", {"connection": "remote", "key": "one"})
