@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import ClassVar
 
 from textual import on, work
@@ -99,8 +100,9 @@ class KvtuiApp(App[None]):
         """Show all commands, and do the one that is picked."""
         picked = await self.push_screen_wait(Pick("Keys and commands", help_choices(), narrow=True))
         if picked is not None:
-            await self.do(picked)
+            self.do(picked)
 
+    @work(group="do")
     async def do(self, command_id: str) -> None:
         """Carry out a command of the key map by its id."""
         scope, _, name = command_id.partition(".")
@@ -122,7 +124,7 @@ class KvtuiApp(App[None]):
             if command.scope not in {"list", "editor"} and command.name != "command_palette":
                 keys = keymap.key_label(command.keys)
                 title = f"{command.label[0].upper()}{command.label[1:]}" + (f"  ({keys})" if keys else "")
-                yield SystemCommand(title, command.help, lambda command=command: self.run_worker(self.do(command.id)))
+                yield SystemCommand(title, command.help, partial(self.do, command.id))
         for system in super().get_system_commands(screen):
             if system.title in {"Theme", "Screenshot"}:
                 yield system

@@ -158,7 +158,7 @@ class BrowserScreen(EntryActions):
     def _changed(self, message: Changed) -> None:
         change = message.change
         if change.operation == "resync" and not change.connection:
-            self._read_again()
+            self.action_refresh()
             return
         self.sidebar.take_change(change)
         self.keys_pane.take_change(change)
@@ -172,9 +172,6 @@ class BrowserScreen(EntryActions):
             self.keys_pane.say("Broken configuration", problem, helps="browser.refresh", wrong=True)
 
     def _read_again(self) -> None:
-        for name, branch in self.sidebar.content.branches.items():
-            if branch.expanded:
-                self.sidebar.unfold(name)
         self.keys_pane.refresh_keys()
         self.value_pane.reread()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -93,8 +93,9 @@ class CreateScreen(ModalScreen[NewEntry | None]):
                 self.query_one(Editor).go_to(error.line, error.column)
             return
         new = NewEntry(self._draft.connection, self._field("collection") or None, self._field("key"), value, ttl)
-        self.run_worker(self._create(new), exclusive=True)
+        self._create(new)
 
+    @work(exclusive=True)
     async def _create(self, new: NewEntry) -> None:
         try:
             await create(self._session, new)

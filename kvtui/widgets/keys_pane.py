@@ -271,8 +271,9 @@ class KeysPane(Pane):
     def describe(self, keys: Sequence[Key]) -> None:
         """Ask what is known now of some keys."""
         if self.place is not None and keys:
-            self.run_worker(self._describe(self.place, list(keys)), group="describe")
+            self._describe(self.place, list(keys))
 
+    @work(group="describe")
     async def _describe(self, place: Place, keys: list[Key]) -> None:
         try:
             found = await self.session.call(requests.describe(place.connection, place.collection, keys))

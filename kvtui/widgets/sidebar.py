@@ -167,12 +167,13 @@ class Sidebar(Pane):
     def unfold(self, connection: str) -> None:
         """Open a connection and read its collections, again if they are known."""
         branch = self.branch(connection)
-        if branch is None:
+        if branch is None or branch.loading:
             return
         branch.expanded = branch.loading = True
         self.content.rebuild()
-        self.run_worker(self._read(connection), group=f"read {connection}", exclusive=True)
+        self._read(connection)
 
+    @work(group="read")
     async def _read(self, connection: str) -> None:
         try:
             info = await self.session.call(requests.connect(connection))

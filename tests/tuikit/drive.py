@@ -86,5 +86,5 @@ async def running(
     opener: Callable[[], Awaitable[DaemonClient]], *, size: tuple[int, int] = (120, 36), target: Target | None = None
 ) -> AsyncIterator[Tui]:
     app = KvtuiApp(target, opener)
-    async with app.run_test(size=size) as pilot:
+    async with app.run_test(size=size, notifications=True) as pilot:
         yield Tui(app, pilot)
