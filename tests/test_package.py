@@ -17,7 +17,18 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     uv = Path(sys.executable).with_name("uv")
     subprocess.run([uv, "build", "--quiet", "--wheel", "--out-dir", built, ROOT], check=True)
     [wheel] = built.glob("*.whl")
-    command = [uv, "pip", "install", "--quiet", "--python", sys.executable, "--no-deps", "--target", target, wheel]
+    command: list[str | Path] = [
+        uv,
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        sys.executable,
+        "--no-deps",
+        "--target",
+        target,
+        wheel,
+    ]
     subprocess.run(command, check=True)
     return target
 

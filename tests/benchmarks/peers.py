@@ -114,10 +114,18 @@ class Files:
         return await asyncio.to_thread(lambda: [self._get(key) for key in keys])
 
     async def put_many(self, keys: list[str], values: list[Value]) -> None:
-        await asyncio.to_thread(lambda: [self._put(key, value) for key, value in zip(keys, values, strict=True)])
+        def put_all() -> None:
+            for key, value in zip(keys, values, strict=True):
+                self._put(key, value)
+
+        await asyncio.to_thread(put_all)
 
     async def delete_many(self, keys: list[str]) -> None:
-        await asyncio.to_thread(lambda: [(self.folder / key).unlink(missing_ok=True) for key in keys])
+        def delete_all() -> None:
+            for key in keys:
+                (self.folder / key).unlink(missing_ok=True)
+
+        await asyncio.to_thread(delete_all)
 
     async def keys(self) -> int:
         return await asyncio.to_thread(lambda: sum(1 for _ in self.folder.iterdir()))
@@ -314,15 +322,15 @@ class Elasticsearch:
         await self._bulk([{"delete": {"_id": key}} for key in keys])
 
     async def keys(self) -> int:
-        found, after = 0, None
+        found = 0
+        extra: dict[str, Any] = {}
         while True:
-            extra = {"search_after": after} if after else {}
             answer = await self.client.search(index=self.INDEX, size=1000, sort=[{"_doc": "asc"}], source=False, **extra)
             hits = answer["hits"]["hits"]
             found += len(hits)
             if len(hits) < 1000:
                 return found
-            after = hits[-1]["sort"]
+            extra = {"search_after": hits[-1]["sort"]}
 
 
 @asynccontextmanager

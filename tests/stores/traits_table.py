@@ -17,9 +17,8 @@ EXPIRY = {"native": "by itself", "on read": "hidden", "none": "-"}
 
 
 def store_classes() -> list[type[BaseStore]]:
-    found: list[Any] = [getattr(stores, name) for name in dir(stores)]
-    concrete = [one for one in found if isinstance(one, type) and issubclass(one, BaseStore) and "traits" in vars(one)]
-    return sorted(concrete, key=lambda one: str(one.__name__))
+    found: list[Any] = [getattr(stores, name) for name in dir(stores) if name.endswith("Store")]
+    return sorted((one for one in found if "traits" in vars(one)), key=lambda one: str(one.__name__))
 
 
 def size(limit: int | None) -> str:
