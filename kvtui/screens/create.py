@@ -61,7 +61,7 @@ class CreateScreen(ModalScreen[NewEntry | None]):
             ):
                 with Horizontal(classes="field"):
                     yield Label(label)
-                    yield Input(value, placeholder=placeholder, id=name, compact=True)
+                    yield Input(value, placeholder=placeholder, id=name, compact=True, select_on_focus=False)
             with Horizontal(classes="field -tall"):
                 yield Label("value")
                 yield Editor(id="value")

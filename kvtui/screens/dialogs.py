@@ -137,7 +137,7 @@ class Prompt(ModalScreen[str | None]):
             dialog.border_title = escape(self._question)
             for line in self._lines:
                 yield Static(Text(printable(line), overflow="fold"), classes="dialog--line", markup=False)
-            yield Input(self._value, placeholder=self._placeholder, compact=True)
+            yield Input(self._value, placeholder=self._placeholder, compact=True, select_on_focus=False)
             yield Static(classes="dialog--hint", markup=False)
 
     def on_mount(self) -> None:

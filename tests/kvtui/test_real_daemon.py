@@ -1,0 +1,164 @@
+"""The program and a real daemon, in folders of their own, with the connections of a first run."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kvd import paths, requests, spawn
+from kvd.blocking import BlockingClient
+from kvd.errors import DaemonError
+from kvtui.session import Target, open_client
+from tests.tuikit.drive import running
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    root = Path(tempfile.mkdtemp(prefix="tui"))
+    for name in ("RUNTIME_DIR", "CONFIG_HOME", "STATE_HOME", "DATA_HOME"):
+        (root / name).mkdir(mode=0o700)
+        monkeypatch.setenv(f"XDG_{name}", str(root / name))
+    yield root
+    path = paths.socket_path()
+    with contextlib.suppress(DaemonError), BlockingClient.open(path, spawn=False, greet=False) as client:
+        client.call(requests.stop())
+    assert spawn.wait_until_gone(path, 10.0)
+    shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture
+def other(home: Path) -> Iterator[BlockingClient]:
+    """Another program that uses the same daemon."""
+    del home
+    with BlockingClient.open() as client:
+        yield client
+
+
+async def test_first_run_from_nothing_to_an_edited_entry(home: Path) -> None:
+    async with running(open_client) as tui:
+        await tui.sees("scratch", "local", "empty, a adds a key")
+        await tui.press("a")
+        await tui.sees("New key in scratch")
+        await tui.type("greeting")
+        await tui.press("tab")
+        await tui.type("1h")
+        await tui.press("ctrl+s")
+        await tui.sees("default_collection", "59m", "1 key")
+        await tui.press("e")
+        await tui.sees("value · editing")
+        tui.browser.value_pane.editor.text = '{"hello": "world"}'
+        await tui.press("ctrl+s")
+        await tui.sees("Saved.", '"hello": "world"', "59m")
+    assert home.exists()
+
+
+async def test_what_another_program_writes_appears(other: BlockingClient) -> None:
+    other.call(requests.put("scratch", "shared", "first", b'{"n": 1}'))
+    async with running(open_client) as tui:
+        await tui.sees('"n": 1')
+        other.call(requests.put("scratch", "shared", "second", b'{"n": 2}', ttl=1.0))
+        await tui.sees("2 keys", "second")
+        other.call(requests.put("scratch", "shared", "first", b'{"n": 3}'))
+        await tui.sees('"n": 3')
+        await tui.misses("second")
+        await tui.sees("1 key")
+
+
+async def test_a_lost_race_is_seen(other: BlockingClient) -> None:
+    other.call(requests.put("scratch", "shared", "k", b'{"n": 1}'))
+    async with running(open_client) as tui:
+        await tui.sees('"n": 1')
+        await tui.press("2", "e")
+        await tui.sees("value · editing")
+        tui.browser.value_pane.editor.text = '{"n": 100}'
+        other.call(requests.put("scratch", "shared", "k", b'{"n": 2}'))
+        await tui.press("ctrl+s")
+        await tui.sees("Changed by someone else", '"n": 2')
+        await tui.press("right", "right", "enter")
+        await tui.sees("Saved.")
+    assert json.loads(other.call(requests.get("scratch", "shared", "k")) or b"") == {"n": 100}
+
+
+async def test_a_killed_daemon_comes_back_and_the_place_is_kept(home: Path) -> None:
+    with BlockingClient.open() as client:
+        pid = client.call(requests.status())["pid"]
+        for name in ("one", "two"):
+            client.call(requests.put("local", "kept", name, json.dumps({"name": name}).encode()))
+    async with running(open_client) as tui:
+        await tui.sees("kept")
+        while "keys ─" not in tui.text or '"name": "one"' not in tui.text:
+            await tui.press("1", "j")
+        await tui.press("2", "j")
+        await tui.sees('"name": "two"')
+        await tui.press("e")
+        await tui.sees("value · editing")
+        tui.browser.value_pane.editor.text = '{"name": "mine"}'
+        os.kill(pid, signal.SIGKILL)
+        await tui.sees("The daemon is back.")
+        await tui.press("ctrl+s")
+        await tui.sees("Saved.", '"name": "mine"')
+        current = tui.browser.keys_pane.current
+        assert current is not None
+        assert current.name == "two"
+    assert home.exists()
+
+
+async def test_the_demo_shows_what_the_program_is(home: Path) -> None:
+    del home
+    async with running(open_client, target=Target(demo=True)) as tui:
+        await tui.sees("demo", "keys ─")
+        started = time.monotonic()
+        for _ in range(8):
+            await tui.press("1", "j")
+            await tui.sees("key")
+        assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize("scheme", ["disk", "file"])
+async def test_a_folder_is_opened_without_configuration(home: Path, scheme: str) -> None:
+    folder = home / "data-of-mine"
+    folder.mkdir()
+    async with running(open_client, target=Target(url=f"{scheme}://{folder}")) as tui:
+        await tui.sees("data-of-mine")
+
+
+async def test_a_broken_configuration_names_the_line(home: Path) -> None:
+    folder = home / "CONFIG_HOME" / "kvd"
+    folder.mkdir(mode=0o700)
+    (folder / "connections.toml").write_text('[connections.cache]\nstore = "rediss"\n')
+    async with running(open_client) as tui:
+        await tui.sees("connections.toml", "rediss")
+        (folder / "connections.toml").write_text('[connections.cache]\nstore = "memory"\n')
+        await tui.press("r")
+        await tui.sees("cache", "memory")
+
+
+async def test_a_read_only_connection_refuses(home: Path) -> None:
+    folder = home / "CONFIG_HOME" / "kvd"
+    folder.mkdir(mode=0o700)
+    (folder / "connections.toml").write_text('[connections.frozen]\nstore = "memory"\nread_only = true\n')
+    async with running(open_client) as tui:
+        await tui.sees("frozen", "read-only")
+        await tui.press("a")
+        await tui.sees("frozen is read-only.")
+
+
+@pytest.mark.parametrize("name", ["a\nb\x1b[31m", "[b]not bold[/b]", "\udcff\udcfe", "👩\u200d💻 emoji", "x" * 300])
+async def test_odd_keys_are_shown_and_deleted(other: BlockingClient, name: str) -> None:
+    other.call(requests.put("scratch", "odd", name, b'{"odd": "yes"}'))
+    async with running(open_client) as tui:
+        await tui.sees('"odd": "yes"', "1 key")
+        await tui.press("2", "d")
+        await tui.sees("Delete this key?")
+        await tui.press("right", "enter")
+        await tui.sees("No keys here")
+    assert other.call(requests.get("scratch", "odd", name)) is None
