@@ -1,0 +1,431 @@
+"""Entries as objects of one S3 bucket, `collection/key`: the entry's JSON as the body, its times in the metadata once more.
+
+S3 removes nothing by itself: what has expired is hidden when it is looked at. Listings know no deadlines, so a page of keys
+may name what has expired until it is described. The earlier of envelope and metadata is the deadline. Reading needs no bucket;
+the first write makes it.
+
+A version is the ETag with the headers that S3 keeps beside the body, because a copy that only changes metadata keeps the ETag.
+Objects that hold no entry are foreign data of any size: only their first part is read, until a snapshot asks for all.
+
+Amazon stores every name as it is. Servers that keep objects in directories change or refuse some, in silence; towards them
+such names are refused here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, Final, overload
+
+from aiobotocore.client import AioBaseClient
+
+from stores.arguments import Secret
+from stores.backends.aws import ERRORS, AwsClient, cause_of
+from stores.backends.s3_bucket import CONCURRENCY, Bucket, Found, NameIsTakenError
+from stores.base import BaseContextManagerStore, BaseStore
+from stores.batches import run_bounded
+from stores.entry import ManagedEntry, utc_now
+from stores.errors import (
+    BaseKeyValueError,
+    ConflictError,
+    DeserializationError,
+    InvalidKeyError,
+    UnsupportedError,
+    ValueTooLargeError,
+)
+from stores.lifecycle import Scope
+from stores.names import OUTSIDE, Key, Name, Page, Token, compile_glob, glob_prefix
+from stores.records import ABSENT, ANY, ENTRY, Description, Expected, Record, Version
+from stores.sanitization import LimitedBytesStrategy, SanitizationStrategy
+from stores.traits import Traits
+
+__all__ = ["S3CollectionSanitizationStrategy", "S3KeySanitizationStrategy", "S3Store"]
+
+MAX_NAME_BYTES: Final = 1024
+MAX_ENTRY_BYTES: Final = 64 * 1024 * 1024
+"""Above, an object is taken for foreign data without being read whole."""
+
+FIRST_PART: Final = 1024 * 1024
+"""Bytes that a read asks for at first."""
+
+FOREIGN: Final = "object"
+JSON_TYPE: Final = "application/json"
+
+CHANGED_BY_DIRECTORIES: Final = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|[\\\0]")
+"""Empty segments, `.`, `..`, backslashes and NUL."""
+
+
+class S3KeySanitizationStrategy(LimitedBytesStrategy):
+    """Keys over 500 bytes as their beginning and a piece of their hash."""
+
+
+class S3CollectionSanitizationStrategy(LimitedBytesStrategy):
+    """Collections over 500 bytes as their beginning and a piece of their hash."""
+
+
+class S3Store(BaseContextManagerStore, BaseStore):
+    """A key-value store in one S3 bucket."""
+
+    traits: ClassVar[Traits] = Traits(
+        name="s3",
+        expiry="on read",
+        binary_keys=False,
+        empty_key=False,
+        max_key_bytes=MAX_NAME_BYTES - 2,
+        max_collection_bytes=MAX_NAME_BYTES - 2,
+        max_value_bytes=MAX_ENTRY_BYTES,
+        batch_size=1,
+        notes="Collection and key share 1,024 bytes; listings may name what has expired; deletes go 1,000 at a time.",
+    )
+    _errors = ERRORS
+
+    @overload
+    def __init__(
+        self,
+        *,
+        client: AioBaseClient,
+        bucket_name: str,
+        default_collection: str | None = None,
+        collection_sanitization_strategy: SanitizationStrategy | None = None,
+        key_sanitization_strategy: SanitizationStrategy | None = None,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        *,
+        bucket_name: str,
+        region_name: str | None = None,
+        endpoint_url: str | None = None,
+        aws_access_key_id: str | None = None,
+        aws_secret_access_key: str | None = None,
+        aws_session_token: str | None = None,
+        default_collection: str | None = None,
+        collection_sanitization_strategy: SanitizationStrategy | None = None,
+        key_sanitization_strategy: SanitizationStrategy | None = None,
+        profile_name: str | None = None,
+        ca_bundle: str | None = None,
+        max_connections: int = CONCURRENCY,
+        connect_timeout: float = 5.0,
+        read_timeout: float = 20.0,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        *,
+        client: AioBaseClient | None = None,
+        bucket_name: str,
+        region_name: str | None = None,
+        endpoint_url: str | None = None,
+        aws_access_key_id: str | None = None,
+        aws_secret_access_key: Annotated[str | None, Secret] = None,
+        aws_session_token: Annotated[str | None, Secret] = None,
+        default_collection: str | None = None,
+        collection_sanitization_strategy: SanitizationStrategy | None = None,
+        key_sanitization_strategy: SanitizationStrategy | None = None,
+        profile_name: str | None = None,
+        ca_bundle: str | None = None,
+        max_connections: int = CONCURRENCY,
+        connect_timeout: float = 5.0,
+        read_timeout: float = 20.0,
+    ) -> None:
+        """Choose the bucket; nothing connects before the store opens.
+
+        Args:
+            client: an entered aiobotocore client to use; it stays open when the store closes.
+            bucket_name: the bucket that holds the entries; made at the first write when it is missing.
+            region_name: AWS region; from the environment or the profile when None.
+            endpoint_url: address of an S3 that is not Amazon's, such as "http://localhost:9000".
+            aws_access_key_id: access key; from the environment or the profile when None.
+            aws_secret_access_key: the secret that belongs to the access key.
+            aws_session_token: session token of temporary credentials.
+            default_collection: used where no collection is given; "default_collection" when None.
+            collection_sanitization_strategy: how collections are made to fit; as they are when None.
+            key_sanitization_strategy: how keys are made to fit; as they are when None.
+            profile_name: profile in the user's AWS files to take credentials and region from.
+            ca_bundle: path of a file with the certificates to trust instead of the usual ones.
+            max_connections: connections that may be open at once.
+            connect_timeout: seconds that connecting may take.
+            read_timeout: seconds to wait for an answer, or for its next bytes.
+        """
+        super().__init__(
+            default_collection=default_collection,
+            collection_sanitization_strategy=collection_sanitization_strategy,
+            key_sanitization_strategy=key_sanitization_strategy,
+            client_provided_by_user=client is not None,
+        )
+        self._aws = AwsClient(
+            "s3",
+            client,
+            profile_name=profile_name,
+            ca_bundle=ca_bundle,
+            max_connections=max_connections,
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+            region_name=region_name,
+            endpoint_url=endpoint_url,
+            aws_access_key_id=aws_access_key_id,
+            aws_secret_access_key=aws_secret_access_key,
+            aws_session_token=aws_session_token,
+        )
+        self._bucket = Bucket(self._aws, bucket_name, has_endpoint=endpoint_url is not None)
+
+    @property
+    def location(self) -> str:
+        """The bucket, behind the endpoint where it is not Amazon's."""
+        return self._bucket.location
+
+    async def _setup(self) -> None:
+        with self._edge():
+            await self._aws.open()
+            await self._bucket.check()
+
+    async def _cleanup_failed_setup(self) -> None:
+        await self._aws.close()
+
+    async def _setup_collection(self, *, collection: str) -> None:
+        await self._bucket.prepare()
+
+    async def _close(self) -> None:
+        self._bucket.forget()
+        await self._aws.close()
+
+    def _translate(self, exc: BaseException, scope: Scope | None, key: Key | None) -> BaseKeyValueError | None:
+        return super()._translate(cause_of(exc), scope, key)
+
+    # Names and bodies
+
+    def _check_new_collection(self, scope: Scope) -> None:
+        if isinstance(scope, str) and "/" in self._sanitize_collection(scope):
+            raise InvalidKeyError(
+                f"Collection {scope!r} contains '/', which joins collection and key in S3; "
+                "choose another name or a sanitization strategy."
+            )
+
+    def _prefix(self, scope: Scope) -> str:
+        """What the names of a collection's objects begin with; a collection's token is just that."""
+        if scope == OUTSIDE:
+            return ""
+        return _text(scope) if isinstance(scope, Token) else self._sanitize_collection(scope) + "/"
+
+    def _locate(self, scope: Scope, key: Key) -> str:
+        """The only place that knows what an entry's object is called."""
+        stored = _text(key) if isinstance(key, Token) else self._sanitize_key(key)
+        name = self._prefix(scope) + stored
+        if len(name.encode()) > MAX_NAME_BYTES:
+            raise InvalidKeyError(
+                f"{name[:40]!r}… has over {MAX_NAME_BYTES} bytes, S3's limit for collection and key together."
+            )
+        if isinstance(key, str) and not self._bucket.is_amazon and CHANGED_BY_DIRECTORIES.search(name):
+            raise InvalidKeyError(f"{name!r}: this server keeps objects in directories and would store another name.")
+        return name
+
+    def _load(self, body: bytes, metadata: dict[str, str]) -> ManagedEntry:
+        entry = self._adapter.load_json(body)
+        entry.expires_at = min(filter(None, (entry.expires_at, _date(metadata, "expires-at"))), default=None)
+        return entry
+
+    def _dump(self, name: str, entry: ManagedEntry) -> dict[str, Any]:
+        """The arguments of `put_object`."""
+        body = self._adapter.dump_json(entry).encode()
+        if len(body) > MAX_ENTRY_BYTES:
+            raise ValueTooLargeError(
+                f"{name!r} would take {len(body):,} bytes; this store's limit is {MAX_ENTRY_BYTES:,} (64 MiB)."
+            )
+        times = {"expires-at": entry.expires_at_isoformat, "created-at": entry.created_at_isoformat}
+        metadata = {field: text for field, text in times.items() if text is not None}
+        return {"Key": name, "Body": body, "ContentType": JSON_TYPE, "Metadata": metadata}
+
+    # Entries
+
+    async def _get_managed_entry(self, *, collection: Scope, key: Key) -> ManagedEntry | None:
+        found = await self._bucket.get(self._locate(collection, key), at_most=MAX_ENTRY_BYTES)
+        if found is None:
+            return None
+        try:
+    XXerializationError(f"It has {found.length:,} bytes, more than an entry.")
+            return self._load(found.body, found.metadata)
+        except DeserializationError as exc:
+            raise DeserializationError(f"Key {key!r} in collection {collection!r} holds no entry. {exc}") from exc
+
+    async def _get_managed_entries(self, *, collection: Scope, keys: Sequence[Key]) -> list[ManagedEntry | None]:
+        return await run_bounded(lambda key: self._get_managed_entry(collection=collection, key=key), keys, limit=CONCURRENCY)
+
+    async def _put_managed_entry(self, *, collection: Scope, key: Key, managed_entry: ManagedEntry) -> None:
+        await self._bucket.put(**self._dump(self._locate(collection, key), managed_entry))
+
+    async def _put_managed_entries(
+        self,
+        *,
+        collection: Scope,
+        keys: Sequence[Key],
+        managed_entries: Sequence[ManagedEntry],
+        ttl: float | None,
+        created_at: datetime,
+        expires_at: datetime | None,
+    ) -> None:
+        entries = {self._locate(collection, key): entry for key, entry in zip(keys, managed_entries, strict=True)}
+
+        async def put(pair: tuple[str, ManagedEntry]) -> None:
+            await self._bucket.put(**self._dump(*pair))
+
+        await run_bounded(put, entries.items(), limit=CONCURRENCY)
+
+    async def _delete_managed_entry(self, *, key: Key, collection: Scope) -> bool:
+        name = self._locate(collection, key)
+        found = await self._bucket.head_if_allowed(name)
+        if found is None:
+            return False
+        await self._bucket.delete(name)
+        return not _has_expired(found)
+
+    async def _delete_managed_entries(self, *, keys: Sequence[Key], collection: Scope) -> int:
+        names = list(dict.fromkeys(self._locate(collection, key) for key in keys))
+        heads = await run_bounded(self._bucket.head_if_allowed, names, limit=CONCURRENCY)
+        found = {name: head for name, head in zip(names, heads, strict=True) if head is not None}
+        await self._bucket.delete_all(list(found))
+        return sum(not _has_expired(head) for head in found.values())
+
+    # Browse
+
+    async def _scan_collections(self, *, cursor: bytes | None, limit: int) -> Page[Name]:
+        page = await self._bucket.list("", cursor, limit, delimiter="/")
+        prefixes = [found["Prefix"] for found in page.get("CommonPrefixes", ())]
+        names = [Name(prefix[:-1], Token(prefix.encode()), self._collection_strategy.keeps(prefix[:-1])) for prefix in prefixes]
+        return Page(names, _next(page), page.get("KeyCount", 0))
+
+    async def _scan_keys(self, *, collection: Scope, cursor: bytes | None, limit: int, match: str | None) -> Page[Name]:
+        prefix = self._prefix(collection)
+        begins = "" if match is None else glob_prefix(match)
+        delimiter = {"delimiter": "/"} if collection == OUTSIDE else {}
+        page = await self._bucket.list(prefix + begins, cursor, limit, **delimiter)
+        keys = [found["Key"][len(prefix) :] for found in page.get("Contents", ())]
+        if match is not None:
+            matches = compile_glob(match).match
+            keys = [key for key in keys if matches(key)]
+        names = [Name(key, Token(key.encode()), self._key_strategy.keeps(key)) for key in keys]
+        return Page(names, _next(page), page.get("KeyCount", 0))
+
+    async def _describe(self, *, collection: Scope, keys: Sequence[Key]) -> list[Description | None]:
+        names = [self._locate(collection, key) for key in keys]
+        heads = await run_bounded(self._bucket.head, names, limit=CONCURRENCY)
+        return [None if head is None else _description(head) for head in heads]
+
+    # Edit
+
+    async def _read(self, *, collection: Scope, key: Key, limit: int | None) -> Record | None:
+        first = FIRST_PART if limit is None else max(limit, FIRST_PART)
+        found = await self._bucket.get_first(
+            self._locate(collection, key),
+            first,
+            wants_all=lambda body, length: length <= MAX_ENTRY_BYTES and (limit is None or body.lstrip()[:1] == b"{"),
+        )
+        if found is None:
+            return None
+        entry: ManagedEntry | None = None
+        if len(found.body) == found.length:
+            try:
+                entry = self._load(found.body, found.metadata)
+            except DeserializationError:
+                entry = None
+        if entry is None:
+            return Record(
+                kind=FOREIGN,
+                body=found.body[:limit],
+                length=found.length,
+                size=found.length,
+                created_at=found.modified_at,
+                version=_version(found.etag, found.kept),
+            )
+        body = entry.value_as_json.encode()
+        return Record(
+            kind=ENTRY,
+            body=body,
+            length=len(body),
+            size=found.length,
+            created_at=entry.created_at,
+            expires_at=entry.expires_at,
+            version=_version(found.etag, found.kept),
+            entry=entry,
+        )
+
+    async def _snapshot(self, *, collection: Scope, key: Key) -> Record | None:
+        record = await self._read(collection=collection, key=key, limit=None)
+        if record is not None and len(record.body) < record.length:
+            raise ValueTooLargeError(
+                f"Key {key!r} holds an object of {record.length:,} bytes; a snapshot has {MAX_ENTRY_BYTES:,} (64 MiB) at most."
+            )
+        return record
+
+    async def _commit(self, *, collection: Scope, key: Key, new: ManagedEntry | Record | None, expected: Expected) -> Version:
+        name = self._locate(collection, key)
+        condition: dict[str, Any] = {}
+        if expected == ABSENT:
+            condition = {"IfNoneMatch": "*"}
+        elif expected is not ANY:
+            condition = {"IfMatch": json.loads(expected)["ETag"]}
+        try:
+            if new is None:
+                await self._bucket.delete(name, **({} if expected == ABSENT else condition))
+                return ABSENT
+            whole = _restored(name, new) if isinstance(new, Record) else self._dump(name, new)
+            etag = await self._bucket.put(**whole, **condition)
+        except NameIsTakenError as exc:
+            raise ConflictError from exc
+        return _version(etag, {field: value for field, value in whole.items() if field not in ("Key", "Body")})
+
+
+def _text(token: Token) -> str:
+    try:
+        return token.value.decode()
+    except UnicodeDecodeError:
+        raise InvalidKeyError(f"{token.value!r} is no name in S3, whose names are UTF-8.") from None
+
+
+def _next(page: dict[str, Any]) -> bytes | None:
+    token = page.get("NextContinuationToken")
+    return None if token is None else token.encode()
+
+
+def _date(metadata: dict[str, str], name: str) -> datetime | None:
+    """A time from the metadata, None for what is none."""
+    try:
+        moment = datetime.fromisoformat(metadata.get(name, ""))
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _version(etag: str, kept: dict[str, Any]) -> Version:
+    return Version(json.dumps({"ETag": etag, **kept}, sort_keys=True).encode())
+
+
+def _has_expired(found: Found) -> bool:
+    deadline = _date(found.metadata, "expires-at")
+    return deadline is not None and deadline <= utc_now()
+
+
+def _description(found: Found) -> Description:
+    """From the headers alone: JSON without our metadata may be an entry that somebody copied."""
+    kind = FOREIGN
+    if found.kept.get("ContentType") == JSON_TYPE:
+        kind = ENTRY if "created-at" in found.metadata else "unknown"
+    created_at = _date(found.metadata, "created-at") if kind == ENTRY else found.modified_at
+    expires_at = None if kind == FOREIGN else _date(found.metadata, "expires-at")
+    return Description(
+        kind, found.length, created_at, expires_at, hashlib.sha256(_version(found.etag, found.kept)).digest()[:8]
+    )
+
+
+def _restored(name: str, record: Record) -> dict[str, Any]:
+    """The arguments of `put_object` that make a foreign object what it was; its version knows its headers."""
+    if record.kind != FOREIGN:
+        raise UnsupportedError(f"What is {record.kind!r} cannot be stored in S3.")
+    if len(record.body) != record.length:
+        raise UnsupportedError("Only a whole record can be put back; this one was cut.")
+    kept = json.loads(record.version)
+    del kept["ETag"]
+    return {"Key": name, "Body": record.body, **kept}
