@@ -186,9 +186,10 @@ class Lifecycle:
 
     def _check_new_collection(self, scope: Scope) -> None:
         """Refuse a collection that may be read but not written."""
-        if self._joins_names and isinstance(scope, str) and SEPARATOR in self._sanitize_collection(scope):
+        # with a colon at its end, the separator would be found one character earlier
+        if self._joins_names and isinstance(scope, str) and SEPARATOR in self._sanitize_collection(scope) + SEPARATOR[:1]:
             raise InvalidKeyError(
-                f"Collection {scope!r} contains {SEPARATOR!r}, which joins collection and key in {self.traits.name}; "
+                f"In {self.traits.name} {SEPARATOR!r} joins collection and key, so {scope!r} is no name for a collection; "
                 "choose another name or a sanitization strategy."
             )
 

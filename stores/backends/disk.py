@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, overload
 
 from stores.backends.disk_database import PICKLE, Database, Row
 from stores.backends.disk_places import Place, collections_page, keys_page, outside_page, prefix_of
+from stores.backends.envelope import open_text, peek
 from stores.backends.worker import Access, Worker
 from stores.base import BaseContextManagerStore, BaseStore
 from stores.entry import ManagedEntry
@@ -29,6 +29,7 @@ from stores.errors import (
     DeserializationError,
     InvalidKeyError,
     ReadOnlyError,
+    StoreClosedError,
     StoreConnectionError,
     UnsupportedError,
     ValueTooLargeError,
@@ -51,10 +52,6 @@ CULL_STEP: Final = 500
 LOST: Final = "missing file"
 """The kind of a row whose file is gone."""
 
-_ENVELOPE = re.compile(
-    rb'\{"collection": "(?:[^"\\]|\\.)*", "created_at": "([^"]*)"(?:, "expires_at": "([^"]*)")?,'
-    rb' "key": "(?:[^"\\]|\\.)*", "value": '
-)
 _RESTORED: dict[str, Callable[[bytes], str | bytes | float]] = {
     "text": decode_name,
     "bytes": bytes,
@@ -156,8 +153,9 @@ class DiskStore(BaseContextManagerStore, BaseStore):
     async def _do(self, work: Callable[[], R], access: Access = Access.READ) -> R:
         if access and self._read_only:
             raise ReadOnlyError(f"The disk store at {self.location} was opened read-only.")
-        assert self._worker is not None  # noqa: S101 - the store is open
-        return await self._worker.do(work, access=access)
+        if self._worker is None:  # closed while the caller was on its way here
+            raise StoreClosedError(f"The disk store at {self.location} was closed.")
+        return await self._worker.do(work, access)
 
     def _translate(self, exc: BaseException, scope: Scope | None, key: Key | None) -> BaseKeyValueError | None:
         if getattr(exc, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY:
@@ -196,29 +194,42 @@ class DiskStore(BaseContextManagerStore, BaseStore):
 
     async def _get_managed_entries(self, *, collection: Scope, keys: Sequence[Key]) -> list[ManagedEntry | None]:
         places = [self._place(collection, key) for key in keys]
-        return await self._do(partial(self._get, places), Access.CHANGE if self._database.touches else Access.READ)
+        return await self._do(partial(self._look_up, places, self._entry), self._access_of_get)
 
-    def _get(self, places: Sequence[Place]) -> list[ManagedEntry | None]:
-        database = self._database
-        rows = [database.row(place) for place in places]
-        database.touch(rows)
-        entries: list[ManagedEntry | None] = []
+    async def _get_texts(self, *, collection: Scope, keys: Sequence[Key]) -> list[tuple[bytes, datetime | None] | None]:
+        places = [self._place(collection, key) for key in keys]
+        return await self._do(partial(self._look_up, places, self._text), self._access_of_get)
+
+    @property
+    def _access_of_get(self) -> Access:
+        return Access.CHANGE if self._database.touches else Access.READ
+
+    def _look_up(self, places: Sequence[Place], load: Callable[[Row, bytes], R]) -> list[R | None]:
+        """What is loaded from each place; None where nothing is."""
+        rows = [self._database.row(place) for place in places]
+        self._database.touch(rows)
+        found: list[R | None] = []
         for place, row in zip(places, rows, strict=True):
-            content = None if row is None else database.content(row)
-            if row is None or content is None:
-                entries.append(None)
-                continue
+            content = None if row is None else self._database.content(row)
             try:
-                entries.append(self._entry(row, content))
+                found.append(None if row is None or content is None else load(row, content))
             except DeserializationError as exc:
-                raise DeserializationError(
-                    f"What is stored under {place.text!r} in {self.location} is {row.kind!r}, not an entry. {exc}"
-                ) from exc
-        return entries
+                where = "" if place.split is None else f" in collection {place.split[0]!r}"
+                key = place.text if place.split is None else place.split[1]
+                raise DeserializationError(f"Key {key!r}{where} of {self.location} holds no entry. {exc}") from exc
+        return found
+
+    def _text(self, row: Row, content: bytes) -> tuple[bytes, datetime | None]:
+        opened = open_text(content) if row.kind == "text" else None
+        if opened is None:
+            entry = self._entry(row, content)
+            return entry.value_as_json.encode(), entry.expires_at
+        text, times = opened
+        return text, times.expires_at if row.expire_time is None else _moment(row.expire_time)
 
     def _entry(self, row: Row, content: bytes) -> ManagedEntry:
         if row.kind != "text":
-            raise DeserializationError("An entry is text.")
+            raise DeserializationError(f"It is {row.kind!r}.")
         entry = self._adapter.load_json(content)
         if row.expire_time is not None:
             entry.expires_at = _moment(row.expire_time)
@@ -301,8 +312,8 @@ class DiskStore(BaseContextManagerStore, BaseStore):
                     pass
                 else:
                     kind, created_at, expires_at = ENTRY, entry.created_at, entry.expires_at
-            elif envelope := _ENVELOPE.match(content):
-                kind, created_at, expires_at = ENTRY, _date(envelope[1]), _date(envelope[2])
+            elif times := peek(content):
+                kind, (created_at, expires_at) = ENTRY, times
             else:
                 kind = "unknown"
         if row.expire_time is not None:
@@ -383,10 +394,3 @@ def _moment(epoch: float) -> datetime:
         return datetime.fromtimestamp(epoch, UTC)
     except (ValueError, OverflowError, OSError):
         return datetime.max.replace(tzinfo=UTC) if epoch > 0 else datetime.min.replace(tzinfo=UTC)
-
-
-def _date(text: bytes | None) -> datetime | None:
-    try:
-        return None if text is None else datetime.fromisoformat(text.decode())
-    except ValueError:
-        return None

@@ -34,11 +34,11 @@ FILE: Final = "cache.db"
 TEXT, PICKLE = 3, 4
 """diskcache's modes of a value: text in a file; a pickle. 1 is a value in its column, 2 bytes in a file."""
 
-_KINDS = {"text": "text", "blob": "bytes", "integer": "integer", "real": "float", "null": "null"}
-_ROW = "SELECT rowid, store_time, expire_time, size, mode, filename, tag, typeof(value), value FROM Cache"
+_KINDS = {str: "text", bytes: "bytes", int: "integer", float: "float"}
+_ROW = "SELECT rowid, store_time, expire_time, size, mode, filename, tag, value FROM Cache"
 _HEAD = (
     "SELECT rowid, store_time, expire_time, coalesce(nullif(size, 0), length(CAST(value AS BLOB)), 0), mode, filename, tag,"
-    " typeof(value), substr(value, 1, {head}) FROM Cache"
+    " CASE WHEN typeof(value) IN ('text', 'blob') THEN substr(value, 1, {head}) ELSE value END FROM Cache"
 )
 
 
@@ -52,7 +52,6 @@ class Row(NamedTuple):
     mode: int
     filename: str | None
     tag: Any
-    type: str
     value: str | bytes | int | float | None
 
     @property
@@ -62,7 +61,7 @@ class Row(NamedTuple):
             return "pickle"
         if self.filename is not None:
             return "text" if self.mode == TEXT else "bytes"
-        return _KINDS[self.type]
+        return _KINDS.get(type(self.value), "null")
 
     @property
     def version(self) -> Version:

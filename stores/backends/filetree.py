@@ -47,6 +47,7 @@ from stores.errors import (
     ConflictError,
     DeserializationError,
     InvalidKeyError,
+    StoreClosedError,
     StoreConnectionError,
     UnsupportedError,
 )
@@ -171,6 +172,8 @@ class FileTreeStore(BaseStore):
             raise ValueError(f"The directory {path} does not exist; make it, or set auto_create.")
 
     async def _do(self, work: Callable[[], R]) -> R:
+        if self._threads is None:  # closed while the caller was on its way here
+            raise StoreClosedError(f"The filetree store at {self.location} was closed.")
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     async def _many_addresses(

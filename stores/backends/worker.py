@@ -1,23 +1,26 @@
 """One thread that does a store's blocking work in the order in which it was asked for.
 
-A hop to a thread costs more than most of the work that is done there, so jobs are collected while the thread is busy (and
-until the event loop's present turn ends) and go over together.
+A hop to a thread costs more than most of the work that is done there, so what was asked for while the thread was busy goes
+over together.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any, Final, TypeVar
 
 __all__ = ["Access", "Job", "Worker"]
 
 R = TypeVar("R")
 
-_NOTHING: Final = object()
+HOP: Final = 256
+"""Jobs that go over together at most, so that none waits for very many others."""
 
 
 class Access(IntEnum):
@@ -30,88 +33,98 @@ class Access(IntEnum):
     """Make what is not there, too."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Job:
-    """One piece of work, and how it ended: `result` or `error`."""
+    """One piece of work, and how it ended: `result`, or `error`."""
 
     work: Callable[[], Any]
     access: Access
     future: asyncio.Future[Any]
-    result: Any = _NOTHING
+    is_last: bool = False
+    result: Any = None
     error: BaseException | None = None
 
-    def run(self) -> None:
-        """Do it, alone; called in the thread."""
-        try:
-            self.result = self.work()
-        except Exception as exc:  # noqa: BLE001 - it is raised to the caller
-            self.error = exc
+    def settle(self) -> None:
+        """Tell who waits; called on the event loop."""
+        if self.future.done():
+            return
+        if self.error is None:
+            self.future.set_result(self.result)
+        else:
+            self.future.set_exception(self.error)
 
 
 class Worker:
-    """A thread and the jobs that wait for it. A job that was cancelled before its hop is not done."""
+    """A thread and the jobs that wait for it. A job that was cancelled before its turn is not done."""
 
     def __init__(self, run: Callable[[Sequence[Job]], None], *, name: str) -> None:
-        """Start nothing yet.
+        """Start the thread.
 
         Args:
-            run: does a hop's jobs in the thread; must set a result or an error in each.
+            run: does jobs in the thread; must set a result or an error in each.
             name: of the thread.
         """
         self._run = run
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
-        self._waiting: list[Job] = []
-        self._hop: asyncio.Future[None] | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._inbox: SimpleQueue[Job] = SimpleQueue()
+        # A store that is never closed must not keep its process from ending.
+        Thread(target=self._serve, name=name, daemon=True).start()
 
-    async def do(self, work: Callable[[], R], *, access: Access = Access.READ) -> R:
+    async def do(self, work: Callable[[], R], access: Access = Access.READ) -> R:
         """Have work done in the thread.
 
-        Cancelling stops the waiting; work whose hop has begun is completed.
+        Cancelling stops the waiting; work whose turn has come is completed.
 
         Args:
             work: runs in the thread.
             access: what it may do, for `run` to read.
         """
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop:  # the last one may have ended in the middle of a hop
-            self._loop, self._hop, self._waiting = loop, None, []
-        future: asyncio.Future[R] = loop.create_future()
-        self._waiting.append(Job(work, access, future))
-        if len(self._waiting) == 1 and self._hop is None:
-            loop.call_soon(self._start)
+        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._inbox.put(Job(work, access, future))
         return await future
 
     async def close(self, last: Callable[[], None]) -> None:
-        """Let what is queued finish, do one thing more in the thread, alone, and end it."""
-        loop = asyncio.get_running_loop()
-        while self._loop is loop and (self._waiting or self._hop is not None):
-            await self.do(lambda: None)
-        try:
-            await loop.run_in_executor(self._thread, last)
-        finally:
-            self._thread.shutdown(wait=False)
+        """Let what is queued finish, do one thing more, alone, and end the thread. Nothing may be asked of it any more."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._inbox.put(Job(last, Access.READ, future, is_last=True))
+        await asyncio.shield(future)
 
-    def _start(self) -> None:
-        jobs = [job for job in self._waiting if not job.future.done()]
-        self._waiting = []
-        if not jobs or self._loop is None:
-            return
-        self._hop = self._loop.run_in_executor(self._thread, self._run, jobs)
-        self._hop.add_done_callback(lambda hop: self._landed(hop, jobs))
+    def _serve(self) -> None:
+        while self._turn():  # a turn of its own lets go of its jobs before the next one is waited for
+            pass
 
-    def _landed(self, hop: asyncio.Future[None], jobs: Sequence[Job]) -> None:
-        failure = None if hop.cancelled() else hop.exception()
-        self._hop = None
-        for job in jobs:
-            error = job.error or failure
-            if job.future.done():
-                continue
-            if error is not None:
-                job.future.set_exception(error)
-            elif job.result is _NOTHING:
-                job.future.cancel()
-            else:
-                job.future.set_result(job.result)
-        if self._waiting:
-            self._start()
+    def _turn(self) -> bool:
+        """Do what is asked for; whether to go on."""
+        jobs = [self._inbox.get()]
+        with suppress(Empty):
+            while len(jobs) < HOP and not jobs[-1].is_last:
+                jobs.append(self._inbox.get_nowait())
+        last = jobs.pop() if jobs[-1].is_last else None
+        wanted = [job for job in jobs if not job.future.done()]
+        if wanted:
+            try:
+                self._run(wanted)
+            except BaseException as exc:  # noqa: BLE001 - whoever waits must hear of it
+                for job in wanted:
+                    job.error = job.error or exc
+            _deliver(wanted)
+        if last is not None:
+            try:
+                last.work()
+            except BaseException as exc:  # noqa: BLE001 - as above
+                last.error = exc
+            _deliver([last])
+        return last is None
+
+
+def _deliver(jobs: Sequence[Job]) -> None:
+    by_loop: dict[asyncio.AbstractEventLoop, list[Job]] = {}
+    for job in jobs:
+        by_loop.setdefault(job.future.get_loop(), []).append(job)
+    for loop, settled in by_loop.items():
+        with suppress(RuntimeError):  # that loop is closed: nobody waits
+            loop.call_soon_threadsafe(_settle, settled)
+
+
+def _settle(jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        job.settle()
