@@ -27,6 +27,8 @@ from stores.backends.dynamodb_items import (
     Item,
     absent,
     checked,
+    collection_of,
+    collection_token,
     distinct,
     epoch,
     foreign_body,
@@ -189,10 +191,9 @@ class DynamoDBStore(BaseContextManagerStore, BaseStore):
 
     def _locate(self, scope: Scope, key: Key) -> Item:
         """The only place that knows what an entry is called."""
-        collection, name = text_of(scope), text_of(key)
-        if not collection:
+        if scope == OUTSIDE:
             raise InvalidKeyError("In DynamoDB nothing is outside collections.")
-        return {"collection": {"S": collection}, "key": {"S": name}}
+        return {"collection": {"S": collection_of(scope)}, "key": {"S": text_of(key)}}
 
     def _dump(self, place: Item, entry: ManagedEntry) -> Item:
         text = self._adapter.dump_json(entry, key=place["key"]["S"], collection=place["collection"]["S"])
@@ -308,13 +309,13 @@ class DynamoDBStore(BaseContextManagerStore, BaseStore):
             if reply is None or not reply["Items"]:
                 return Page(names, None, len(names))
             last = reply["Items"][0]["collection"]["S"]
-            names.append(Name(last, Token(last.encode())))
+            names.append(Name(last, collection_token(last)))
         return Page(names, (last or "").encode(), len(names))
 
     async def _scan_keys(self, *, collection: Scope, cursor: bytes | None, limit: int, match: str | None) -> Page[Name]:
         if collection == OUTSIDE:
             return Page([], None, 0)
-        partition = {"S": text_of(collection)}
+        partition = {"S": collection_of(collection)}
         after = {} if cursor is None else {"ExclusiveStartKey": {"collection": partition, "key": {"S": cursor.decode()}}}
         condition = "#collection = :collection"
         values = {":collection": partition, ":now": {"N": str(utc_now().timestamp())}}

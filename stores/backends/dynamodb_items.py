@@ -24,6 +24,8 @@ __all__ = [
     "Item",
     "absent",
     "checked",
+    "collection_of",
+    "collection_token",
     "distinct",
     "epoch",
     "foreign_body",
@@ -52,6 +54,16 @@ def text_of(name: str | Token) -> str:
     except UnicodeDecodeError:
         raise InvalidKeyError(f"{name!r} is no name in DynamoDB, whose names are UTF-8.") from None
     return text
+
+
+def collection_token(name: str) -> Token:
+    """The token of a collection. It ends with a slash, so that none is `OUTSIDE`."""
+    return Token(f"{name}/".encode())
+
+
+def collection_of(scope: str | Token) -> str:
+    """The partition key that a scope means."""
+    return scope if isinstance(scope, str) else text_of(scope).removesuffix("/")
 
 
 def distinct(items: Iterable[Item]) -> list[Item]:

@@ -27,6 +27,7 @@ from stores.errors import (
     UnsupportedError,
     ValueTooLargeError,
 )
+from stores.names import OUTSIDE
 from stores.records import ABSENT, Record
 from tests.faults.proxy import Proxy, Way
 from tests.servers.lease import addresses
@@ -369,6 +370,18 @@ async def test_collections_are_found_without_reading_their_items(make: Callable[
         assert rest.cursor is None
         assert sorted(name.text for name in first.items + rest.items) == sorted(names)
         assert counted.names() == ["scan"] * 61
+
+
+async def test_nothing_is_outside_collections(store: DynamoDBStore) -> None:
+    await store.put("k", {"n": 1}, collection="outside")
+    await store.put("k", {"n": 2}, collection="slash/")
+    for name in (await store.scan_collections()).items:
+        assert name.token != OUTSIDE
+        assert [key.text for key in (await store.scan_keys(name.token)).items] == ["k"]
+        assert await store.get("k", collection=name.token) == await store.get("k", collection=name.text) is not None
+    assert (await store.scan_keys(OUTSIDE)).items == []
+    with pytest.raises(InvalidKeyError, match="outside"):
+        await store.put("k", {}, collection=OUTSIDE)
 
 
 async def test_a_match_reads_only_what_can_match(store: DynamoDBStore) -> None:
