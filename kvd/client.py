@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast, cast
 from weakref import WeakSet
 
 from kvd import paths, spawn
@@ -153,8 +153,7 @@ class _Link(asyncio.Protocol):
     # from the daemon
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport), "a stream socket has one"  # noqa: S101 - tells the type
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
 
     def data_received(self, data: bytes) -> None:
         try:

@@ -14,11 +14,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from stores.base import BaseStore
 from stores.errors import KeyValueOperationError
 from stores.names import Collection, Key
+
+if TYPE_CHECKING:
+    from stores.base import BaseStore
 
 __all__ = ["Coalescer"]
 

@@ -10,6 +10,8 @@ __all__ = ["Figures"]
 
 _KEPT: Final = 512
 """Durations kept, from which the percentiles are taken."""
+_TIMED: Final = 7
+"""Mask by which every eighth operation is timed, of those that take little longer than looking at the clock."""
 _WINDOW: Final = 10.0
 """Seconds over which the rate is taken."""
 
@@ -28,9 +30,13 @@ class Figures:
         self._window_count = 0
         self._window_was = 0.0
 
-    def add(self, started: float, ended: float) -> None:
-        """Count an operation that lasted from `started` to `ended` on the monotonic clock."""
+    def begin(self) -> float | None:
+        """Count an operation that is over in microseconds. Of these only some are timed: None means that this one is not."""
         self.operations += 1
+        return time.monotonic() if self.operations & _TIMED == 1 else None
+
+    def add(self, started: float, ended: float) -> None:
+        """Note that a counted operation lasted from `started` to `ended` on the monotonic clock."""
         durations = self._durations
         if len(durations) < _KEPT:
             durations.append(ended - started)

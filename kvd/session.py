@@ -220,7 +220,7 @@ class Session(asyncio.Protocol):
         """Drive a method on a store that never waits to its end."""
         store = connection.store
         assert store is not None, "an immediate connection is open"  # noqa: S101 - `immediate` says so
-        started = time.monotonic()
+        started = connection.figures.begin()
         work = method.function(Use(self, connection, store, writes=method.access == "write"), **args)
         try:
             work.send(None)
@@ -233,7 +233,8 @@ class Session(asyncio.Protocol):
                 raise
             raise refused from None
         finally:
-            connection.figures.add(started, time.monotonic())
+            if started is not None:
+                connection.figures.add(started, time.monotonic())
         work.close()
         raise RuntimeError(f"{method.name} waited on a store that says it never does")
 
@@ -251,6 +252,7 @@ class Session(asyncio.Protocol):
         self, pending: _Pending, turn: Turn, method: Method, connection: Connection, args: dict[str, Any]
     ) -> Any:
         started = time.monotonic()
+        connection.figures.operations += 1
         try:
             if turn.before:
                 await turn.wait()

@@ -20,6 +20,9 @@ __all__ = ["PIECE", "Client", "Use"]
 
 T = TypeVar("T")
 
+Text = tuple[bytes, datetime | None] | None
+"""A value's JSON text with its deadline."""
+
 PIECE: Final = 128
 """Keys that are read in one go from a store that never waits; a request for more needs a task."""
 
@@ -55,11 +58,14 @@ class Use:
             return await work()
         return await self.connection.guard(work, begun=self._begin)
 
-    async def texts(self, keys: Sequence[Key], collection: Collection) -> list[tuple[bytes, datetime | None] | None]:
+    def texts(self, keys: Sequence[Key], collection: Collection) -> Awaitable[list[Text]]:
         """Read values' JSON texts, together with what others read at the same moment."""
-        if len(keys) <= PIECE or not self.connection.immediate:
-            return await self.reader.texts(keys, collection=collection)
-        found = []
+        if len(keys) > PIECE and self.connection.immediate:
+            return self._texts_in_pieces(keys, collection)
+        return self.reader.texts(keys, collection=collection)
+
+    async def _texts_in_pieces(self, keys: Sequence[Key], collection: Collection) -> list[Text]:
+        found: list[Text] = []
         for start in range(0, len(keys), PIECE):
             found += await self.reader.texts(keys[start : start + PIECE], collection=collection)
             await asyncio.sleep(0)  # a store that never waits would keep everybody else waiting
