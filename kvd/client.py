@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast, cast
+from typing import Any, Self, TypeVar, cast
 from weakref import WeakSet
 
 from kvd import paths, spawn
