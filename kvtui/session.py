@@ -152,11 +152,11 @@ class Session:
         return True
 
     async def _connections(self, client: DaemonClient) -> tuple[list[ConnectionInfo], str | None]:
-        """The connections, and what is wrong with their configuration when the daemon says so."""
-        try:
-            return await client.call(requests.connections()), None
-        except RequestError as error:
-            return [], error.message
+        """The connections, and the first mistake of their configuration."""
+        rows = await client.call(requests.connections())
+        problems = (await client.call(requests.status())).get("problems") or []
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        return rows, f"{problems[0]}{more}" if problems else None
 
     async def reload(self) -> tuple[list[ConnectionInfo], str | None]:
         """Have the configuration read again; answers like the greeting.

@@ -161,10 +161,10 @@ class KeysPane(Pane):
         self.post_message(self.Selected(None))
         info = branch.info
         self.caption(info.name)
-        lines = [f"{info.store}  ·  {info.location}" if info.location else info.store]
+        lines = [info.store if info.location in {"", info.store} else f"{info.store}  ·  {info.location}"]
         problem = branch.problem or (info.reason if info.state in {"down", "degraded"} else None)
         if problem:
-            self.say("This connection is down", *lines, problem, helps="browser.refresh", wrong=True)
+            self.say("This connection cannot be used", *lines, problem, helps="browser.refresh", wrong=True)
             return
         if info.read_only:
             lines.append("read-only")

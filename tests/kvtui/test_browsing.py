@@ -207,7 +207,7 @@ async def test_a_failed_scan_says_why_and_r_tries_again(fake: Daemon) -> None:
 async def test_a_connection_that_is_down_says_why(fake: Daemon) -> None:
     fake.fail["connect"] = RequestError("unreachable", "nobody listens at 10.0.0.1:6379", connection="scratch")
     async with running(fake.open) as tui:
-        await tui.sees("This connection is down", "nobody listens at 10.0.0.1:6379", "cannot be read")
+        await tui.sees("This connection cannot be used", "nobody listens at 10.0.0.1:6379", "cannot be read")
 
 
 async def test_a_value_that_cannot_be_read_says_why(fake: Daemon) -> None:

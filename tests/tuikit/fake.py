@@ -132,6 +132,9 @@ class Client:
             "traits": {},
         }
 
+    def status(self) -> dict[str, Any]:
+        return {"problems": [] if self.daemon.config_problem is None else [self.daemon.config_problem]}
+
     def subscribe(self, connection: str | None = None) -> None: ...
 
     def reload(self) -> list[str]:
@@ -148,7 +151,7 @@ class Client:
 
     def connections(self) -> list[dict[str, Any]]:
         if self.daemon.config_problem is not None:
-            raise RequestError("config_error", self.daemon.config_problem)
+            return []
         return [self.info(name) for name in self.daemon.data]
 
     def connect(self, connection: str) -> dict[str, Any]:
