@@ -66,19 +66,26 @@ def _parser() -> argparse.ArgumentParser:
     def add(name: str, text: str) -> argparse.ArgumentParser:
         return commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", parents=[everywhere])
 
-    def as_json(command: argparse.ArgumentParser) -> None:
-        command.add_argument("--json", action="store_true", help="one JSON object a line, for programs")
+    _add_data_commands(add)
+    _add_daemon_commands(add)
+    return parser
 
+
+def _as_json(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="one JSON object a line, for programs")
+
+
+def _add_data_commands(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
     ls = add("ls", "list connections, a connection's collections, or a collection's keys")
     ls.add_argument("address", nargs="?", help="CONNECTION or CONNECTION/COLLECTION; keys may be cut to a beginning")
     ls.add_argument("-l", "--long", action="store_true", help="with TTL, size and type")
     ls.add_argument("--match", metavar="GLOB", help="only keys like this: * ? [a-z], \\ quotes")
     ls.add_argument("--limit", type=_count, metavar="N", help="at most so many")
-    as_json(ls)
+    _as_json(ls)
     get = add("get", "print a value")
     get.add_argument("address")
     get.add_argument("--raw", action="store_true", help="the bytes as they are, of what is not an entry too")
-    as_json(get)
+    _as_json(get)
     put = add("put", "store a value; one that was there is replaced, its TTL included")
     put.add_argument("address")
     put.add_argument("value", nargs="?", help="a JSON object; standard input when it is missing or -")
@@ -89,14 +96,28 @@ def _parser() -> argparse.ArgumentParser:
     ttl = add("ttl", "show how long a key lives, or change it")
     ttl.add_argument("address")
     ttl.add_argument("ttl", nargs="?", metavar="TTL", help="how long it is to live from now")
-    as_json(ttl)
+    _as_json(ttl)
     rm = add("rm", "delete keys")
     rm.add_argument("addresses", nargs="+", metavar="address")
     rm.add_argument("--collection", action="store_true", help="the addresses are of whole collections")
 
-    as_json(add("connections", "list the connections"))
-    as_json(add("status", "show what the daemon does"))
-    as_json(add("doctor", "check configuration, folder, socket, versions and stores, and say what to do"))
+
+def _add_daemon_commands(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
+    connections = add("connections", "list the connections, add one, or remove one")
+    _as_json(connections)
+    actions = connections.add_subparsers(dest="action", metavar="add | rm")
+    added = actions.add_parser("add", help="write a connection into connections.toml")
+    added.add_argument("name")
+    added.add_argument("store", help="memory, disk, redis, ...")
+    added.add_argument(
+        "args", nargs="*", metavar="ARGUMENT=VALUE", help="of the store's constructor, a value as in TOML or text"
+    )
+    added.add_argument("--read-only", action="store_true", help="refuse every write")
+    added.add_argument("--production", action="store_true", help="warn by colour, and ask twice")
+    removed = actions.add_parser("rm", help="take a connection out of connections.toml; its data stays")
+    removed.add_argument("name")
+    _as_json(add("status", "show what the daemon does"))
+    _as_json(add("doctor", "check configuration, folder, socket, versions and stores, and say what to do"))
     logs = add("logs", "show the end of the daemon's log")
     logs.add_argument("-n", "--lines", type=_count, default=50, metavar="N", help="so many lines (50)")
     logs.add_argument("-f", "--follow", action="store_true", help="go on with what is added")
@@ -107,7 +128,6 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--config", type=Path, metavar="PATH", help="connections.toml")
     serve.add_argument("--background", action="store_true", help="leave the terminal")
     serve.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
-    return parser
 
 
 def _count(text: str) -> int:

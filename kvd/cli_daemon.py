@@ -10,6 +10,7 @@ import collections
 import os
 import sys
 import time
+import tomllib
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,12 @@ from typing import Any
 from kvd import __version__, paths, requests, spawn
 from kvd.blocking import BlockingClient
 from kvd.durations import format_ttl
-from kvd.errors import ConnectionLostError, UnreachableDaemonError
+from kvd.errors import ConfigError, ConnectionLostError, UnreachableDaemonError
 from kvd.terminal import complain, say, say_json, show_size, show_table, visible
 
 __all__ = ["connections", "logs", "reload", "restart", "serve", "status", "stop"]
 
-OK, FAILED, UNREACHABLE = 0, 1, 4
+OK, FAILED, REFUSED = 0, 1, 3
 _ANSWER_TIMEOUT = 10.0
 _LEAVE_TIMEOUT = 20.0
 
@@ -134,7 +135,9 @@ def reload(options: argparse.Namespace) -> int:
 
 
 def connections(options: argparse.Namespace) -> int:
-    """List the connections."""
+    """List the connections, or change connections.toml and have the daemon read it again."""
+    if options.action is not None:
+        return _change_connections(options)
     with BlockingClient.open(options.socket) as client:
         now = client.call(requests.status())
     found = now["connections"]
@@ -156,6 +159,36 @@ def connections(options: argparse.Namespace) -> int:
     for problem in now["problems"]:
         complain(problem)
     return OK
+
+
+def _change_connections(options: argparse.Namespace) -> int:
+    from kvd.config_edit import add_connection, remove_connection  # noqa: PLC0415 - for these two commands only
+
+    path = paths.config_file()
+    try:
+        if options.action == "add":
+            flags = {name: True for name in ("read_only", "production") if getattr(options, name)}
+            add_connection(path, options.name, options.store, dict(map(_argument, options.args)), flags)
+        else:
+            remove_connection(path, options.name)
+    except ConfigError as error:
+        complain(str(error))
+        return REFUSED
+    say(f"wrote {path}")
+    probe = spawn.connect(options.socket)
+    if probe is None:
+        return OK
+    probe.close()
+    return reload(options)
+
+
+def _argument(text: str) -> tuple[str, Any]:
+    """`port=6379`, `password=${CACHE_PASSWORD}`: a value as TOML writes it, or else text."""
+    name, _, value = text.partition("=")
+    try:
+        return name, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name, value
 
 
 def logs(options: argparse.Namespace) -> int:

@@ -31,7 +31,16 @@ from kvd.config_lines import Lines
 from kvd.durations import parse_duration
 from kvd.errors import ConfigError
 
-__all__ = ["Config", "ConfigError", "ConnectionConfig", "DaemonOptions", "load", "without_secrets"]
+__all__ = [
+    "Config",
+    "ConfigError",
+    "ConnectionConfig",
+    "DaemonOptions",
+    "first_run",
+    "load",
+    "syntax_problem",
+    "without_secrets",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,25 +126,27 @@ def load(path: Path | None = None) -> Config:
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError:
-        return Config(path=path, daemon=DaemonOptions(), connections=_first_run(), problems=())
+        return Config(path=path, daemon=DaemonOptions(), connections=first_run(), problems=())
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         return Config(path=path, daemon=DaemonOptions(), connections={}, problems=(f"{path}: cannot be read: {reason}",))
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        return Config(path=path, daemon=DaemonOptions(), connections={}, problems=(_syntax_problem(path, text, error),))
+        return Config(path=path, daemon=DaemonOptions(), connections={}, problems=(syntax_problem(path, text, error),))
     return _Reader(path, text).read(document)
 
 
-def _first_run() -> dict[str, ConnectionConfig]:
+def first_run() -> dict[str, ConnectionConfig]:
+    """The connections that there are without a file."""
     return {
         "scratch": ConnectionConfig(name="scratch", store="memory"),
         "local": ConnectionConfig(name="local", store="disk", args={"directory": str(paths.data_dir() / "local")}),
     }
 
 
-def _syntax_problem(path: Path, text: str, error: tomllib.TOMLDecodeError) -> str:
+def syntax_problem(path: Path, text: str, error: tomllib.TOMLDecodeError) -> str:
+    """What is wrong with a text that is not TOML, with file and line."""
     reason, _, place = str(error).partition(" (at ")
     at_end = not place.startswith("line ")
     line = text.count("\n") + 1 if at_end else int(place.removeprefix("line ").partition(",")[0])

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
+from typing import NamedTuple
 
-__all__ = ["Lines"]
+__all__ = ["Lines", "Statement"]
 
 _NAME = re.compile(r"""[ \t]*([A-Za-z0-9_-]+|"(?:\\.|[^"\\])*"|'[^']*')[ \t]*""")
 _TOKEN = re.compile(
@@ -18,8 +19,17 @@ _TOKEN = re.compile(
 )
 
 
+class Statement(NamedTuple):
+    """A table's header or a key with its value: what it names, and where it begins and ends in the text."""
+
+    where: tuple[str, ...]
+    start: int
+    end: int
+    is_header: bool
+
+
 class Lines:
-    """The lines of a text's keys."""
+    """The statements of a text, and the lines of its keys."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -34,29 +44,40 @@ class Lines:
         return 1
 
     @cached_property
-    def _lines(self) -> dict[tuple[str, ...], int]:
-        """Each key's first line, by its path. A table that is only implied stands where its first child does."""
+    def statements(self) -> list[Statement]:
+        """All that is neither blank nor comment, in order."""
         text, at = self._text, 0
         table: tuple[str, ...] = ()
-        lines: dict[tuple[str, ...], int] = {}
+        found: list[Statement] = []
         while at < len(text):
             if text[at] in " \t\r\n":
                 at += 1
                 continue
-            line = text.count("\n", 0, at) + 1
+            start = at
             if text[at] == "[":
-                start = at + (2 if text.startswith("[[", at) else 1)
-                table, _ = self._path(start)
-                path = table
-                lines[table] = line
-            elif text[at] != "#":
-                names, at = self._path(at)
-                path = table + names
+                table, _ = self._path(at + (2 if text.startswith("[[", at) else 1))
+                where = table
+            elif text[at] == "#":
+                where = None
             else:
-                path = ()
-            for length in range(1, len(path) + 1):
-                lines.setdefault(path[:length], line)
+                names, at = self._path(at)
+                where = table + names
             at = self._end_of_statement(at)
+            if where is not None:
+                found.append(Statement(where, start, at, is_header=text[start] == "["))
+        return found
+
+    @cached_property
+    def _lines(self) -> dict[tuple[str, ...], int]:
+        """Each key's first line, by its path. A table that is only implied stands where its first child does."""
+        lines: dict[tuple[str, ...], int] = {}
+        for statement in self.statements:
+            where = statement.where
+            line = self._text.count("\n", 0, statement.start) + 1
+            if statement.is_header:
+                lines[where] = line
+            for length in range(1, len(where) + 1):
+                lines.setdefault(where[:length], line)
         return lines
 
     def _path(self, at: int) -> tuple[tuple[str, ...], int]:

@@ -244,6 +244,20 @@ def test_the_daemons_life_from_the_command_line(home: Path) -> None:
     kvd("status", expect=UNREACHABLE)
 
 
+def test_connections_are_added_and_removed(home: Path) -> None:
+    kvd("put", "scratch/c/k", "{}")
+    done = kvd("connections", "add", "small", "memory", "max_entries_per_collection=2", "default_collection=d", "--read-only")
+    assert done.out.splitlines()[-1] == "changed: small"
+    kvd("get", "scratch/c/k")
+    kvd("put", "small//k", "{}", expect=REFUSED)
+    kvd("connections", "add", "small", "memory", expect=REFUSED)
+    assert "did you mean 'memory'?" in kvd("connections", "add", "bad", "memroy", expect=1).err
+    kvd("connections", "rm", "bad")
+    kvd("connections", "rm", "small")
+    assert kvd("ls").out.split() == ["scratch", "local"]
+    kvd("get", "scratch/c/k")
+
+
 def test_a_second_daemon_is_refused(daemon: Path) -> None:
     assert "serves" in kvd("serve", expect=1).err
 

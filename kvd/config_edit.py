@@ -1,0 +1,150 @@
+"""Writes connections.toml as a person would: one connection at a time, comments and order kept, only the owner may read it.
+
+Nothing is checked here but that the file is TOML; the daemon checks when it reads it again. Neither a store nor a driver is
+loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import tomllib
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from kvd.config import first_run, syntax_problem
+from kvd.config_lines import Lines
+from kvd.errors import ConfigError
+
+__all__ = ["add_connection", "remove_connection"]
+
+
+def add_connection(path: Path, name: str, store: str, args: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+    """Append a connection; the first one also makes the file.
+
+    Args:
+        path: connections.toml.
+        name: the connection's name.
+        store: the backend's name.
+        args: the constructor's arguments.
+        options: the daemon's own options.
+
+    Raises:
+        ConfigError: it is there already, or the file cannot be read or written.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        # the connections of a first run would be gone once there is a file
+        text = "".join(_section(one.name, one.store, one.args, {}) for one in first_run().values())
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(path, error) from None
+    if name in _names(_parse(path, text)):
+        raise ConfigError(f"{path}: there is a connection {name!r} already")
+    # appended as text: what the person wrote stays as it is
+    longer = (text if text.endswith("\n") or not text else text + "\n") + _section(name, store, args, options)
+    try:
+        tomllib.loads(longer)
+    except tomllib.TOMLDecodeError:
+        raise ConfigError(f"{path}: `connections` is written in a way that cannot be added to: add it by hand") from None
+    _write(path, longer.lstrip("\n"))
+
+
+def _section(name: str, store: str, args: Mapping[str, Any], options: Mapping[str, Any]) -> str:
+    import tomlkit  # noqa: PLC0415 - slow to load, and only for writing
+
+    table = tomlkit.table()
+    table.update({"store": store, **options})
+    if args:
+        table["args"] = tomlkit.item(dict(args))
+    parent = tomlkit.table(is_super_table=True)
+    parent[name] = table
+    return "\n" + tomlkit.dumps({"connections": parent})
+
+
+def remove_connection(path: Path, name: str) -> None:
+    """Remove a connection and what belongs to it.
+
+    Raises:
+        ConfigError: it is not there, or the file cannot be read or written.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path} is not there: nothing to remove") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(path, error) from None
+    before = _parse(path, text)
+    if name not in _names(before):
+        raise ConfigError(f"{path}: there is no connection {name!r}")
+    shorter = _without(text, ("connections", name))
+    if _names(_parse(path, shorter)) != _names(before) - {name}:
+        raise ConfigError(f"{path}: {name!r} is written in a way that cannot be taken out: remove it by hand")
+    _write(path, shorter)
+
+
+def _without(text: str, where: tuple[str, ...]) -> str:
+    """The text without the statements of a table, and without the comments that stand right above or between them."""
+    kept = ""
+    at = 0
+    inside = False
+    for statement in Lines(text).statements:
+        between = text[at : statement.start]
+        if statement.where[: len(where)] != where:
+            if inside and (not kept or kept.endswith("\n\n")):
+                between = between.removeprefix("\n")  # one blank line is enough where something stood between two
+            kept += between + text[statement.start : statement.end]
+            inside = False
+        elif not inside:
+            kept += _above(between)
+            inside = True
+        at = statement.end
+    return kept + text[at:]
+
+
+def _above(between: str) -> str:
+    """What stands before a statement without the comment that belongs to it: its last lines up to a blank one."""
+    lines = between.splitlines(keepends=True)
+    while lines and lines[-1].lstrip().startswith("#"):
+        lines.pop()
+    return "".join(lines)
+
+
+def _parse(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{syntax_problem(path, text, error)} (the file is left as it is)") from None
+
+
+def _names(document: dict[str, Any]) -> set[str]:
+    connections = document.get("connections")
+    return set(connections) if isinstance(connections, dict) else set()
+
+
+def _unreadable(path: Path, error: OSError | UnicodeDecodeError) -> ConfigError:
+    reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+    return ConfigError(f"{path}: cannot be read, and is left as it is: {reason}")
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace the file in one step, so that whoever reads it meets the old or the new one. A link stays a link."""
+    target = path.resolve()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".connections-")  # made 0600
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(target)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error
+    finally:
+        with suppress(OSError):
+            Path(temporary).unlink(missing_ok=True)
