@@ -82,18 +82,21 @@ local dump = redis.call('DUMP', KEYS[1])
 return dump and redis.sha1hex(dump)
 """
 
+DENIED = (KeyValueOperationError, "The server's ACL denies this user that command or key.")
+REPLICA = (ReadOnlyError, "This server is a replica; write to its primary.")
+PASSWORD = (StoreConnectionError, "Check the username and the password.")
+UNREADY = (StoreConnectionError, "The server cannot answer that at the moment.")
 TROUBLE: dict[str, tuple[type[BaseKeyValueError], str]] = {
     "OOM": (KeyValueStoreError, "The server is full: raise its maxmemory, or delete something."),
-    "READONLY": (ReadOnlyError, "This server is a replica; write to its primary."),
-    "NOPERM": (KeyValueOperationError, "The server's ACL denies this user that command or key."),
-    "NOAUTH": (StoreConnectionError, "The server wants a password."),
-    "WRONGPASS": (StoreConnectionError, "Check the username and the password."),
-    **dict.fromkeys(
-        ("LOADING", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN", "BUSY", "MISCONF", "NOREPLICAS"),
-        (StoreConnectionError, "The server cannot answer that at the moment."),
-    ),
+    **dict.fromkeys(("NOPERM", "PermissionDenied"), DENIED),
+    **dict.fromkeys(("READONLY", "ReadOnly"), REPLICA),
+    **dict.fromkeys(("NOAUTH", "WRONGPASS", "AuthenticationFailed"), PASSWORD),
+    **dict.fromkeys(("LOADING", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN", "BUSY", "MISCONF", "NOREPLICAS", "MOVED"), UNREADY),
+    **dict.fromkeys(("BusyLoadingError", "ClusterDown", "MasterDown", "TryAgain", "Moved", "Ask"), UNREADY),
 }
-_TROUBLE = re.compile(rf"(?:^|ResponseError: |\b)({'|'.join(TROUBLE)})\b")
+"""The server's error codes, and GLIDE's words for some of them."""
+
+_TROUBLE = re.compile(rf"(?:^|: - )(?:ResponseError: )?({'|'.join(TROUBLE)})\b")
 
 
 class Strategies(TypedDict, total=False):
