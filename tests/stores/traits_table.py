@@ -39,7 +39,7 @@ def granularity(traits: Traits) -> str:
 
 def row(store: type[BaseStore]) -> list[str]:
     traits = store.traits
-    extras = {
+    extras: dict[str, type] = {
         "keys": stores.BaseEnumerateKeysStore,
         "collections": stores.BaseEnumerateCollectionsStore,
         "destroy": stores.BaseDestroyStore,
