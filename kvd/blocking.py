@@ -31,7 +31,7 @@ T = TypeVar("T")
 _HELLO_TIMEOUT = 10.0
 _GRACE = 2.0
 """Seconds beyond a request's own deadline after which the daemon is taken to be stuck."""
-_RECEIVE = 256 << 10
+_RECEIVE = 64 << 10
 
 
 class BlockingClient:

@@ -34,6 +34,7 @@ T = TypeVar("T")
 _HELLO_TIMEOUT = 10.0
 _GRACE = 2.0
 """Seconds beyond a request's own deadline after which the daemon is taken to be stuck."""
+_RECEIVE = 64 << 10
 _MAX_CHANGES = 10_000
 """Changes that wait for one reader; over it they become one "resync"."""
 
@@ -68,7 +69,7 @@ class Changes(AsyncIterator[Change]):
         return self._waiting.popleft()
 
 
-class _Link(asyncio.Protocol):
+class _Link(asyncio.BufferedProtocol):
     """The connection: encodes, sends, and hands each answer to who waits for it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -79,6 +80,8 @@ class _Link(asyncio.Protocol):
         self.readers: WeakSet[Changes] = WeakSet()
         self.transport: asyncio.Transport | None = None
         self._inbox = Inbox()
+        # asyncio would allocate 256 KB for every read, which costs more than all the rest of a small answer
+        self._buffer = memoryview(bytearray(_RECEIVE))
         self._waiters: dict[int, asyncio.Future[Any] | None] = {}
         """By id; None for who has given up, whose answer is still to come."""
         self._unsent: dict[int, bytes] = {}
@@ -155,9 +158,12 @@ class _Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         try:
-            for message in self._inbox.feed(data):
+            for message in self._inbox.feed(bytes(self._buffer[:nbytes])):
                 if type(message) is Reply:
                     self._answer(message)
                 else:
