@@ -1,7 +1,7 @@
 """One S3 bucket and the requests that it gets: made at the first write, and missing it answers reads with nothing.
 
-Bodies are read in bounded parts. A conditional write whose first attempt arrived though its answer was lost is no lost race:
-after a repeated attempt was refused, what is there is compared with what was written.
+Bodies are read in bounded parts. A conditional write that arrived though its answer was lost is repeated, by botocore or
+unseen by aiohttp, and then refused; so after a refusal what is there is compared with what was to be there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
-from stores.backends.aws import AwsClient, has_code, was_repeated
+from stores.backends.aws import AwsClient, has_code
 from stores.batches import batched, run_bounded
 from stores.errors import KeyValueOperationError, StoreConnectionError
 
@@ -194,7 +194,7 @@ class Bucket:
         except ClientError as exc:
             if not has_code(exc, *TAKEN, *(MISSING if "IfMatch" in arguments else ())):
                 raise
-            there = await self.get(arguments["Key"], at_most=len(arguments["Body"])) if was_repeated(exc) else None
+            there = await self.get(arguments["Key"], at_most=len(arguments["Body"]))
             if there is None or there.body != arguments["Body"] or there.metadata != arguments.get("Metadata", {}):
                 raise NameIsTakenError from exc
             return there.etag
@@ -225,7 +225,7 @@ class Bucket:
                 raise
             if not has_code(exc, *TAKEN, *MISSING):
                 raise
-            if not was_repeated(exc) or await self.head(name) is not None:
+            if await self.head(name) is not None:
                 raise NameIsTakenError from exc
 
     async def delete_all(self, names: Sequence[str]) -> None:
