@@ -1,0 +1,82 @@
+"""Many documents in the server's batches: `_mget` and `_bulk`, in order, with what was refused for load sent again."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+from elasticsearch import AsyncElasticsearch
+
+from stores.backends.elasticsearch_errors import NO_INDEX, RETRIED, item_failure
+from stores.batches import batched, run_bounded
+
+__all__ = ["BATCH", "Operation", "bulk", "mget"]
+
+BATCH: Final = 1000
+BATCH_BYTES: Final = 8 * 1024 * 1024
+CONCURRENT_BATCHES: Final = 4
+ATTEMPTS: Final = 6
+BACKOFF: Final = 0.1
+"""Seconds before what was refused for load is sent again; doubled each time."""
+
+
+class Operation(NamedTuple):
+    """One line of a bulk request, or two."""
+
+    action: bytes
+    body: bytes | None = None
+
+
+async def mget(
+    client: AsyncElasticsearch, wanted: Sequence[dict[str, str]], fields: list[str] | None
+) -> list[dict[str, Any] | None]:
+    """Documents in the order asked for; None for what is not there, a missing index included."""
+
+    async def fetch(batch: Sequence[dict[str, str]]) -> list[dict[str, Any] | None]:
+        answer = await client.mget(docs=batch, source_includes=fields)
+        for document in answer["docs"]:
+            if "error" in document and document["error"].get("type") != NO_INDEX:
+                raise item_failure(document, "A read from Elasticsearch failed")
+        return [document if document.get("found") else None for document in answer["docs"]]
+
+    pages = await run_bounded(fetch, batched(wanted, BATCH), limit=CONCURRENT_BATCHES)
+    return [document for page in pages for document in page]
+
+
+async def bulk(
+    client: AsyncElasticsearch, operations: Sequence[Operation], *, refresh: bool | None, once: bool
+) -> list[dict[str, Any]]:
+    """Results in the order of the operations, failures among them. With `once` nothing is ever sent a second time."""
+    client = client.options(max_retries=0) if once else client
+
+    async def send(batch: Sequence[Operation]) -> list[dict[str, Any]]:
+        results: dict[int, dict[str, Any]] = {}
+        left = list(range(len(batch)))
+        for attempt in range(ATTEMPTS):
+            lines: list[Any] = [line for number in left for line in batch[number] if line is not None]
+            answer = await client.bulk(operations=lines, refresh=refresh)
+            for number, item in zip(left, answer["items"], strict=True):
+                [results[number]] = item.values()
+            left = [number for number in left if results[number]["status"] in RETRIED]
+            if not left or once:
+                break
+            await asyncio.sleep(BACKOFF * 2**attempt * random.uniform(0.5, 1))
+        return [results[number] for number in range(len(batch))]
+
+    pages = await run_bounded(send, _chunks(operations), limit=CONCURRENT_BATCHES)
+    return [result for page in pages for result in page]
+
+
+def _chunks(operations: Sequence[Operation]) -> Iterator[Sequence[Operation]]:
+    """Batches by number and by bytes."""
+    start = size = 0
+    for number, operation in enumerate(operations):
+        more = len(operation.action) + len(operation.body or b"")
+        if number > start and (number - start == BATCH or size + more > BATCH_BYTES):
+            yield operations[start:number]
+            start, size = number, 0
+        size += more
+    if start < len(operations):
+        yield operations[start:]
