@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-OK, ABSENT, USAGE, REFUSED, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 4, 130
+OK, ABSENT, USAGE, REFUSED, UNREACHABLE, SYSTEM, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
 _USAGE_CODES = {Code.UNKNOWN_CONNECTION, Code.BAD_REQUEST, Code.UNKNOWN_METHOD}
 _UNREACHABLE_CODES = {
@@ -46,6 +46,7 @@ exit status:
   2  the command is wrong: an option, an address, a TTL, JSON, an unknown connection
   3  refused: read-only, somebody else's change, a key or value that the store does not take
   4  the daemon or the store behind it cannot be reached
+  5  the system refuses: the output cannot be written, no file descriptors are left
 
 The daemon is started when it is needed and not running. Connections are written in {config}.
 """
@@ -147,6 +148,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if getattr(options, "ttl", None) is not None and getattr(options, "keep_ttl", False):
         complain("--ttl and --keep-ttl exclude each other")
         return USAGE
+    if sys.stdout is None:  # it was closed by who started this
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for the rest of the process
     try:
         status = _command(options.command)(options)
         sys.stdout.flush()
@@ -155,10 +158,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _status_of(error)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        # whoever read this has enough; the interpreter must not complain when it flushes at its end
+    except OSError as error:
+        # the interpreter must not complain once more when it flushes at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
+        if isinstance(error, BrokenPipeError):
+            return OK  # whoever read this has enough
+        complain(error.strerror or str(error))
+        return SYSTEM
     return status
 
 

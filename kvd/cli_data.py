@@ -199,6 +199,8 @@ def _value(text: str | None) -> bytes:
     """The value's JSON text, from the argument or standard input; its mistakes are named by line and column."""
     source = "the value"
     if text is None or text == "-":
+        if sys.stdin is None:
+            raise UsageError("no value is given, and standard input is closed")
         if text is None and sys.stdin.isatty():
             complain("reading the value from the terminal; end with ctrl+d")
         source = "standard input"

@@ -299,6 +299,31 @@ def test_a_reader_that_has_enough_is_no_error(collection: str) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("redirection", "status"), [("1>/dev/full", 5), ("1>&-", 0), ("0<&-", 0), ("0<&- 1>&- 2>&-", 0), ("2>&-", 0)]
+)
+def test_whatever_the_standard_streams_are_there_is_no_traceback(collection: str, redirection: str, status: int) -> None:
+    kvd("put", f"{collection}/k", "{}")
+    for command in (f"get {collection}/k", f"ls {collection}", "status"):
+        done = subprocess.run(
+            ["/bin/sh", "-c", f"exec {sys.executable} -m kvd {command} {redirection}"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == status, done
+        assert "Traceback" not in done.stderr
+        assert "Exception" not in done.stderr
+
+
+def test_a_value_from_a_closed_standard_input_is_status_2(collection: str) -> None:
+    command = f"exec {sys.executable} -m kvd put {collection}/k <&-"
+    done = subprocess.run(["/bin/sh", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == USAGE
+    assert "standard input is closed" in done.stderr
+
+
 def test_a_daemon_that_is_not_there_is_status_4(home: Path) -> None:
     paths.private_dir(paths.runtime_dir())
     path = paths.socket_path()
