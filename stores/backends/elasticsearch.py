@@ -95,7 +95,7 @@ class ElasticsearchStore(
     BaseContextManagerStore,
     BaseStore,
 ):
-    """A store in an Elasticsearch cluster (8 or newer) or serverless project.
+    """A store in an Elasticsearch cluster (version 9, as the driver) or serverless project.
 
     Names are not sanitized unless strategies are given; without one, a collection whose name differs from an existing one only
     in case is refused, because an index's name is lowercase.
