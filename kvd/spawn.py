@@ -155,7 +155,10 @@ def start(path: Path) -> None:
         raise UnreachableDaemonError(
             "no daemon runs, and this Python does not know its own program to start one: run `kvd serve`"
         )
-    reading, writing = os.pipe()
+    reading, piped = os.pipe()
+    # in a program without standard streams the pipe could have got their numbers, which mean something else in the daemon
+    writing = fcntl.fcntl(piped, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.close(piped)
     with tempfile.TemporaryFile() as stderr, os.fdopen(reading, "rb", buffering=0) as ready:
         try:
             _launch(path, writing, stderr)

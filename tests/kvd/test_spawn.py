@@ -67,6 +67,12 @@ def test_the_daemon_is_nobodys_child_and_holds_nothing_of_its_starter(home: Path
         os.waitpid(daemon_pid(paths.socket_path()), os.WNOHANG)
 
 
+def test_a_program_without_standard_streams_starts_a_daemon(home: Path) -> None:
+    command = f"exec {sys.executable} -c 'from kvd.blocking import BlockingClient; BlockingClient.open()' 0<&- 1>&- 2>&-"
+    subprocess.run(["/bin/sh", "-c", command], cwd=ROOT, check=True, timeout=60)
+    assert daemon_pid(paths.socket_path()) > 1
+
+
 def test_a_killed_daemon_is_replaced(home: Path) -> None:
     path = paths.socket_path()
     spawn.find_or_start(path).close()
