@@ -247,7 +247,8 @@ def test_without_descriptors_callers_are_told_and_the_log_stays_short() -> None:
         refused = 0
         for _ in range(100):
             client = stack.enter_context(RawClient(daemon.socket))
-            client.ask("ping", {})
+            with contextlib.suppress(OSError):  # it may be turned away before it has asked
+                client.ask("ping", {})
             message = client.read()
             if message is None or message[1] is None:
                 refused += 1
