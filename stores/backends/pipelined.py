@@ -118,7 +118,7 @@ class Line(asyncio.Protocol):
                         answered.set_result(received)
                     self._received = received = []
         except Exception as exc:  # noqa: BLE001 - whatever the parser says, this stream cannot be read on
-            self._fail(f"the server's answer makes no sense ({exc})")
+            self._fail(f"the server's answer cannot be used ({exc})")
 
     def _flush(self) -> None:
         if self._transport is not None and self._gone is None:

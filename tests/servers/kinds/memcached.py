@@ -28,7 +28,7 @@ def plan(_folder: Path, ports: Sequence[int], args: Sequence[str]) -> Plan:
     return Plan(
         commands=((path, *user, "-l", "127.0.0.1", "-p", str(ports[0]), "-U", "0", *args),),
         endpoint=f"memcached://127.0.0.1:{ports[0]}",
-        probe=lambda: ask(ports[0], b"version\r\n", b"VERSION "),
+        probe=lambda: ask(ports[0], b"version\r\n", b"VERSION ", b"CLIENT_ERROR unauth"),
         environment=environment,
     )
 

@@ -1,0 +1,473 @@
+"""MemcachedStore: entries as items `collection::key` that hold the long form.
+
+The store speaks the meta commands over pipelined connections of its own (`pipelined`), at most two however many callers there
+are: aiomcache knows neither versions with deadlines nor the client's flags, and a call that is cancelled leaves its connection
+where the next one reads the wrong answer. Of an aiomcache client that is passed in, the address is taken; it stays untouched.
+
+Memcached cannot list its items page by page: a walk takes one dump of all names when it starts and is a snapshot of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Any, ClassVar, TypedDict, Unpack, overload
+
+from aiomcache import Client
+from aiomcache.exceptions import ClientException
+
+from stores.arguments import Secret
+from stores.backends import memcached_protocol as protocol
+from stores.backends.envelope import open_text, peek
+from stores.backends.memcached_protocol import Answer, AnswerError
+from stores.backends.memcached_server import BATCH, DEFAULT_ITEM_LIMIT, LostError, Server
+from stores.base import BaseContextManagerStore, BaseDestroyStore, BaseStore
+from stores.cursors import HeldCursors
+from stores.entry import ManagedEntry, utc_now
+from stores.errors import (
+    ConflictError,
+    DeserializationError,
+    KeyValueOperationError,
+    KeyValueStoreError,
+    StoreConnectionError,
+    ValueTooLargeError,
+)
+from stores.lifecycle import SEPARATOR, Scope, compound
+from stores.names import OUTSIDE, Key, Name, Page, Token, compile_glob, decode_name, encode_name
+from stores.records import ABSENT, ANY, ENTRY, Description, Expected, Record, Version
+from stores.sanitization import HashExcessLengthStrategy, SanitizationStrategy
+from stores.traits import Traits
+
+__all__ = ["MemcachedStore", "MemcachedV1KeySanitizationStrategy"]
+
+JOINT = SEPARATOR.encode()
+ITEM_OVERHEAD = 128
+"""Bytes that the server keeps beside an item's name and value, generously."""
+
+RELATIVE_LIMIT = 30 * 24 * 3600
+"""Seconds over which memcached takes a time to live for a point in time."""
+
+LAST_MOMENT = 2**31 - 1
+JITTER = timedelta(seconds=3)
+"""How far apart two deadlines may look that are one: memcached counts whole seconds on a clock of its own."""
+
+SMALL = 4096
+"""Items up to this size are looked into when they are described."""
+
+
+class MemcachedV1KeySanitizationStrategy(HashExcessLengthStrategy):
+    """Names (collection and key together) over 240 characters as `H_` and their hash."""
+
+    def __init__(self) -> None:
+        """Nothing to choose."""
+        super().__init__(max_length=240)
+
+
+class _More(TypedDict, total=False):
+    default_collection: str | None
+    username: str | None
+    password: str | None
+    tls: bool
+    tls_ca_certs: str | None
+    tls_check_hostname: bool
+    timeout: float
+
+
+class MemcachedStore(BaseDestroyStore, BaseContextManagerStore, BaseStore):
+    """A key-value store in a memcached server (1.6 and later)."""
+
+    traits: ClassVar[Traits] = Traits(
+        name="memcached",
+        persistent=True,
+        ttl_granularity=1.0,
+        scan="snapshot",
+        resumable_cursors=False,
+        exact_keys=False,
+        max_value_bytes=DEFAULT_ITEM_LIMIT - ITEM_OVERHEAD - protocol.MAX_NAME,
+        batch_size=BATCH,
+        notes="A cache: it drops entries when it is full and forgets all when it restarts. Collection and key together have at "
+        "most 250 bytes. A walk starts with a dump of all names.",
+    )
+
+    _errors: ClassVar = {
+        ClientException: KeyValueOperationError,
+        AnswerError: KeyValueStoreError,
+        LostError: StoreConnectionError,
+        OSError: StoreConnectionError,
+        EOFError: StoreConnectionError,
+        asyncio.LimitOverrunError: StoreConnectionError,
+    }
+
+    _joins_names = True
+
+    @overload
+    def __init__(
+        self,
+        *,
+        client: Client,
+        default_collection: str | None = None,
+        key_sanitization_strategy: SanitizationStrategy | None = None,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 11211,
+        key_sanitization_strategy: SanitizationStrategy | None = None,
+        **more: Unpack[_More],
+    ) -> None: ...
+
+    def __init__(
+        self,
+        *,
+        client: Client | None = None,
+        host: str = "127.0.0.1",
+        port: int = 11211,
+        default_collection: str | None = None,
+        key_sanitization_strategy: SanitizationStrategy | None = None,
+        username: str | None = None,
+        password: Annotated[str | None, Secret] = None,
+        tls: bool = False,
+        tls_ca_certs: str | None = None,
+        tls_check_hostname: bool = True,
+        timeout: float = 10.0,
+    ) -> None:
+        """Name the server. Nothing is sent before the first use.
+
+        Args:
+            client: an aiomcache client whose server to use; it stays the caller's, who closes it.
+            host: the server's name or address.
+            port: its TCP port.
+            default_collection: used where no collection is given; "default_collection" when None.
+            key_sanitization_strategy: how collection and key, joined, are made to fit; as they are when None.
+            username: a user of the server's own file of users (`-Y`).
+            password: of that user.
+            tls: speak TLS.
+            tls_ca_certs: file with the certificates (PEM) to trust; the system's when None.
+            tls_check_hostname: whether the certificate must be for this host.
+            timeout: seconds to connect, and of silence while an answer is owed, after which the connection counts as lost.
+        """
+        super().__init__(
+            default_collection=default_collection,
+            key_sanitization_strategy=key_sanitization_strategy,
+            client_provided_by_user=client is not None,
+        )
+        connect: dict[str, Any] = {}
+        if client is not None:
+            pool = client._pool  # noqa: SLF001 - a client tells its address in no other way
+            host, port = pool._host, pool._port  # noqa: SLF001 - as above
+            connect = dict(pool.conn_args)
+        self._server = Server(
+            host,
+            port,
+            login=None if username is None else (username, password or ""),
+            authority=tls_ca_certs if tls else False,
+            check_hostname=tls_check_hostname,
+            timeout=timeout,
+            connect=connect,
+        )
+        self._walks: HeldCursors[list[Name]] = HeldCursors()
+
+    @property
+    def location(self) -> str:
+        """The server."""
+        return f"memcached://{self._server.host}:{self._server.port}"
+
+    async def _setup(self) -> None:
+        await self._server.open()
+
+    async def _cleanup_failed_setup(self) -> None:
+        self._server.close()
+
+    async def _close(self) -> None:
+        self._server.close()
+        self._walks.clear()
+
+    # Names
+
+    def _check_key(self, key: Key) -> None:
+        """Whether it is a key; how long it may be depends on its collection (`_native`)."""
+        if isinstance(key, str):
+            encode_name(key)
+        elif not isinstance(key, Token):
+            raise TypeError(f"A key is a string, not {type(key).__name__} ({key!r}).")
+
+    def _native(self, collection: Scope, key: Key) -> bytes:
+        """The server's name of an entry: collection and key are joined, and then made to fit."""
+        if isinstance(key, Token):
+            return key.value
+        if collection == OUTSIDE:
+            joined = key
+        else:
+            joined = compound(decode_name(collection.value) if isinstance(collection, Token) else collection, key)
+        return protocol.check_name(encode_name(self._sanitize_key(joined)))
+
+    def _dump(self, collection: Scope, key: Key, entry: ManagedEntry) -> bytes:
+        """The stored form; an entry outside collections has the short one."""
+        text = key if isinstance(key, str) else decode_name(key.value.partition(JOINT)[2])
+        if isinstance(collection, str):
+            named: str | None = collection
+        else:
+            named = None if collection == OUTSIDE else decode_name(collection.value)
+        return self._adapter.dump_json(entry, key=None if named is None else text, collection=named).encode()
+
+    def _check_fits(self, name: bytes, body: bytes) -> None:
+        """A value that is too large must not be sent: the server would refuse it and drop what was there."""
+        size = len(body) + len(name) + ITEM_OVERHEAD
+        if size > self._server.item_limit:
+            raise ValueTooLargeError(
+                f"The entry {decode_name(name)!r} has {len(body)} bytes; this memcached takes {self._server.item_limit} "
+                "with name and overhead (its option -I)."
+            )
+
+    # Entries
+
+    async def _fetch(self, collection: Scope, keys: Sequence[Key]) -> list[Answer | None]:
+        found = await self._server.ask([protocol.get(self._native(collection, key), b"v t f") for key in keys])
+        for key, answer in zip(keys, found, strict=True):
+            if answer.flags.get("f"):
+                raise _foreign(collection, key, f"Its flags are {answer.flags['f']}.")
+        return [answer if answer.code == b"VA" else None for answer in found]
+
+    def _load(self, answer: Answer, collection: Scope, key: Key) -> ManagedEntry:
+        try:
+            entry = self._adapter.load_json(answer.value)
+        except DeserializationError as exc:
+            raise _foreign(collection, key, str(exc)) from exc
+        entry.expires_at = _earlier(entry.expires_at, answer)
+        return entry
+
+    async def _get_managed_entry(self, *, collection: Scope, key: Key) -> ManagedEntry | None:
+        [answer] = await self._fetch(collection, [key])
+        return None if answer is None else self._load(answer, collection, key)
+
+    async def _get_managed_entries(self, *, collection: Scope, keys: Sequence[Key]) -> list[ManagedEntry | None]:
+        found = await self._fetch(collection, keys)
+        return [
+            None if answer is None else self._load(answer, collection, key) for key, answer in zip(keys, found, strict=True)
+        ]
+
+    async def _get_texts(self, *, collection: Scope, keys: Sequence[Key]) -> list[tuple[bytes, datetime | None] | None]:
+        texts: list[tuple[bytes, datetime | None] | None] = []
+        for key, answer in zip(keys, await self._fetch(collection, keys), strict=True):
+            opened = None if answer is None else open_text(answer.value)
+            if answer is None:
+                texts.append(None)
+            elif opened is not None:
+                texts.append((opened[0], _earlier(opened[1].expires_at, answer)))
+            else:
+                entry = self._load(answer, collection, key)
+                texts.append((entry.value_as_json.encode(), entry.expires_at))
+        return texts
+
+    async def _put_managed_entry(self, *, collection: Scope, key: Key, managed_entry: ManagedEntry) -> None:
+        await self._put_all(collection, [key], [managed_entry])
+
+    async def _put_managed_entries(
+        self,
+        *,
+        collection: Scope,
+        keys: Sequence[Key],
+        managed_entries: Sequence[ManagedEntry],
+        ttl: float | None,
+        created_at: datetime,
+        expires_at: datetime | None,
+    ) -> None:
+        await self._put_all(collection, keys, managed_entries)
+
+    async def _put_all(self, collection: Scope, keys: Sequence[Key], entries: Sequence[ManagedEntry]) -> None:
+        requests = []
+        for key, entry in zip(keys, entries, strict=True):
+            name, body = self._native(collection, key), self._dump(collection, key, entry)
+            self._check_fits(name, body)
+            requests.append(protocol.store(name, body, exptime=_exptime(entry.expires_at)))
+        for key, answer in zip(keys, await self._server.ask(requests), strict=True):
+            if answer.code != b"HD":
+                raise KeyValueOperationError(f"{self.location} did not store {key!r}: {answer.code.decode()}.")
+
+    async def _delete_managed_entry(self, *, key: Key, collection: Scope) -> bool:
+        return await self._delete_managed_entries(keys=[key], collection=collection) > 0
+
+    async def _delete_managed_entries(self, *, keys: Sequence[Key], collection: Scope) -> int:
+        answers = await self._server.ask([protocol.delete(self._native(collection, key)) for key in keys])
+        return sum(answer.code == b"HD" for answer in answers)
+
+    async def _delete_store(self) -> bool:
+        [answer] = await self._server.ask([b"flush_all\r\n"])
+        return answer.code == b"OK"
+
+    # Browse
+
+    async def _page(self, cursor: bytes | None, limit: int, collect: Callable[[list[bytes]], list[Name]]) -> Page[Name]:
+        """The next names of a walk; its first page makes the dump."""
+        if cursor is None:
+            names = await self._server.names()
+            found = collect(names)
+            found.reverse()  # pages are taken from the end
+            scanned = len(names)
+        else:
+            found = self._walks.take(cursor)
+            scanned = min(limit, len(found))
+        items = [found.pop() for _ in range(min(limit, len(found)))]
+        return Page(items, self._walks.hold(found) if found else None, scanned)
+
+    async def _scan_keys(self, *, collection: Scope, cursor: bytes | None, limit: int, match: str | None) -> Page[Name]:
+        wanted = None if match is None else compile_glob(match)
+
+        def collect(names: list[bytes]) -> list[Name]:
+            outside = collection == OUTSIDE
+            stored = collection.value if isinstance(collection, Token) else encode_name(collection)
+            prefix = b"" if outside else stored + JOINT
+            found = []
+            for name in names:
+                if _collection_of(name) is None if outside else name.startswith(prefix):
+                    text = decode_name(name[len(prefix) :])
+                    if wanted is None or wanted.match(text):
+                        found.append(Name(text, Token(name), self._key_strategy.keeps(decode_name(name))))
+            return found
+
+        return await self._page(cursor, limit, collect)
+
+    async def _scan_collections(self, *, cursor: bytes | None, limit: int) -> Page[Name]:
+        def collect(names: list[bytes]) -> list[Name]:
+            return [
+                Name("", OUTSIDE, exact=False) if stored is None else Name(decode_name(stored), Token(stored))
+                for stored in dict.fromkeys(map(_collection_of, names))
+            ]
+
+        return await self._page(cursor, limit, collect)
+
+    def _close_cursor(self, cursor: bytes) -> None:
+        self._walks.drop(cursor)
+
+    async def _describe(self, *, collection: Scope, keys: Sequence[Key]) -> list[Description | None]:
+        names = [self._native(collection, key) for key in keys]
+        found = await self._server.ask([protocol.get(name, b"t s c f") for name in names])
+        small = [
+            index
+            for index, answer in enumerate(found)
+            if answer.code == b"HD" and not answer.flags["f"] and answer.flags["s"] <= SMALL
+        ]
+        values = await self._server.ask([protocol.get(names[index], b"v") for index in small]) if small else []
+        looked = {index: answer.value for index, answer in zip(small, values, strict=True) if answer.code == b"VA"}
+        return [self._described(answer, looked.get(index)) for index, answer in enumerate(found)]
+
+    def _described(self, answer: Answer, value: bytes | None) -> Description | None:
+        if answer.code != b"HD":
+            return None
+        flags = answer.flags
+        size, stamp = flags["s"], b"%d" % flags["c"]
+        if value is None:
+            return Description("unknown" if not flags["f"] else _kind(flags["f"]), size, None, _earlier(None, answer), stamp)
+        times = peek(value) if open_text(value) else None
+        if times is not None:
+            return Description(ENTRY, size, times.created_at, _earlier(times.expires_at, answer), stamp)
+        try:
+            entry = self._adapter.load_json(value)
+        except DeserializationError:
+            return Description(_kind(0), size, None, _earlier(None, answer), stamp)
+        return Description(ENTRY, size, entry.created_at, _earlier(entry.expires_at, answer), stamp)
+
+    # Read and edit
+
+    async def _read(self, *, collection: Scope, key: Key, limit: int | None) -> Record | None:
+        [answer] = await self._server.ask([protocol.get(self._native(collection, key), b"v t s c f")])
+        if answer.code != b"VA":
+            return None
+        version = Version(b"%d" % answer.flags["c"])
+        size = answer.flags["s"]
+        try:
+            entry = None if answer.flags["f"] else self._load(answer, collection, key)
+        except DeserializationError:
+            entry = None
+        if entry is None:
+            return Record(
+                kind=_kind(answer.flags["f"]),
+                body=answer.value[:limit],
+                length=size,
+                size=size,
+                expires_at=_earlier(None, answer),
+                version=version,
+            )
+        body = entry.value_as_json.encode()
+        return Record(
+            kind=ENTRY,
+            body=body,
+            length=len(body),
+            size=size,
+            created_at=entry.created_at,
+            expires_at=entry.expires_at,
+            version=version,
+            entry=entry,
+        )
+
+    async def _commit(self, *, collection: Scope, key: Key, new: ManagedEntry | Record | None, expected: Expected) -> Version:
+        name = self._native(collection, key)
+        if new is None:
+            only = b"" if expected is ANY else b" C" + expected
+            [answer] = await self._server.ask([protocol.delete(name, only=only)])
+            if answer.code == b"HD" or expected is ANY:
+                return ABSENT
+            raise ConflictError("Somebody else wrote first.")
+        if isinstance(new, Record):
+            return await self._swap(name, new.body, new.expires_at, _flags(new.kind), expected)
+        return await self._swap(name, self._dump(collection, key, new), new.expires_at, 0, expected)
+
+    async def _expire_foreign(self, *, collection: Scope, key: Key, record: Record, expires_at: datetime | None) -> None:
+        whole = await self._read(collection=collection, key=key, limit=None)
+        if whole is None or whole.version != record.version:
+            raise ConflictError("Somebody else wrote first.")
+        await self._swap(self._native(collection, key), whole.body, expires_at, _flags(whole.kind), whole.version)
+
+    async def _swap(
+        self, name: bytes, body: bytes, expires_at: datetime | None, client_flags: int, expected: Expected
+    ) -> Version:
+        self._check_fits(name, body)
+        only = b"" if expected is ANY else b" ME" if expected == ABSENT else b" C" + expected
+        request = protocol.store(name, body, exptime=_exptime(expires_at), client_flags=client_flags, only=only)
+        [answer] = await self._server.ask([request])
+        if answer.code != b"HD":
+            raise ConflictError("Somebody else wrote first.")
+        return Version(b"%d" % answer.flags["c"])
+
+
+def _exptime(expires_at: datetime | None) -> int:
+    """A deadline as memcached takes it, 0 for none: a second late, because its clock is up to a second off."""
+    if expires_at is None:
+        return 0
+    left = max(1, math.ceil((expires_at - utc_now()).total_seconds())) + 1
+    if left <= RELATIVE_LIMIT:
+        return left
+    moment = math.ceil(expires_at.timestamp()) + 1
+    return moment if moment <= LAST_MOMENT else 0
+
+
+def _earlier(envelope: datetime | None, answer: Answer) -> datetime | None:
+    """The effective deadline: the envelope's, or the server's where that is clearly earlier."""
+    left = answer.flags.get("t", -1)
+    if left < 0:
+        return envelope
+    native = utc_now() + timedelta(seconds=left)
+    return native if envelope is None or native < envelope - JITTER else envelope
+
+
+def _kind(client_flags: int) -> str:
+    return f"item, flags {client_flags}" if client_flags else "item"
+
+
+def _flags(kind: str) -> int:
+    return int(kind.rpartition(" ")[2]) if " " in kind else 0
+
+
+def _foreign(collection: Scope, key: Key, why: str) -> DeserializationError:
+    shown = [repr(name if isinstance(name, str) else name.value) for name in (key, collection)]
+    return DeserializationError(f"Key {shown[0]} in collection {shown[1]} holds an item that is not an entry. {why}")
+
+
+def _collection_of(name: bytes) -> bytes | None:
+    collection, joint, _ = name.partition(JOINT)
+    return collection if joint and collection else None

@@ -1,0 +1,305 @@
+"""MemcachedStore's own ways: limits, foreign items with flags, the dump of names, users, and a server that goes."""
+
+import asyncio
+import inspect
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiomcache.exceptions
+import pytest
+from aiomcache import Client
+
+from stores import ABSENT, OUTSIDE, MemcachedStore, MemcachedV1KeySanitizationStrategy
+from stores.backends.memcached_protocol import Answer, AnswerError, Answers
+from stores.backends.memcached_server import LostError
+from stores.backends.pipelined import INCOMPLETE
+from stores.errors import (
+    BaseKeyValueError,
+    ConflictError,
+    DeserializationError,
+    InvalidKeyError,
+    StoreConnectionError,
+    StoreSetupError,
+    ValueTooLargeError,
+)
+from tests.conftest import endpoint as endpoint_of
+from tests.faults.proxy import Proxy
+from tests.servers.lease import Server, private_server
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """A server of this file's own: destroying flushes all of it."""
+    endpoint_of("memcached")  # skips, or fails, where there is none
+    with private_server("memcached") as running:
+        yield running
+
+
+@pytest.fixture
+async def store(server: Server) -> AsyncIterator[MemcachedStore]:
+    host, port = server.address
+    async with MemcachedStore(host=host, port=port, default_collection="c") as opened:
+        yield opened
+        await opened.destroy()
+
+
+@pytest.fixture
+async def say(server: Server) -> AsyncIterator[Callable[[bytes], Awaitable[bytes]]]:
+    """Send one command by hand and read one line."""
+    reader, writer = await asyncio.open_connection(*server.address)
+
+    async def said(command: bytes) -> bytes:
+        writer.write(command + b"\r\n")
+        return (await reader.readline()).rstrip()
+
+    yield said
+    writer.close()
+
+
+async def connections(server: Server) -> int:
+    reader, writer = await asyncio.open_connection(*server.address)
+    writer.write(b"stats\r\n")
+    text = await reader.readuntil(b"END\r\n")
+    writer.close()
+    return int(text.split(b"curr_connections ")[1].split()[0])
+
+
+async def test_200_concurrent_gets_open_no_connections(server: Server, store: MemcachedStore) -> None:
+    await store.put_many([f"k{n}" for n in range(200)], [{"n": n} for n in range(200)])
+    before = await connections(server)
+    assert await asyncio.gather(*(store.get(f"k{n}") for n in range(200))) == [{"n": n} for n in range(200)]
+    assert await connections(server) <= before
+
+
+async def test_cancelled_callers_leave_no_answer_for_others(store: MemcachedStore) -> None:
+    keys = [f"k{n}" for n in range(200)]
+    await store.put_many(keys, [{"key": key} for key in keys])
+    tasks = [asyncio.create_task(store.get(key)) for key in keys]
+    await asyncio.sleep(0)
+    for task in tasks[::3]:
+        task.cancel()
+    got = await asyncio.gather(*tasks, return_exceptions=True)
+    for key, value in zip(keys, got, strict=True):
+        assert value == {"key": key} or isinstance(value, asyncio.CancelledError)
+    assert await store.get("k7") == {"key": "k7"}
+
+
+async def test_foreign_items_are_shown_with_their_flags_and_kept_with_them(
+    store: MemcachedStore, say: Callable[[bytes], Awaitable[bytes]]
+) -> None:
+    await say(b"set c::plain 0 0 5\r\n\x00\xffxyz")
+    await say(b"set c::flagged 16 0 3\r\n123")
+    await say(b"set lone 0 0 1\r\nx")
+    await store.put("entry", {"n": 1}, ttl=1000)
+    assert {name.text for name in (await store.scan_keys("c")).items} == {"plain", "flagged", "entry"}
+    assert [name.text for name in (await store.scan_keys(OUTSIDE)).items] == ["lone"]
+    assert {name.token for name in (await store.scan_collections()).items} >= {OUTSIDE}
+    described = await store.describe(["plain", "flagged", "entry", "absent"])
+    assert [one and (one.kind, one.size) for one in described[:2]] == [("item", 5), ("item, flags 16", 3)]
+    assert described[2] is not None
+    assert (described[2].kind, described[3]) == ("entry", None)
+    for key in ("plain", "flagged"):
+        for asked in (store.get(key), store.get_many(["absent", key]), store.texts([key])):
+            with pytest.raises(DeserializationError, match=f"'{key}' in collection 'c'"):
+                await asked
+    record = await store.read("plain", limit=2)
+    assert record is not None
+    assert (record.kind, record.body, record.length) == ("item", b"\x00\xff", 5)
+    snapshot = await store.snapshot("flagged")
+    assert snapshot is not None
+    assert await store.expire("flagged", 100)
+    assert await say(b"mg c::flagged t f s") in (b"HD t101 f16 s3", b"HD t100 f16 s3")
+    await store.delete("flagged")
+    await store.restore("flagged", snapshot, expected=ABSENT)
+    assert await say(b"mg c::flagged t f s") == b"HD t-1 f16 s3"
+    with pytest.raises(ConflictError):
+        await store.delete("flagged", expected=snapshot.version)
+
+
+async def test_two_deadlines(store: MemcachedStore, say: Callable[[bytes], Awaitable[bytes]]) -> None:
+    await store.put("k", {"n": 1}, ttl=1000)
+    assert await say(b"mg c::k t") in (b"HD t1001", b"HD t1000")
+    await say(b"touch c::k 100")
+    for left in ((await store.ttl("k"))[1], (await store.ttl_many(["k"]))[0][1]):
+        assert left is not None
+        assert 97 < left <= 101
+    await store.edit("k", {"n": 2})
+    assert await say(b"mg c::k t") in (b"HD t101", b"HD t102", b"HD t100")
+    await store.expire("k", None)
+    assert await say(b"mg c::k t") == b"HD t-1"
+    await store.put("month", {}, ttl=40 * 24 * 3600)
+    seconds = int((await say(b"mg c::month t")).removeprefix(b"HD t"))
+    assert abs(seconds - 40 * 24 * 3600) <= 3
+    await store.put("age", {"n": 1}, ttl=10**10)  # beyond memcached's calendar: only the envelope ends it
+    assert await say(b"mg c::age t") == b"HD t-1"
+    value, left = await store.ttl("age")
+    assert value == {"n": 1}
+    assert left is not None
+    assert left > 9 * 10**9
+
+
+async def test_names_that_fit_and_names_that_do_not(store: MemcachedStore) -> None:
+    for key in ("k" * 247, "日" * 82, "sp ace\n\t\x00", " " * 183, "\udcff\udc80"):
+        await store.put(key, {"n": 1})
+        assert await store.get(key) == {"n": 1}
+        assert [name.text for name in (await store.scan_keys("c")).items] == [key]
+        assert (await store.describe([key]))[0] is not None
+        assert await store.delete(key)
+    for key in ("k" * 248, "日" * 83, " " * 190):
+        for call in (store.put(key, {}), store.get(key), store.get_many([key]), store.delete(key), store.edit(key, {})):
+            with pytest.raises(InvalidKeyError, match="250"):
+                await call
+    hashing = MemcachedStore(
+        host=store._server.host, port=store._server.port, key_sanitization_strategy=MemcachedV1KeySanitizationStrategy()
+    )
+    async with hashing:
+        await hashing.put("k" * 1000, {"n": 1}, collection="c" * 1000)
+        assert await hashing.get("k" * 1000, collection="c" * 1000) == {"n": 1}
+        [name] = (await hashing.scan_keys(OUTSIDE)).items
+        assert not name.exact
+        assert await hashing.get(name.token, collection=OUTSIDE) == {"n": 1}
+
+
+async def test_a_value_over_the_limit_keeps_what_was_there(store: MemcachedStore) -> None:
+    await store.put("k", {"n": 1})
+    for call in (store.put("k", {"text": "x" * 1024 * 1024}), store.edit("k", {"text": "x" * 1024 * 1024})):
+        with pytest.raises(ValueTooLargeError, match="1048576"):
+            await call
+    assert await store.get("k") == {"n": 1}
+    await store.put("k", {"text": "x" * (1024 * 1024 - 700)})
+    assert len((await store.get("k") or {})["text"]) == 1024 * 1024 - 700
+
+
+async def test_a_walk_through_many_names(store: MemcachedStore) -> None:
+    keys = [f"k{n}" for n in range(3000)]
+    await store.put_many(keys, [{}] * 3000)
+    found: list[str] = []
+    cursor = None
+    while True:
+        page = await store.scan_keys("c", cursor=cursor, limit=500)
+        assert len(page.items) <= 500
+        found.extend(name.text for name in page.items)
+        cursor = page.cursor
+        if cursor is None:
+            break
+    assert sorted(found) == sorted(keys)
+    pages = await asyncio.gather(*(store.scan_keys("c", limit=10) for _ in range(4)))
+    assert [len(page.items) for page in pages] == [10] * 4
+    assert await store.delete_many(keys) == 3000
+
+
+async def test_a_client_that_was_passed_in_names_the_server_and_stays_open(server: Server) -> None:
+    client = Client(*server.address)
+    async with MemcachedStore(client=client) as store:
+        await store.put("k", {"n": 1})
+        raw = await client.get(b"default_collection::k")
+        assert json.loads(raw or b"")["value"] == {"n": 1}
+        await store.destroy()
+    assert await client.get(b"default_collection::k") is None
+    await client.close()
+
+
+async def test_users_and_passwords(tmp_path: Path, server: Server) -> None:
+    users = tmp_path / "users"
+    users.write_text("ada:word\n")
+    with private_server("memcached", ["-Y", str(users)]) as guarded:
+        host, port = guarded.address
+        async with MemcachedStore(host=host, port=port, username="ada", password="word") as store:
+            await store.put("k", {"n": 1})
+            assert await store.get("k") == {"n": 1}
+            assert len((await store.scan_keys()).items) == 1
+            assert "word" not in store.location
+        refused: list[dict[str, Any]] = [{"username": "ada", "password": "wrong"}, {}]
+        for options in refused:
+            with pytest.raises(StoreSetupError, match="authent"):
+                await MemcachedStore(host=host, port=port, **options).get("k")
+    host, port = server.address
+    async with MemcachedStore(host=host, port=port, username="ada", password="word") as open_to_all:
+        assert await open_to_all.get("auth", collection=OUTSIDE) is None  # the password was not stored as an item
+        assert (await open_to_all.scan_collections()).items == []
+
+
+async def test_cuts_hangs_and_restarts() -> None:
+    endpoint_of("memcached")
+    with private_server("memcached") as server:
+        async with Proxy(*server.address) as proxy, MemcachedStore(port=proxy.port, timeout=0.3) as store:
+            keys = [f"k{n}" for n in range(1000)]
+            calls: list[Callable[[], Awaitable[Any]]] = [
+                lambda: store.get("k1"),
+                lambda: store.put_many(keys, [{"text": "x" * 500}] * 1000),
+                lambda: store.get_many(keys),
+                store.scan_keys,
+            ]
+            for call in calls:
+                await store.put("k1", {"n": 1})
+                proxy.cut_after(3)
+                with pytest.raises(StoreConnectionError):
+                    await call()
+                assert await store.get("absent") is None
+            proxy.black_hole()
+            for call in (calls[0], calls[3]):
+                with pytest.raises(StoreConnectionError, match=r"no answer for 0\.3 seconds|0\.3"):
+                    await call()
+            await proxy.mend()
+            assert await store.get("absent") is None
+            proxy.garbage(b"\x00what\r\n")
+            with pytest.raises(StoreConnectionError):
+                await store.get("k1")
+            await proxy.mend()
+            await asyncio.to_thread(server.kill)
+            with pytest.raises(StoreConnectionError):
+                await store.get("k1")
+            await asyncio.to_thread(server.start)
+            assert await store.get("k1") is None
+
+
+async def test_a_server_that_is_not_there() -> None:
+    store = MemcachedStore(port=1)
+    for _ in range(2):
+        with pytest.raises(StoreSetupError):
+            await store.get("k")
+    await store.close()
+
+
+async def test_every_exception_of_the_driver_is_translated() -> None:
+    store = MemcachedStore()
+    classes = [found for _, found in inspect.getmembers(aiomcache.exceptions, inspect.isclass) if issubclass(found, Exception)]
+    assert len(classes) == 2
+    for cls in (*classes, AnswerError):
+        with pytest.raises(BaseKeyValueError), store._edge("c", "k"):
+            raise cls("trouble")
+    for trouble in (LostError("down"), OSError("down"), asyncio.IncompleteReadError(b"", 1)):
+        with pytest.raises(StoreConnectionError), store._edge("c", "k"):
+            raise trouble
+
+
+def test_answers_are_cut_the_same_however_they_arrive() -> None:
+    stream = b"HD t-1 s1 c7 f5\r\nVA 4 t10 f0\r\na\r\nb\r\nEN\r\nSERVER_ERROR out of memory\r\nNF c0\r\nVA 0\r\n\r\n"
+
+    def cut(size: int) -> list[Any]:
+        answers, found = Answers(), []
+        for at in range(0, len(stream), size):
+            answers.feed(stream[at : at + size])
+            while (answer := answers.gets()) is not INCOMPLETE:
+                found.append(answer if isinstance(answer, Answer) else str(answer))
+        return found
+
+    whole = [
+        Answer(b"HD", {"t": -1, "s": 1, "c": 7, "f": 5}),
+        Answer(b"VA", {"t": 10, "f": 0}, b"a\r\nb"),
+        Answer(b"EN", {}),
+        "SERVER_ERROR out of memory",
+        Answer(b"NF", {"c": 0}),
+        Answer(b"VA", {}),
+    ]
+    for size in (1, 2, 3, 7, len(stream)):
+        assert cut(size) == whole
+    for nonsense in (b"CLIENT_ERROR bad data chunk\r\n", b"ERROR\r\n", b"\r\n", b"hello\r\n", b"VA x\r\n", b"VA\r\n"):
+        answers = Answers()
+        answers.feed(nonsense)
+        with pytest.raises((ValueError, IndexError)):
+            answers.gets()
