@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["AlreadyRunningError", "serve"]
 
 BACKLOG: Final = 4_096
-DRAIN: Final = 5.0
-"""Seconds that requests in flight get when the daemon leaves."""
 LOCK_TIMEOUT: Final = 15.0
 """Seconds to wait for the lock of a daemon that is about to leave."""
 TICK: Final = 1.0
@@ -101,6 +99,7 @@ async def _live(place: _Place, config_path: Path | None, log: Logger, redactor: 
     from kvd.config import load  # noqa: PLC0415 - may import what the stores' constructors need
 
     config = load(config_path)
+    log.setLevel(config.daemon.log_level.upper())
     server = Server(config, log, redact=redactor.redact, learn=redactor.learn)
     server.facts = {"socket": str(place.path), "log": str(paths.log_file())}
     _handle_signals(server, place)
@@ -116,7 +115,7 @@ async def _live(place: _Place, config_path: Path | None, log: Logger, redactor: 
     _notify_systemd("STOPPING=1")
     log.info("leaving: %s", server.stop_reason)
     place.unlink()
-    await server.drain(DRAIN)
+    await server.drain(server.pool.config.daemon.drain)
     log.info("left")
 
 
