@@ -28,6 +28,7 @@ from stores.errors import (
     ConflictError,
     DeserializationError,
     InvalidKeyError,
+    KeyValueStoreError,
     ReadOnlyError,
     StoreClosedError,
     StoreConnectionError,
@@ -72,9 +73,10 @@ class DiskStore(BaseContextManagerStore, BaseStore):
     )
     _joins_names = True
     _errors: ClassVar[Mapping[type[BaseException], type[BaseKeyValueError]]] = {
-        sqlite3.Error: StoreConnectionError,
+        sqlite3.Error: KeyValueStoreError,
+        sqlite3.OperationalError: StoreConnectionError,
         sqlite3.DataError: ValueTooLargeError,
-        OSError: StoreConnectionError,
+        OSError: KeyValueStoreError,
     }
 
     @overload
@@ -158,8 +160,11 @@ class DiskStore(BaseContextManagerStore, BaseStore):
         return await self._worker.do(work, access)
 
     def _translate(self, exc: BaseException, scope: Scope | None, key: Key | None) -> BaseKeyValueError | None:
-        if getattr(exc, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY:
+        code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_READONLY:
             return ReadOnlyError(f"The cache at {self.location} cannot be written: {exc}.")
+        if code == sqlite3.SQLITE_FULL:
+            return KeyValueStoreError(f"There is no room for the cache at {self.location}: {exc}.")
         return super()._translate(exc, scope, key)
 
     # Names

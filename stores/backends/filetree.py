@@ -47,8 +47,8 @@ from stores.errors import (
     ConflictError,
     DeserializationError,
     InvalidKeyError,
+    KeyValueStoreError,
     StoreClosedError,
-    StoreConnectionError,
     UnsupportedError,
 )
 from stores.lifecycle import Scope
@@ -82,7 +82,7 @@ class FileTreeStore(BaseStore):
         notes="Without a sanitization strategy, names must be able to be file names.",
     )
     _errors: ClassVar[Mapping[type[BaseException], type[BaseKeyValueError]]] = {
-        OSError: StoreConnectionError,
+        OSError: KeyValueStoreError,
         IsADirectoryError: UnsupportedError,
     }
 

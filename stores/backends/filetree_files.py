@@ -140,14 +140,17 @@ class Folder:
         descriptor = self._open_file(name, directory, where)
         if descriptor is None:
             return None
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
+        try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 return Found("special file", b"", status)
-            content = file.read() if limit is None else _read(file, limit)
-            if limit is not None and whole_json and content.lstrip()[:1] == b"{":
-                content += file.read()
+            with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
+                content = file.read() if limit is None else _read(file, limit)
+                if limit is not None and whole_json and content.lstrip()[:1] == b"{":
+                    content += file.read()
             return Found("file", content, status)
+        finally:
+            os.close(descriptor)
 
     def _open_file(self, name: str, directory: int, where: Path) -> int | None:
         try:

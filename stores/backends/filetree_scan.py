@@ -27,10 +27,14 @@ class _Walk:
 
     def __init__(self, of: _Of, directory: int) -> None:
         self.of = of
-        self.entries = os.scandir(directory)
+        self._directory: int | None = os.dup(directory)  # entries ask it about themselves
+        self.entries = os.scandir(self._directory)
 
     def close(self) -> None:
-        self.entries.close()
+        directory, self._directory = self._directory, None
+        if directory is not None:
+            self.entries.close()
+            os.close(directory)
 
     __del__ = close
 
@@ -85,6 +89,7 @@ class Scanner:
         if walk is None:
             return Page(names, None, scanned)
         if walk.of != of:
+            walk.close()
             raise CursorExpiredError("This cursor belongs to another scan.")
         for entry in walk.entries:
             scanned += 1
@@ -137,7 +142,7 @@ class Scanner:
 
     def _key_name(self, directory: str | None, entry: os.DirEntry[str]) -> Name | None:
         file = entry.name
-        if is_temporary(file) or entry.is_dir():
+        if is_temporary(file) or entry.is_dir(follow_symlinks=False):
             return None
         token = Address(directory, file).token
         if directory is None:

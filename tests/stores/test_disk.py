@@ -23,6 +23,7 @@ from stores.errors import (
     ConflictError,
     DeserializationError,
     InvalidKeyError,
+    KeyValueStoreError,
     ReadOnlyError,
     StoreConnectionError,
     StoreSetupError,
@@ -552,7 +553,7 @@ async def test_put_many_happens_whole_or_not_at_all(folder: Path) -> None:
     async with DiskStore(directory=folder) as store:
         await store.put("a", {"n": 0}, collection="c")
         execute(folder, REFUSING)
-        with pytest.raises(StoreConnectionError, match="refused"):
+        with pytest.raises(KeyValueStoreError, match="refused"):
             await store.put_many(["a", "b", "bad", "d"], [{"text": LARGE}] * 4, collection="c")
         assert [name.text for name in await all_names(store, "c")] == ["a"]
         assert await store.get("a", collection="c") == {"n": 0}
@@ -569,7 +570,7 @@ async def test_a_failure_reaches_only_its_owner(folder: Path) -> None:
             store.edit("a", {"n": 1}, collection="c", expected=ABSENT),
             return_exceptions=True,
         )
-        assert isinstance(results[2], StoreConnectionError)
+        assert isinstance(results[2], KeyValueStoreError)
         assert isinstance(results[5], ConflictError)
         assert [result for number, result in enumerate(results) if number not in (2, 5)] == [None] * 4
         assert [name.text for name in await all_names(store, "c")] == ["a", "b", "d"]
@@ -650,7 +651,7 @@ def test_every_exception_of_the_drivers_is_translated(folder: Path) -> None:
         if isinstance(kind, type) and issubclass(kind, sqlite3.Error):
             assert isinstance(store._translate(kind("told"), "c", "k"), BaseKeyValueError)
     assert issubclass(Timeout, Exception)  # diskcache's only one comes from its own transactions, which are not used
-    assert isinstance(store._translate(PermissionError("told"), None, None), StoreConnectionError)
+    assert isinstance(store._translate(PermissionError("told"), None, None), KeyValueStoreError)
 
 
 # Browsing is cheap
