@@ -1,7 +1,8 @@
 """ValkeyStore: entries as strings `collection::key`, the same bytes as RedisStore's, on one server or a cluster.
 
-GLIDE shares one connection among all callers. What is asked of a single server in one turn of the event loop goes out as one
-batch; in a cluster requests stay apart, so that a node that is down fails only those who ask it.
+GLIDE shares one connection among all callers. What is asked of a single server in one turn of the event loop, while another
+request is under way, goes out as one batch. In a cluster requests stay apart, so that a node that is down fails only those
+who ask it.
 """
 
 from __future__ import annotations
@@ -171,6 +172,7 @@ class ValkeyStore(RespStore, BaseContextManagerStore, BaseStore):
         self._credentials = None if password is None else ServerCredentials(password=password, username=username)
         self._tls = (tls, tls_ca_certs, tls_certfile, tls_keyfile, tls_insecure)
         self._timeout = timeout
+        self._under_way = 0
         self._slots = asyncio.Semaphore(REQUESTS_IN_FLIGHT)
         self._positions: HeldCursors[Any] = HeldCursors()
         self._waiting: list[tuple[Sequence[Command], asyncio.Future[list[Any]]]] = []
@@ -228,7 +230,7 @@ class ValkeyStore(RespStore, BaseContextManagerStore, BaseStore):
     # Requests
 
     async def _ask(self, commands: Sequence[Command]) -> list[Any]:
-        if self._clustered:
+        if self._clustered or not (self._under_way or self._waiting):
             return await self._execute(commands)
         loop = asyncio.get_running_loop()
         if not self._waiting:
@@ -269,18 +271,25 @@ class ValkeyStore(RespStore, BaseContextManagerStore, BaseStore):
         client = self._client
         if client is None:
             raise ClosingError("the connection was closed")
-        async with self._slots:
-            if len(commands) == 1:
-                try:
-                    return [await client.custom_command(_arguments(commands[0]))]
-                except (ClosingError, GlideConnectionError, GlideTimeoutError):
-                    raise
-                except GlideError as exc:
-                    return [exc]
-            batch: Any = ClusterBatch(is_atomic=False) if self._clustered else Batch(is_atomic=False)
-            for command in commands:
-                batch.custom_command(_arguments(command))
-            replies = await client.exec(batch, raise_on_error=False)
+        self._under_way += 1
+        try:
+            async with self._slots:
+                return await self._send(client, commands)
+        finally:
+            self._under_way -= 1
+
+    async def _send(self, client: GlideClient | GlideClusterClient, commands: Sequence[Command]) -> list[Any]:
+        if len(commands) == 1:
+            try:
+                return [await client.custom_command(_arguments(commands[0]))]
+            except (ClosingError, GlideConnectionError, GlideTimeoutError):
+                raise
+            except GlideError as exc:
+                return [exc]
+        batch: Any = ClusterBatch(is_atomic=False) if self._clustered else Batch(is_atomic=False)
+        for command in commands:
+            batch.custom_command(_arguments(command))
+        replies = await client.exec(batch, raise_on_error=False)
         return cast("list[Any]", replies)
 
     # Scans
