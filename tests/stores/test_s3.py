@@ -2,8 +2,12 @@
 
 import asyncio
 import json
+import ssl
+import subprocess
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -432,15 +436,61 @@ async def test_a_connection_that_is_lost_and_comes_back(
             await store.put_many(["a", "b"], [{}, {}])
         await proxy.mend()
         assert await store.get("k") == {"text": "x" * 200_000}
-        before = proxy.accepted
-        await asyncio.gather(*(store.describe(["k"]) for _ in range(100)))
-        assert proxy.accepted - before <= 32
         await store.close()
+        async with make(endpoint_url=f"http://127.0.0.1:{proxy.port}") as patient:
+            before = proxy.accepted
+            await asyncio.gather(*(patient.describe(["k"]) for _ in range(100)))
+            assert proxy.accepted - before <= 32
 
 
 async def test_wrong_credentials_are_named_at_once(make: Callable[..., S3Store]) -> None:
     with pytest.raises(StoreSetupError, match="access key"):
         await make(aws_access_key_id="nobody", aws_secret_access_key="wrong").setup()
+
+
+async def test_a_profile_of_the_users_files(
+    make: Callable[..., S3Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "config"
+    keys = "aws_access_key_id = test\naws_secret_access_key = test\naws_session_token = temporary\n"
+    config.write_text(f"[profile work]\nregion = eu-west-1\n{keys}")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "not-this-one")
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+    store = make(profile_name="work")
+    made = await asyncio.to_thread(store._aws._make)
+    assert made.meta.region_name == "eu-west-1"
+    assert (await made._request_signer._credentials.get_frozen_credentials()).token == "temporary"
+    with pytest.raises(StoreSetupError, match="nobody"):
+        await make(profile_name="nobody").setup()
+
+
+async def test_only_the_given_certificates_are_trusted(make: Callable[..., S3Store], s3_url: str, tmp_path: Path) -> None:
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1"]
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    await asyncio.to_thread(subprocess.run, [*request, *names], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server_reader, server_writer = await asyncio.open_connection(*addresses(s3_url)[0])
+        await asyncio.gather(pump(reader, server_writer), pump(server_reader, writer))
+
+    async with await asyncio.start_server(client, "127.0.0.1", 0, ssl=context) as server:
+        endpoint = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with make(endpoint_url=endpoint, ca_bundle=str(certificate)) as store:
+            await store.put("k", {"n": 1}, collection="c")
+            assert await store.get("k", collection="c") == {"n": 1}
+        with pytest.raises(StoreSetupError, match=r"(?i)certificate"):
+            await make(endpoint_url=endpoint).setup()
 
 
 def test_the_location_has_no_secrets() -> None:
