@@ -144,10 +144,10 @@ class FileTreeStore(BaseStore):
         await self._close()
 
     async def _close(self) -> None:
-        self._scanner.close()
         threads, self._threads = self._threads, None
         if threads is not None:
             await asyncio.to_thread(threads.shutdown)
+        self._scanner.close()
 
     async def _setup_collection(self, *, collection: str) -> None:
         await self._do(partial(self._make, collection))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,6 +52,7 @@ class Scanner:
         self._key_strategy = key_strategy
         self._collection_strategy = collection_strategy
         self._held: HeldCursors[_Walk] = HeldCursors()
+        self._lock = threading.Lock()  # pages are made in several threads
 
     def collections(self, cursor: bytes | None, limit: int) -> Page[Name]:
         """A page of directories."""
@@ -76,14 +78,16 @@ class Scanner:
 
     def drop(self, cursor: bytes) -> None:
         """Let go of a walk."""
-        self._held.drop(cursor)
+        with self._lock:
+            self._held.drop(cursor)
 
     def close(self) -> None:
         """Let go of all walks."""
-        self._held.clear()
+        with self._lock:
+            self._held.clear()
 
     def _page(self, of: _Of, cursor: bytes | None, limit: int, named: Callable[[os.DirEntry[str]], Name | None]) -> Page[Name]:
-        walk = self._begin(of) if cursor is None else self._held.take(cursor)
+        walk = self._begin(of) if cursor is None else self._take(cursor)
         names: list[Name] = []
         scanned = 0
         if walk is None:
@@ -97,9 +101,14 @@ class Scanner:
             if name is not None:
                 names.append(name)
             if len(names) >= limit or scanned >= BUDGET:
-                return Page(names, self._held.hold(walk), scanned)
+                with self._lock:
+                    return Page(names, self._held.hold(walk), scanned)
         walk.close()
         return Page(names, None, scanned)
+
+    def _take(self, cursor: bytes) -> _Walk:
+        with self._lock:
+            return self._held.take(cursor)
 
     def _begin(self, of: _Of) -> _Walk | None:
         try:

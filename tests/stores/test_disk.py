@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -628,6 +629,25 @@ async def test_a_writer_elsewhere_is_waited_for_and_then_told(folder: Path) -> N
         other.close()
         await store.put("k", {"n": 3})
         assert await store.get("k") == {"n": 3}
+
+
+async def test_a_full_disk_is_told_and_loses_nothing(folder: Path) -> None:
+    async with DiskStore(directory=folder) as store:
+        await store.put("k", {"n": 1})
+        database = store._database
+
+        def allow(pages: int) -> None:
+            assert database._connection is not None
+            database._connection.execute(f"PRAGMA max_page_count = {pages}")
+
+        await store._do(partial(allow, 1))  # no more than there are
+        with pytest.raises(KeyValueStoreError, match="no room"):
+            await store.put_many([f"k{number}" for number in range(50)], [{"text": "x" * 30_000}] * 50)
+        assert await store.get("k") == {"n": 1}
+        assert len(await all_names(store, None)) == 1
+        await store._do(partial(allow, 2**30))
+        await store.put("k2", {"text": "x" * 30_000})
+        assert len(await all_names(store, None)) == 2
 
 
 async def test_a_damaged_database_is_an_error_of_ours(folder: Path) -> None:
