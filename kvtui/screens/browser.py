@@ -34,6 +34,9 @@ THREE_FROM, TWO_FROM = 110, 70
 """Columns from which three and two panes stand side by side."""
 
 
+NOT_WHILE_EDITING = {command.name for command in keymap.by_scope("browser", "entry")}
+
+
 class BrowserScreen(EntryActions):
     """Connections, keys, value."""
 
@@ -71,6 +74,11 @@ class BrowserScreen(EntryActions):
     def info(self, connection: str) -> ConnectionInfo | None:
         branch = self.sidebar.branch(connection)
         return None if branch is None else branch.info
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """While a value is being edited, keys that reach the screen were meant for the editor."""
+        del parameters
+        return not (self.value_pane.editor.has_focus and action in NOT_WHILE_EDITING)
 
     # Arranging
 

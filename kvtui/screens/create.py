@@ -42,6 +42,8 @@ class CreateScreen(ModalScreen[NewEntry | None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", show=False, priority=True),
         Binding("ctrl+s", "save", show=False, priority=True),
+        Binding("tab", "app.focus_next", show=False, priority=True),
+        Binding("shift+tab", "app.focus_previous", show=False, priority=True),
     ]
 
     def __init__(self, session: Session, draft: Draft) -> None:
@@ -73,7 +75,7 @@ class CreateScreen(ModalScreen[NewEntry | None]):
         editor.tab_behavior = "focus"
         if self._draft.value.count("\n") == 2:  # noqa: PLR2004 - the empty object: the cursor stands inside
             editor.move_cursor((1, 2))
-        self.query_one("#key", Input).focus()
+        self.set_focus(self.query_one("#key", Input))
 
     @on(Input.Submitted)
     def _next(self) -> None:
@@ -113,4 +115,4 @@ class CreateScreen(ModalScreen[NewEntry | None]):
         hint = self.query_one(".dialog--hint", Static)
         hint.add_class("-wrong")
         hint.update(printable(text))
-        self.query_one(where).focus()
+        self.set_focus(self.query_one(where))

@@ -88,7 +88,7 @@ class Ask(ModalScreen[str | None]):
                     yield button
 
     def on_mount(self) -> None:
-        self.query(Button).first().focus()
+        self.set_focus(self.query(Button).first())
         if self._document is not None:
             self.query_one(ValueView).show(self._document)
 
@@ -141,6 +141,7 @@ class Prompt(ModalScreen[str | None]):
             yield Static(classes="dialog--hint", markup=False)
 
     def on_mount(self) -> None:
+        self.set_focus(self.query_one(Input))
         self._hint(self._value, complain=False)
 
     @on(Input.Changed)

@@ -124,7 +124,7 @@ class Pick(ModalScreen[str | None]):
     def on_mount(self) -> None:
         self.list.skip_headings(1)
         self.list.styles.height = min(len(self._choices), max(4, self.app.size.height - 8))
-        (self.query_one(Input) if self._narrow else self.list).focus()
+        self.set_focus(self.query_one(Input) if self._narrow else self.list)
 
     @property
     def list(self) -> Choices:

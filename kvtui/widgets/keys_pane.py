@@ -96,6 +96,7 @@ class KeysPane(Pane):
         yield Notice()
 
     def on_mount(self) -> None:
+        self.filter.display = False
         self.caption("keys")
         self.say("")
         self.set_interval(SWEEP_SECONDS, self._sweep)
@@ -322,7 +323,7 @@ class KeysPane(Pane):
         """Show only the keys that match; the row of the filter is there while there is one."""
         with self.filter.prevent(Input.Changed):
             self.filter.value = text
-        self.set_class(bool(text), "-filtered")
+        self.filter.display = bool(text)
         self._filter(text)
 
     def _filter(self, text: str) -> None:
@@ -352,12 +353,12 @@ class KeysPane(Pane):
     @on(Input.Submitted, "#filter")
     def _filter_done(self, message: Input.Submitted) -> None:
         message.stop()
-        self.set_class(bool(self.filter.value), "-filtered")
-        self.content.focus()
+        self.filter.display = bool(self.filter.value)
+        self.focus_content()
 
     def action_filter(self) -> None:
-        self.add_class("-filtered")
-        self.filter.focus()
+        self.filter.display = True
+        self.screen.set_focus(self.filter)
 
     def action_sort(self) -> None:
         self.index.sort = self.index.sort.following
@@ -378,14 +379,14 @@ class KeysPane(Pane):
 
     def action_open(self) -> None:
         if self.filter.has_focus:
-            self.content.focus()
+            self.focus_content()
         elif self.content.current is not None:
             self.post_message(self.Entered())
 
     def action_back(self) -> None:
         if self.filter.has_focus or self.filter.value:
             self.set_filter("")
-            self.content.focus()
+            self.focus_content()
         elif self.content.marked:
             self.content.unmark()
             self._describe_scan()

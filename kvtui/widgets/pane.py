@@ -53,5 +53,5 @@ class Pane(Vertical):
         self.caption(self._title, self._subtitle)
 
     def focus_content(self) -> None:
-        """Give the pane the focus."""
-        self.content.focus()
+        """Give the pane the focus, at once: keys that are typed ahead already mean the new pane."""
+        self.screen.set_focus(self.content)

@@ -105,6 +105,7 @@ class ValuePane(Pane):
         yield Notice()
 
     def on_mount(self) -> None:
+        self._lay_out()
         self.caption("value")
         self.say("")
 
@@ -126,6 +127,15 @@ class ValuePane(Pane):
     def dirty(self) -> bool:
         """Whether there is something that was typed and not saved."""
         return self.edited is not None and self.editor.dirty
+
+    def _lay_out(self) -> None:
+        self.editor.display = self.edited is not None
+        self.view.display = self.edited is None
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """While the editor has the focus no other key of the pane works, typed ahead or not."""
+        del action, parameters
+        return not self.editor.has_focus
 
     # Showing
 
@@ -260,7 +270,7 @@ class ValuePane(Pane):
         """Begin to edit what is shown, or the given text on top of it; answers why not, or None when it began."""
         record, entry = self.record, self.entry
         if self.edited is not None:
-            self.editor.focus()
+            self.focus_content()
             return None
         if record is None or entry is None:
             return "There is no value to edit."
@@ -274,11 +284,11 @@ class ValuePane(Pane):
         self.editor.start(original)
         if text is not None:
             self.editor.text = text
-        self.add_class("-editing")
+        self._lay_out()
         self.show_content()
         self.complain("")
         self.caption("value · editing", "ctrl+s saves · esc leaves")
-        self.editor.focus()
+        self.focus_content()
         return None
 
     @on(Editor.Changed)
@@ -316,13 +326,13 @@ class ValuePane(Pane):
         entry, following = self.edited.entry, self._next
         had_focus = self.editor.has_focus
         self.edited = None
-        self.remove_class("-editing")
+        self._lay_out()
         self.complain("")
         self.caption("value")
         self.entry = entry
         self.record = None
         if had_focus:
-            self.view.focus()
+            self.focus_content()
         if following != entry:
             self.show(following)
         else:

@@ -1,0 +1,211 @@
+"""The installed program in a real terminal: bytes in, bytes out, read from the screen as a person reads it."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pexpect
+import pyte
+import pytest
+
+from kvd import paths, requests, spawn
+from kvd.blocking import BlockingClient
+from kvd.errors import DaemonError
+
+PATIENCE = 25.0
+KVTUI = [sys.executable, "-m", "kvtui"]
+DOWN, RIGHT, ESCAPE, ENTER, CTRL_S = "\x1b[B", "\x1b[C", "\x1b", "\r", "\x13"
+
+
+def bytes_of(output: str | bytes) -> bytes:
+    assert isinstance(output, bytes)
+    return output
+
+
+class Terminal:
+    """A terminal with the program in it."""
+
+    def __init__(self, *arguments: str, columns: int = 120, rows: int = 36) -> None:
+        self.screen = pyte.Screen(columns, rows)
+        self._stream = pyte.ByteStream(self.screen)
+        environment = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}} | {
+            "TERM": "xterm-256color",
+            "COLORTERM": "truecolor",
+        }
+        self.process = pexpect.spawn(KVTUI[0], [*KVTUI[1:], *arguments], dimensions=(rows, columns), env=environment, timeout=5)
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.screen.display)
+
+    def read(self) -> None:
+        with contextlib.suppress(pexpect.TIMEOUT, pexpect.EOF):
+            self._stream.feed(bytes_of(self.process.read_nonblocking(65536, timeout=0.05)))
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < end, f"{what} did not happen; the screen:\n{self.text}"
+            self.read()
+
+    def sees(self, *patterns: str) -> None:
+        for pattern in patterns:
+            self.until(lambda pattern=pattern: re.search(pattern, self.text), repr(pattern))  # type: ignore[misc] # a lambda's default
+
+    def misses(self, pattern: str) -> None:
+        self.until(lambda: not re.search(pattern, self.text), f"{pattern!r} leaving")
+
+    def type(self, text: str) -> None:
+        self.process.send(text)
+
+    def quit(self) -> int:
+        self.type("q")
+        with contextlib.suppress(pexpect.TIMEOUT):
+            self.process.expect(pexpect.EOF, timeout=10)
+        self.process.close()
+        return int(self.process.exitstatus if self.process.exitstatus is not None else -1)
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    root = Path(tempfile.mkdtemp(prefix="e2e"))
+    for name in ("RUNTIME_DIR", "CONFIG_HOME", "STATE_HOME", "DATA_HOME"):
+        (root / name).mkdir(mode=0o700)
+        monkeypatch.setenv(f"XDG_{name}", str(root / name))
+    yield root
+    path = paths.socket_path()
+    with contextlib.suppress(DaemonError), BlockingClient.open(path, spawn=False, greet=False) as client:
+        client.call(requests.stop())
+    assert spawn.wait_until_gone(path, 10.0)
+    shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture
+def open_terminal(home: Path) -> Iterator[Callable[..., Terminal]]:
+    del home
+    opened: list[Terminal] = []
+
+    def start(*arguments: str, columns: int = 120, rows: int = 36) -> Terminal:
+        opened.append(Terminal(*arguments, columns=columns, rows=rows))
+        return opened[-1]
+
+    yield start
+    for terminal in opened:
+        terminal.process.close(force=True)
+
+
+def test_from_nothing_to_a_key_that_counts_down_and_leaves(open_terminal: Callable[..., Terminal]) -> None:
+    terminal = open_terminal()
+    terminal.sees("scratch", "local", "a adds a key")
+    terminal.type("a")
+    terminal.sees("New key in scratch")
+    terminal.type("brief\t6s")
+    terminal.type(CTRL_S)
+    terminal.sees(r"brief +5\.\ds", r"brief +3\.\ds", r"brief +1\.\ds")
+    terminal.misses(r"brief +[\de]")
+    terminal.sees("No keys here|0 keys")
+    assert terminal.quit() == 0
+
+
+def test_an_edit_in_one_terminal_shows_in_a_second_one(open_terminal: Callable[..., Terminal]) -> None:
+    with BlockingClient.open() as client:
+        client.call(requests.put("scratch", "shared", "greeting", b'{"hello": "world"}', ttl=3000))
+    first, second = open_terminal(), open_terminal()
+    for terminal in (first, second):
+        terminal.sees('"hello": "world"')
+    first.type("2e")
+    first.sees("value · editing")
+    first.type(DOWN + RIGHT * 12 + "brave new ")
+    first.sees("brave new world")
+    first.type(CTRL_S)
+    first.sees("Saved")
+    second.sees('"hello": "brave new world"', r"4\dm \d\ds")
+    assert first.quit() == second.quit() == 0
+
+
+def test_a_killed_daemon_comes_back_with_the_place_and_the_edit_kept(open_terminal: Callable[..., Terminal]) -> None:
+    with BlockingClient.open() as client:
+        pid = client.call(requests.status())["pid"]
+        for name in ("one", "two"):
+            client.call(requests.put("local", "kept", name, b'{"name": "%s"}' % name.encode()))
+    terminal = open_terminal()
+    terminal.sees("kept")
+    terminal.type(":")
+    terminal.sees("Go to")
+    terminal.type("local/kept/two\r")
+    terminal.sees('"name": "two"')
+    terminal.type("e")
+    terminal.sees("value · editing")
+    terminal.type(DOWN + RIGHT * 11 + "more ")
+    terminal.sees("value · changed")
+    os.kill(pid, signal.SIGKILL)
+    terminal.sees("daemon away|The daemon is back")
+    terminal.sees("daemon ready")
+    terminal.type(CTRL_S)
+    terminal.sees("Saved", '"name": "more two"', "local / kept / two")
+    assert terminal.quit() == 0
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(80, 24), (40, 12), (200, 60)])
+def test_the_demo_fits_the_terminal(open_terminal: Callable[..., Terminal], columns: int, rows: int) -> None:
+    terminal = open_terminal("--demo", columns=columns, rows=rows)
+    terminal.sees("demo", "kvtui")
+    terminal.sees("carts")
+    assert terminal.quit() == 0
+
+
+def test_the_terminal_is_left_as_it_was(open_terminal: Callable[..., Terminal]) -> None:
+    terminal = open_terminal()
+    terminal.sees("daemon ready")
+    terminal.type("q")
+    output = b""
+    with contextlib.suppress(pexpect.TIMEOUT):
+        terminal.process.expect(pexpect.EOF, timeout=10)
+        output = bytes_of(terminal.process.before or b"")
+    assert b"\x1b[?1049l" in output
+    assert b"\x1b[?25h" in output
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("argument", ["--version", "--help"])
+def test_questions_are_answered_without_a_terminal_or_a_daemon(argument: str) -> None:
+    done = subprocess.run([*KVTUI, argument], capture_output=True, text=True, check=True, timeout=30)
+    assert "kvtui" in done.stdout
+    assert not paths.socket_path().exists()
+
+
+@pytest.mark.usefixtures("home")
+def test_without_a_terminal_it_says_so() -> None:
+    done = subprocess.run(KVTUI, capture_output=True, text=True, check=False, timeout=30, stdin=subprocess.DEVNULL)
+    assert done.returncode == 1
+    assert "needs a terminal" in done.stderr
+
+
+def test_no_daemon_is_a_clear_message_and_a_failure(
+    home: Path, monkeypatch: pytest.MonkeyPatch, open_terminal: Callable[..., Terminal]
+) -> None:
+    folder = home / ("deep" * 30)
+    folder.mkdir(mode=0o700)
+    with monkeypatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(folder))
+        process = open_terminal().process
+        process.expect(pexpect.EOF, timeout=20)
+        process.close()
+    assert process.exitstatus == 1
+    assert b"kvtui: " in bytes_of(process.before or b"")
+
+
+def test_a_store_that_cannot_be_had_is_a_clear_message_and_a_failure(open_terminal: Callable[..., Terminal]) -> None:
+    process = open_terminal("disk:///nowhere/at/all").process
+    process.expect(pexpect.EOF, timeout=20)
+    process.close()
+    assert process.exitstatus == 1
+    assert b"kvtui: " in bytes_of(process.before or b"")
