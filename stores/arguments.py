@@ -48,7 +48,8 @@ def check_keys(keys: Sequence[str | Token]) -> list[str | Token]:
         raise TypeError("keys is a sequence of keys; a single key is for get, put, delete and ttl.")
     listed = list(keys)
     for key in listed:
-        check_key(key)
+        if type(key) is not str:
+            check_key(key)
     return listed
 
 

@@ -181,8 +181,7 @@ class BaseStore(BrowsableStore, AsyncKeyValue, ABC):
     def _many(self, keys: Sequence[Key], collection: Collection) -> tuple[list[Key], list[Key], Scope]:
         listed = check_keys(keys)
         scope = self._scope(collection)
-        for key in listed:
-            self._check_key(key)
+        self._check_keys(listed)
         return listed, list(dict.fromkeys(listed)), scope
 
     # Write

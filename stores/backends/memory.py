@@ -1,4 +1,4 @@
-"""Entries in this process's memory: one time-aware least-recently-used cache (cachetools) a collection.
+"""Entries in this process's memory: one time-aware least-recently-used cache a collection.
 
 What is kept is the value's JSON text, so that nobody's later change to a dict reaches the store. Nothing here ever waits:
 every coroutine runs to its end in one step (`traits.immediate`).
@@ -13,7 +13,6 @@ import asyncio
 import heapq
 import json
 import math
-import sys
 import time
 import weakref
 from collections.abc import Iterator, Sequence
@@ -21,8 +20,7 @@ from datetime import datetime
 from itertools import islice
 from typing import ClassVar
 
-from cachetools import TLRUCache
-
+from stores.backends.memory_cache import Cache
 from stores.base import (
     BaseDestroyCollectionStore,
     BaseDestroyStore,
@@ -61,13 +59,6 @@ class _Held:
         return Version(self.number.to_bytes(8))
 
 
-def _time_to_use(_key: str, held: _Held, _now: float) -> float:
-    return held.deadline
-
-
-_Cache = TLRUCache[str, _Held]
-
-
 class MemoryStore(BaseDestroyStore, BaseDestroyCollectionStore, BaseEnumerateCollectionsStore, BaseEnumerateKeysStore):
     """A key-value store in this process's memory, lost when the process ends."""
 
@@ -95,8 +86,8 @@ class MemoryStore(BaseDestroyStore, BaseDestroyCollectionStore, BaseEnumerateCol
             seed: entries to begin with, as `{collection: {key: value}}`.
         """
         super().__init__(default_collection=default_collection, seed=seed)
-        self.max_entries_per_collection = sys.maxsize if max_entries_per_collection is None else max_entries_per_collection
-        self._caches: dict[str, _Cache] = {}
+        self.max_entries_per_collection = max_entries_per_collection
+        self._caches: dict[str, Cache[_Held]] = {}
         self._writes = 0
         self._cursors: HeldCursors[Iterator[Name]] = HeldCursors()
         self._due_heap: list[int] = []
@@ -121,8 +112,11 @@ class MemoryStore(BaseDestroyStore, BaseDestroyCollectionStore, BaseEnumerateCol
         return [_entry(self._held(collection, key)) for key in keys]
 
     async def _get_texts(self, *, collection: Scope, keys: Sequence[Key]) -> list[tuple[bytes, datetime | None] | None]:
-        found = [self._held(collection, key) for key in keys]
-        return [None if held is None else (held.text, held.expires_at) for held in found]
+        cache = self._caches.get(_text(collection))
+        if cache is None:
+            return [None] * len(keys)
+        now = time.time()
+        return [None if (held := cache.get(_text(key), now)) is None else (held.text, held.expires_at) for key in keys]
 
     async def _put_managed_entry(self, *, collection: Scope, key: Key, managed_entry: ManagedEntry) -> None:
         self._writes += 1
@@ -145,28 +139,33 @@ class MemoryStore(BaseDestroyStore, BaseDestroyCollectionStore, BaseEnumerateCol
 
     async def _delete_managed_entry(self, *, key: Key, collection: Scope) -> bool:
         cache = self._caches.get(_text(collection))
-        return cache is not None and cache.pop(_text(key), None) is not None
+        return cache is not None and cache.pop(_text(key), time.time())
 
     def _held(self, collection: Scope, key: Key) -> _Held | None:
         cache = self._caches.get(_text(collection))
-        return None if cache is None else cache.get(_text(key))
+        return None if cache is None else cache.get(_text(key), time.time())
+
+    def _holds_any(self, collection: str) -> bool:
+        cache = self._caches.get(collection)
+        if cache is None:
+            return False
+        cache.expire(time.time())
+        return len(cache) > 0
 
     def _store(self, collection: Scope, key: Key, held: _Held) -> None:
         name = _text(collection)
         cache = self._caches.get(name)
         if cache is None:
-            cache = self._caches[name] = TLRUCache(self.max_entries_per_collection, ttu=_time_to_use, timer=time.time)
+            cache = self._caches[name] = Cache(self.max_entries_per_collection)
         if held.expires_at is not None:
-            # The cache ignores what is already past and would keep the old value.
-            cache.pop(_text(key), None)
             self._note_deadline(held.deadline)
-        cache[_text(key)] = held
+        cache.put(_text(key), held, time.time())
 
     # Browse and edit
 
     async def _scan_collections(self, *, cursor: bytes | None, limit: int) -> Page[Name]:
         if cursor is None:
-            names = (_name(text) for text in list(self._caches) if self._caches.get(text))
+            names = (_name(text) for text in list(self._caches) if self._holds_any(text))
         else:
             names = self._cursors.take(cursor)  # type: ignore[assignment] # both are iterators of names
         items = list(islice(names, limit))
@@ -179,9 +178,10 @@ class MemoryStore(BaseDestroyStore, BaseDestroyCollectionStore, BaseEnumerateCol
         elif cache is None:
             return Page([], None, 0)
         else:
-            names = (_name(text) for text in list(cache))
+            names = (_name(text) for text in cache.keys(time.time()))
         looked_at = list(islice(names, limit))
-        items = [] if cache is None else [name for name in looked_at if name.text in cache]
+        now = time.time()
+        items = [] if cache is None else [name for name in looked_at if cache.holds(name.text, now)]
         if match is not None:
             pattern = compile_glob(match)
             items = [name for name in items if pattern.match(name.text)]
@@ -257,9 +257,9 @@ class MemoryStore(BaseDestroyStore, BaseDestroyCollectionStore, BaseEnumerateCol
         self._timer = loop.call_later(delay, _sweep, weakref.ref(self))
 
     def _leave_expired(self) -> None:
-        for cache in self._caches.values():
-            cache.expire()
         now = time.time()
+        for cache in self._caches.values():
+            cache.expire(now)
         while self._due_heap and self._due_heap[0] <= now:
             self._due.discard(heapq.heappop(self._due_heap))
         self._timer = None
