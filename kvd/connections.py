@@ -36,6 +36,8 @@ T = TypeVar("T")
 
 PATIENCE: Final = 3
 """Failures in a row after which a connection is down."""
+ONE_FAILURE: Final = 0.1
+"""Seconds within which what fails fails together, and counts once."""
 ATTEMPTS: Final = 10
 FIRST_RETRY: Final = 0.5
 LONGEST_RETRY: Final = 30.0
@@ -78,6 +80,7 @@ class Connection:
         self._retry: asyncio.TimerHandle | None = None
         self._attempts = 0
         self._failures = 0
+        self._failed_at = 0.0
         self._closed = False
 
     # What others see
@@ -231,6 +234,10 @@ class Connection:
         """Note that the backend failed or did not answer."""
         if self.store is None:
             return
+        now = time.monotonic()
+        if now - self._failed_at < ONE_FAILURE and self._failures:
+            return
+        self._failed_at = now
         self._failures += 1
         if self._failures >= PATIENCE and self.store.traits.persistent:
             store, self.store, self.coalescer, self.immediate = self.store, None, None, False

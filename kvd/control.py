@@ -41,7 +41,8 @@ def hello(session: Session, *, protocol: Map, client: Text = "", version: Text =
         detail = {"protocol": [OLDEST_PROTOCOL, PROTOCOL], "version": __version__, "pid": os.getpid()}
         raise RequestError(Code.VERSION_MISMATCH, message, detail=detail)
     session.greeted = True
-    session.name = " ".join(part for part in (client[:60], version[:20]) if part)
+    name = f"{client[:60]} {version[:20]}".strip()
+    session.name = "".join(char if char.isprintable() else "?" for char in name)  # it is written to the log
     return {
         "protocol": min(newest, PROTOCOL),
         "version": __version__,

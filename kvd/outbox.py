@@ -17,6 +17,8 @@ from kvd.protocol import MAX_OUTBOX, PART_SIZE, encode_event, frame, parts
 
 __all__ = ["Outbox"]
 
+FULL: Final = 8 << 20
+"""Bytes that wait for a client above which nothing more is read from it."""
 MAX_EVENTS: Final = 1_000
 """Events that wait for a client that does not read."""
 
@@ -57,6 +59,11 @@ class Outbox:
 
     def __bool__(self) -> bool:
         return bool(self._out or self._large)
+
+    @property
+    def full(self) -> bool:
+        """Whether the client should read before it asks for more. A large reply alone holds no small ones up."""
+        return self.paused and self._waiting > FULL
 
     def send(self, body: bytes) -> None:
         """Send a body soon: call `flush` when there is no more to come in this turn, or `flush_soon`."""

@@ -259,6 +259,7 @@ class Server:
     async def drain(self, seconds: float) -> None:
         """Accept nobody, say so, let what is in flight finish for a while, and cut off the rest with an error."""
         self.draining = True
+        self._accept()  # who is in the backlog already learns why nobody will answer
         self.unlisten()
         for session in list(self.sessions):
             session.say_closing(self.stop_reason)

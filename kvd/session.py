@@ -131,12 +131,11 @@ class Session(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Stop: the client does not read."""
         self._out.pause()
-        self._read(on=False)
 
     def resume_writing(self) -> None:
         """Go on."""
         self._out.resume()
-        if not self._out.paused and not self._working:
+        if not self._out.full and not self._working:
             self._work()
 
     def _read(self, *, on: bool) -> None:
@@ -155,7 +154,7 @@ class Session(asyncio.Protocol):
             return
         left = BURST
         try:
-            while not self._out.paused and (body := self._decoder.next_body()) is not None:
+            while not self._out.full and (body := self._decoder.next_body()) is not None:
                 self._take(decode_request(body))
                 left -= 1
                 if not left:
@@ -169,7 +168,7 @@ class Session(asyncio.Protocol):
             self._working = True
         if self._working:
             self.server.loop.call_soon(self._work)
-        if self._reading is (self._working or self._out.paused):
+        if self._reading is (self._working or self._out.full):
             self._read(on=not self._reading)
         self._out.flush()
 
@@ -315,7 +314,7 @@ class Session(asyncio.Protocol):
         return True
 
     def _expire(self, pending: _Pending, timeout: float) -> None:
-        if pending.use is not None and pending.use.begun:
+        if pending.use is not None and not pending.use.connection.immediate:
             pending.use.connection.trouble(f"it gave no answer within {timeout:g} seconds")
         message = f"there was no answer within {timeout:g} seconds"
         self._settle(pending, RequestError(Code.DEADLINE, message, retry=True, detail=pending.detail))

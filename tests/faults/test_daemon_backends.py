@@ -64,20 +64,22 @@ def test_pipelined_requests_are_merged_and_answered_right(client: RawClient) -> 
 
 
 def test_one_key_sees_its_writes_in_order(client: RawClient) -> None:
-    expected: list[bytes | None] = []
+    expected: list[tuple[None, bytes | None]] = []
     reads: list[int] = []
     for number in range(300):
+        one = {"connection": "remote", "key": "one"}
+        value = b'{"n": %d}' % number
         if number % 7 == 3:
-            client.ask("delete", {"connection": "remote", "key": "one"})
-            expected.append(None)
+            client.ask("delete", one, timeout=60)
+            expected.append((None, None))
         elif number % 5 == 1:
-            client.ask("put_many", {"connection": "remote", "keys": ["one"], "values": [b'{"n": %d}' % number]})
-            expected.append(b'{"n": %d}' % number)
+            client.ask("put_many", {"connection": "remote", "keys": ["one"], "values": [value]}, timeout=60)
+            expected.append((None, value))
         else:
-            client.ask("put", {"connection": "remote", "key": "one", "value": b'{"n": %d}' % number, "ttl": 100 + number % 3})
-            expected.append(b'{"n": %d}' % number)
-        reads.append(client.ask("get", {"connection": "remote", "key": "one"}))
-    assert [client.reply(number)[1] for number in reads] == expected
+            client.ask("put", one | {"value": value, "ttl": 100 + number % 3}, timeout=60)
+            expected.append((None, value))
+        reads.append(client.ask("get", one, timeout=60))
+    assert [client.reply(number) for number in reads] == expected
 
 
 def test_one_bad_key_spoils_nobody_else_s_answer(client: RawClient) -> None:
