@@ -105,9 +105,10 @@ class BrowserScreen(EntryActions):
         del event
         self._lay_out()
 
-    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+    def on_descendant_focus(self) -> None:
+        focused = self.focused  # not the event's widget: events of several changes may come out of order
         for number, pane in enumerate(self.panes):
-            if pane in event.widget.ancestors_with_self and number != self._at:
+            if focused is not None and pane in focused.ancestors_with_self and number != self._at:
                 self._at = number
                 self._lay_out()
         self._hint()

@@ -66,6 +66,14 @@ class Terminal:
     def type(self, text: str) -> None:
         self.process.send(text)
 
+    def press(self, *keys: str) -> None:
+        """Press keys as fast as a person does, each after the one before took effect."""
+        for key in keys:
+            self.type(key)
+            end = time.monotonic() + 0.15
+            while time.monotonic() < end:
+                self.read()
+
     def quit(self) -> int:
         self.type("q")
         with contextlib.suppress(pexpect.TIMEOUT):
@@ -123,7 +131,7 @@ def test_an_edit_in_one_terminal_shows_in_a_second_one(open_terminal: Callable[.
         terminal.sees('"hello": "world"')
     first.type("2e")
     first.sees("value · editing")
-    first.type(DOWN + RIGHT * 12 + "brave new ")
+    first.press(DOWN, *[RIGHT] * 12, "brave new ")
     first.sees("brave new world")
     first.type(CTRL_S)
     first.sees("Saved")
@@ -144,7 +152,7 @@ def test_a_killed_daemon_comes_back_with_the_place_and_the_edit_kept(open_termin
     terminal.sees('"name": "two"')
     terminal.type("e")
     terminal.sees("value · editing")
-    terminal.type(DOWN + RIGHT * 11 + "more ")
+    terminal.press(DOWN, *[RIGHT] * 11, "more ")
     terminal.sees("value · changed")
     os.kill(pid, signal.SIGKILL)
     terminal.sees("daemon away|The daemon is back")
