@@ -5,6 +5,7 @@ import datetime as dt
 import inspect
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import elastic_transport
@@ -37,6 +38,7 @@ from stores.errors import (
     ValueTooLargeError,
 )
 from tests.faults.proxy import Proxy
+from tests.faults.tls import tls_in_front
 from tests.servers.lease import addresses
 
 pytestmark = pytest.mark.anyio
@@ -664,3 +666,17 @@ async def test_a_missing_authority_file_is_said(unique_name: str) -> None:
     store = ElasticsearchStore(url="https://127.0.0.1:1", index_prefix=unique_name, ca_certs="/nonexistent/ca.pem")
     with pytest.raises(StoreSetupError, match=r"ca_certs|No such file"):
         await store.setup()
+
+
+async def test_tls_with_ones_own_authority(elasticsearch_url: str, unique_name: str, bare: Counting, tmp_path: Path) -> None:
+    async with tls_in_front(*addresses(elasticsearch_url)[0], tmp_path) as port:
+        url = f"https://127.0.0.1:{port}"
+        ca = str(tmp_path / "cert.pem")
+        async with ElasticsearchStore(url=url, index_prefix=unique_name, ca_certs=ca) as store:
+            await store.put("k", {"n": 1}, collection="c")
+            assert await store.get("k", collection="c") == {"n": 1}
+        stranger = ElasticsearchStore(url=url, index_prefix=unique_name, timeout=2)
+        with pytest.raises(StoreSetupError, match=r"(?i)certificate"):
+            await stranger.setup()
+        async with ElasticsearchStore(url=url, index_prefix=unique_name, verify_certs=False) as careless:
+            assert await careless.get("k", collection="c") == {"n": 1}

@@ -2,11 +2,9 @@
 
 import asyncio
 import datetime as dt
+import gc
 import inspect
-import ssl
-import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +30,7 @@ from stores.errors import (
     ValueTooLargeError,
 )
 from tests.faults.proxy import Proxy
+from tests.faults.tls import tls_in_front
 from tests.servers.lease import addresses
 
 pytestmark = pytest.mark.anyio
@@ -350,6 +349,7 @@ async def test_deleting_counts_only_what_lives(store: MongoDBStore, bare: Databa
     theirs = Token(b'{"_id": "theirs"}')
     assert await store.delete_many(["old", "live", theirs], collection="c") == 2
     assert await store.delete("older", collection="c") is False
+    assert await bare["c"].count_documents({"_id": "theirs"}) == 0
     assert await bare["c"].count_documents({"key": "older"}) == 0
 
 
@@ -403,18 +403,18 @@ async def test_many_keys_are_one_round_trip_and_a_given_client_stays_open(
     async with AsyncMongoClient[dict[str, Any]](mongodb_url, event_listeners=[counting]) as client:
         async with MongoDBStore(client=client, db_name=db_name) as store:
             await store.put("first", {}, collection="c")
-            keys = [f"k{n}" for n in range(1000)]
+            keys = [f"k{n}" for n in range(250)]
             counting.take()
-            await store.put_many(keys, [{"n": n} for n in range(1000)], collection="c")
+            await store.put_many(keys, [{"n": n} for n in range(250)], collection="c")
             assert counting.take() == ["update"]
-            assert len([one for one in await store.get_many(keys, collection="c") if one]) == 1000
+            assert len([one for one in await store.get_many(keys, collection="c") if one]) == 250
             assert counting.take() == ["find"]
             assert all(await store.describe(keys, collection="c"))
             assert counting.take() == ["aggregate"]
-            page = await store.scan_keys("c", limit=500)
-            assert len(page.items) == page.scanned == 500
+            page = await store.scan_keys("c", limit=200)
+            assert len(page.items) == page.scanned == 200
             assert counting.take() == ["find"]
-            assert await store.delete_many(keys, collection="c") == 1000
+            assert await store.delete_many(keys, collection="c") == 250
             assert counting.take() == ["delete"]
             await store.put("k", {}, collection="c")
             assert counting.take() == ["update"]
@@ -490,6 +490,18 @@ async def test_first_writes_that_race_make_one_document(mongodb_url: str, db_nam
 # Life
 
 
+@pytest.fixture
+def leaky() -> Iterator[None]:
+    """pymongo does not close a socket whose connecting is cancelled: collected here, not in a test that follows."""
+    yield
+    gc.collect()
+
+
+ignore_leak = pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
+
+
+@ignore_leak
+@pytest.mark.usefixtures("leaky")
 async def test_a_setup_that_fails_can_be_tried_again(mongodb_url: str, db_name: str, bare: Database) -> None:
     [(host, port)] = addresses(mongodb_url)
     async with Proxy(host, port) as proxy:
@@ -593,6 +605,8 @@ def test_options_in_the_url_go_before_defaults() -> None:
     }
 
 
+@ignore_leak
+@pytest.mark.usefixtures("leaky")
 async def test_srv_and_user_and_tls_reach_the_driver() -> None:
     store = MongoDBStore(url="mongodb+srv://nowhere.invalid/", username="u", password="p", timeout=0.5)
     with pytest.raises(StoreSetupError, match="nowhere"):
@@ -602,32 +616,8 @@ async def test_srv_and_user_and_tls_reach_the_driver() -> None:
         await missing.setup()
 
 
-@asynccontextmanager
-async def tls_in_front(host: str, port: int, folder: Path) -> AsyncIterator[int]:
-    """A TLS server that hands everything to a plain one, and its certificate as `cert.pem`."""
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
-    command += ["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost", "-keyout", str(key), "-out", str(cert)]
-    await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert, key)
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            writer.write(data)
-        writer.close()
-
-    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        upstream = await asyncio.open_connection(host, port)
-        await asyncio.gather(pump(reader, upstream[1]), pump(upstream[0], writer), return_exceptions=True)
-
-    server = await asyncio.start_server(client, "127.0.0.1", 0, ssl=context)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-
-
+@ignore_leak
+@pytest.mark.usefixtures("leaky")
 async def test_tls_with_ones_own_authority(mongodb_url: str, db_name: str, bare: Database, tmp_path: Path) -> None:
     async with tls_in_front(*addresses(mongodb_url)[0], tmp_path) as port:
         url = f"mongodb://127.0.0.1:{port}/?directConnection=true"
