@@ -68,6 +68,7 @@ class KvtuiApp(App[None]):
             "json-number": mixed("warning", 1),
             "json-word": mixed("secondary", 1),
             "json-mark": back.blend(fore, 0.55).hex6,
+            "field": base["background"],
             "cursor-ground": mixed("primary", 0.28),
             "cursor-idle": back.blend(fore, 0.08).hex6,
         }

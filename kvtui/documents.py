@@ -53,7 +53,8 @@ class TextDocument:
     def __init__(self, text: str, *, is_json: bool) -> None:
         self._lines = [printable(line.replace("\t", "    ")) for line in text.split("\n")]
         self._is_json = is_json
-        self._rows: list[tuple[int, int, int]] = []
+        self._rows: list[tuple[int, int, int, int]] = []
+        """Number of the line, start and end in it, cells of indentation."""
         self._width = 0
 
     @property
@@ -66,31 +67,39 @@ class TextDocument:
         width = max(8, width)
         if width != self._width:
             self._width = width
-            self._rows = [(number, *part) for number, line in enumerate(self._lines) for part in _parts(line, width)]
+            self._rows = []
+            for number, line in enumerate(self._lines):
+                hang = self._hang(line)
+                self._rows += [(number, start, end, hang if start else 0) for start, end in _parts(line, width, hang)]
         return len(self._rows)
+
+    def _hang(self, line: str) -> int:
+        """Cells by which the further rows of a line are indented: JSON goes on below its name."""
+        return min(len(line) - len(line.lstrip(" ")) + 2, self._width // 2) if self._is_json else 0
 
     def row(self, index: int) -> Row | None:
         """A row; never None."""
-        number, start, end = self._rows[index]
+        number, start, end, hang = self._rows[index]
         line = self._lines[number]
         spans: tuple[tuple[int, int, str], ...] = ()
         if self._is_json and len(line) <= 16 * CHUNK:
             spans = tuple(
-                (max(first, start) - start, min(last, end) - start, name)
+                (max(first, start) - start + hang, min(last, end) - start + hang, name)
                 for first, last, name in jsontext.spans(line)
                 if first < end and last > start
             )
-        return Row(str(number + 1) if start == 0 else "", line[start:end], spans)
+        return Row(str(number + 1) if start == 0 else "", " " * hang + line[start:end], spans)
 
 
-def _parts(line: str, width: int) -> list[tuple[int, int]]:
+def _parts(line: str, width: int, hang: int) -> list[tuple[int, int]]:
     """Where a line is cut to fit the width, at blanks where that leaves more than half a row."""
     if len(line) <= width and (line.isascii() or cell_len(line) <= width):
         return [(0, len(line))]
     parts: list[tuple[int, int]] = []
     start = 0
     while start < len(line):
-        end = start + max(1, len(take_cells(line[start : start + width], width)))
+        room = width - hang if start else width
+        end = start + max(1, len(take_cells(line[start : start + room], room)))
         if end < len(line):
             blank = line.rfind(" ", start, end) + 1
             if blank > start + (end - start) // 2:

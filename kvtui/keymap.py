@@ -48,7 +48,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("sidebar", "open", "enter,l,right", "open", "Open the connection, or show the collection's keys", footer=True),
     Command("sidebar", "collapse", "h,left", "collapse", "Close the connection's list of collections"),
     Command("keys", "open", "enter,l,right", "value", "Go to the value"),
-    Command("keys", "back", "h,left,escape", "back", "Clear marks and filter, then go back to the collections"),
+    Command("keys", "back", "h,left,escape", "back", "Clear filter and marks, or go back to the connections"),
     Command("value", "back", "h,left,escape", "back", "Go back to the keys", footer=True),
     Command("editor", "save", "ctrl+s", "save", "Save what was edited; the TTL stays as it is", footer=True),
     Command("editor", "leave", "escape", "leave", "Leave the editor, asking when something was changed", footer=True),
@@ -58,7 +58,7 @@ COMMANDS: tuple[Command, ...] = (
         "entry", "delete", "d,delete", "delete", "Delete the key, or all marked keys, after asking", footer=True, writes=True
     ),
     Command("browser", "add", "a", "add", "Add a key", footer=True, writes=True),
-    Command("keys", "filter", "slash", "filter", "Filter: text, glob with * ? [ ], re:regular expression, ~fuzzy", footer=True),
+    Command("keys", "filter", "slash", "filter", "Filter: text, glob *?[], re:expression, ~fuzzy", footer=True),
     Command("keys", "mark", "space", "mark", "Mark the key, or take its mark away", footer=True),
     Command("keys", "mark_range", "v", "mark to here", "Mark all from the last marked key to this one"),
     Command("keys", "sort", "s", "sort", "Sort by key, TTL, size or type, one after the other", footer=True),
@@ -68,7 +68,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("entry", "copy_as", "Y", "copy as", "Copy the value or address in another form"),
     Command("entry", "copy_key", "c", "copy key", "Copy the key to the clipboard"),
     Command("value", "view", "x", "hex", "Show the bytes in hexadecimal, or as text again"),
-    Command("entry", "edit_external", "E", "edit outside", "Edit the value in the program that $EDITOR names", writes=True),
+    Command("entry", "edit_external", "E", "edit outside", "Edit the value in the program named by $EDITOR", writes=True),
     Command("entry", "duplicate", "D", "duplicate", "Make another key with this value", writes=True),
     Command("entry", "rename", "R", "rename", "Rename the key; value and TTL stay", writes=True),
     Command("browser", "goto", "colon", "go to", "Go to a connection/collection/key"),
@@ -85,7 +85,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("app", "quit_safely", "q,ctrl+q", "quit", "Quit; asks when an edit is not saved", footer=True),
     Command("list", "move", "j,k,down,up", "move", "Down and up"),
     Command("list", "ends", "g,G,home,end", "ends", "To the first and the last"),
-    Command("list", "pages", "ctrl+d,ctrl+u,pagedown,pageup", "pages", "Half a page, or a page, down and up"),
+    Command("list", "half_pages", "ctrl+d,ctrl+u", "half pages", "Half a page down and up"),
+    Command("list", "pages", "pagedown,pageup", "pages", "A page down and up"),
 )
 
 _NAMES = {

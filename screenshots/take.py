@@ -47,22 +47,22 @@ def go(address: str, sees: str) -> list[tuple[str, str]]:
     return [("colon", "Go to"), (f"ctrl+u {typed} enter", sees)]
 
 
-SESSIONS = go("demo/sessions", "sessions")
+SESSIONS = go("demo/sessions", "80 keys")
 PICTURES = {
-    "browse": Picture([*SESSIONS, ("s", "↑ TTL"), ("j j j j j", "created")]),
+    "browse": Picture([*SESSIONS, ("s", "↑ TTL"), ("g j j j j j", "created")]),
     "edit": Picture(
         [
             *go("demo/users/user:0003", "user:0003"),
             ("3", "created"),
             ("e", "editing"),
-            ("down down end comma comma ctrl+s", "line 3"),
+            ("down down down end backspace ctrl+s", "line 5"),
         ]
     ),
     "ttl": Picture([*go("demo/carts", "carts"), ("j j t", "Set TTL"), ("9 0 m", "expires 20")]),
     "delete": Picture([*go("demo/carts", "carts"), ("space j space space j v d", "Delete")]),
     "help": Picture([*SESSIONS, ("question_mark", "Keys and commands")]),
-    "light": Picture([*SESSIONS, ("s", "↑ TTL"), ("j j j j j", "created")], theme="kvtui-light"),
-    "narrow": Picture([*SESSIONS, ("s", "↑ TTL"), ("j j j", "created")], size=SMALL),
+    "light": Picture([*SESSIONS, ("s", "↑ TTL"), ("g j j j j j", "created")], theme="kvtui-light"),
+    "narrow": Picture([*SESSIONS, ("s", "↑ TTL"), ("g j j j", "created")], size=SMALL),
 }
 
 

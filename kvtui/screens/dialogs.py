@@ -114,6 +114,7 @@ class Prompt(ModalScreen[str | None]):
 
     Args:
         title: What is wanted.
+        subject: What it is about.
         value: What stands there at first.
         placeholder: Shown while the line is empty.
         check: Says what the typed text means, or raises ValueError with what is wrong about it.
@@ -123,10 +124,18 @@ class Prompt(ModalScreen[str | None]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", show=False)]
 
     def __init__(
-        self, title: str, *, value: str = "", placeholder: str = "", check: Callable[[str], str], lines: Sequence[str] = ()
+        self,
+        title: str,
+        subject: str = "",
+        *,
+        value: str = "",
+        placeholder: str = "",
+        check: Callable[[str], str],
+        lines: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self._question = title
+        self._subject = subject
         self._value = value
         self._placeholder = placeholder
         self._check = check
@@ -135,6 +144,8 @@ class Prompt(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = escape(self._question)
+            if self._subject:
+                yield Static(Text(printable(self._subject), overflow="fold"), classes="dialog--names", markup=False)
             for line in self._lines:
                 yield Static(Text(printable(line), overflow="fold"), classes="dialog--line", markup=False)
             yield Input(self._value, placeholder=self._placeholder, compact=True, select_on_focus=False)

@@ -202,10 +202,12 @@ class EntryActions(Screen[None]):
             return "never expires" if ttl is None else f"expires {moment_text(time.time() + ttl)}"
 
         deadline = self.keys_pane.deadline(entries[0].key)
-        lines = [_names_line(entries)]
+        lines = []
         if len(entries) == 1:
             lines.append("never expires" if deadline is None else f"{left_text(deadline, time.time())} left")
-        prompt = Prompt("Set TTL", placeholder="90s, 2h30m, never, 2031-01-31 18:00", check=meaning, lines=lines)
+        prompt = Prompt(
+            "Set TTL", _subject(entries), placeholder="90s, 2h30m, never, 2031-01-31 18:00", check=meaning, lines=lines
+        )
         text = await self.app.push_screen_wait(prompt)
         if text is None:
             return
@@ -312,7 +314,7 @@ class EntryActions(Screen[None]):
                 raise ValueError("type another name")
             return "value and TTL stay"
 
-        name = await self.app.push_screen_wait(Prompt("Rename", value=entry.name, check=meaning, lines=[entry.label]))
+        name = await self.app.push_screen_wait(Prompt("Rename", elide(entry.label, 160), value=entry.name, check=meaning))
         if name is None:
             return
         try:
@@ -378,8 +380,8 @@ def _is(current: Record | None, value: str) -> bool:
     return jsontext.compact(current.body.decode("utf-8", "surrogateescape")) == value
 
 
-def _names_line(entries: Sequence[Entry]) -> str:
-    return elide(entries[0].label, 52) if len(entries) == 1 else f"{len(entries):,} marked keys"
+def _subject(entries: Sequence[Entry]) -> str:
+    return elide(entries[0].label, 160) if len(entries) == 1 else f"{len(entries):,} marked keys"
 
 
 def _conflict_question(edited: Edited, current: Record | None) -> Ask:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from rich.style import Style
+from textual import events
 from textual.binding import BindingType
 from textual.message import Message
 from textual.widgets import TextArea
@@ -63,6 +64,15 @@ class Editor(TextArea):
     def go_to(self, line: int, column: int) -> None:
         """Put the cursor where something is wrong; both count from one."""
         self.move_cursor((line - 1, column - 1), center=True)
+
+    async def _on_key(self, event: events.Key) -> None:
+        """Carry out keys that are no characters at once, so that what is typed fast stays in order."""
+        for binding in self._bindings.key_to_bindings.get(event.key, ()):
+            if not binding.priority:
+                event.stop()
+                event.prevent_default()  # the text area's own handler
+                await self.run_action(binding.action)
+                return
 
     def action_save(self) -> None:
         self.post_message(self.Saved(self.text))
