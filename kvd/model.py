@@ -50,7 +50,7 @@ class Token:
     value: bytes
 
 
-OUTSIDE = Token(b"outside")
+OUTSIDE = Token(b"")
 """As a collection: the names of a store that belong to no collection."""
 
 Key = str | Token

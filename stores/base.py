@@ -17,7 +17,7 @@ from stores.arguments import check_keys, check_limit, check_ttl
 from stores.browsing import BrowsableStore
 from stores.entry import ManagedEntry, deadline_after, utc_now
 from stores.lifecycle import Scope
-from stores.names import Collection, Key
+from stores.names import OUTSIDE, Collection, Key
 from stores.protocols import (
     AsyncCullProtocol,
     AsyncDestroyCollectionProtocol,
@@ -309,7 +309,7 @@ class BaseEnumerateCollectionsStore(BaseStore, AsyncEnumerateCollectionsProtocol
         cursor: bytes | None = None
         while limit is None or len(found) < limit:
             page = await self._scan_collections(cursor=cursor, limit=ENUMERATION_PAGE)
-            found.update(dict.fromkeys(name.text for name in page.items))
+            found.update(dict.fromkeys(name.text for name in page.items if name.token != OUTSIDE))
             cursor = page.cursor
             if cursor is None:
                 break

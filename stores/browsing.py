@@ -15,13 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, SupportsFloat
+from typing import Any, ClassVar, SupportsFloat
 
 from stores.arguments import check_keys, check_ttl
 from stores.entry import ManagedEntry, deadline_after, dump_json, utc_now
 from stores.errors import ConflictError, DeserializationError, UnsupportedError
 from stores.lifecycle import Lifecycle, Scope
-from stores.names import Collection, Key, Name, Page
+from stores.names import OUTSIDE, Collection, Key, Name, Page
 from stores.records import ABSENT, ANY, KEEP, Description, Expected, Keep, Record, Version
 
 __all__ = ["BrowsableStore"]
@@ -32,6 +32,9 @@ EDIT_ATTEMPTS = 16
 
 class BrowsableStore(Lifecycle):
     """Browse, describe, read and edit."""
+
+    _asks_for_outside: ClassVar[bool] = False
+    """Whether names outside collections are looked for when a scan of collections ends, because it does not meet them."""
 
     # Verbs of the backend. `collection` is never None; names given as Token came from this store's own pages.
 
@@ -73,7 +76,7 @@ class BrowsableStore(Lifecycle):
     # Browse
 
     async def scan_collections(self, *, cursor: bytes | None = None, limit: int = PAGE_LIMIT) -> Page[Name]:
-        """A page of the store's collections.
+        """A page of the store's collections; `OUTSIDE` is among them where names lie outside of all.
 
         Args:
             cursor: the last page's; None starts.
@@ -84,7 +87,20 @@ class BrowsableStore(Lifecycle):
         """
         with self._edge():
             await self.setup()
-            return await self._scan_collections(cursor=cursor, limit=max(limit, 1))
+            page = await self._scan_collections(cursor=cursor, limit=max(limit, 1))
+            if page.cursor is None and self._asks_for_outside and await self._has_outside():
+                page.items.append(Name("", OUTSIDE, exact=False))
+            return page
+
+    async def _has_outside(self) -> bool:
+        cursor: bytes | None = None
+        while True:
+            page = await self._scan_keys(collection=OUTSIDE, cursor=cursor, limit=PAGE_LIMIT, match=None)
+            cursor = page.cursor
+            if page.items and cursor is not None:
+                self._close_cursor(cursor)
+            if page.items or cursor is None:
+                return bool(page.items)
 
     async def scan_keys(
         self,

@@ -38,7 +38,7 @@ class Token:
     value: bytes
 
 
-OUTSIDE: Final = Token(b"outside")
+OUTSIDE: Final = Token(b"")
 """As a collection: the names that belong to none (keys without `::`, documents without an envelope). Neither None nor ""."""
 
 Key = str | Token

@@ -65,6 +65,7 @@ _RESTORED: dict[str, Callable[[bytes], str | bytes | float]] = {
 class DiskStore(BaseContextManagerStore, BaseStore):
     """A key-value store in a directory, in the format of diskcache."""
 
+    _asks_for_outside: ClassVar[bool] = True
     traits: ClassVar[Traits] = Traits(
         name="disk",
         atomic_batches=True,

@@ -71,6 +71,7 @@ ABANDONED: Final = 3600.0
 class FileTreeStore(BaseStore):
     """A key-value store in a tree of JSON files that a person can read."""
 
+    _asks_for_outside: ClassVar[bool] = True
     traits: ClassVar[Traits] = Traits(
         name="filetree",
         expiry="on read",

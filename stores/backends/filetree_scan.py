@@ -151,7 +151,7 @@ class Scanner:
 
     def _key_name(self, directory: str | None, entry: os.DirEntry[str]) -> Name | None:
         file = entry.name
-        if is_temporary(file) or entry.is_dir(follow_symlinks=False):
+        if is_temporary(file) or entry.is_dir(follow_symlinks=directory is None):
             return None
         token = Address(directory, file).token
         if directory is None:

@@ -69,6 +69,7 @@ class S3CollectionSanitizationStrategy(LimitedBytesStrategy):
 class S3Store(BaseContextManagerStore, BaseStore):
     """A key-value store in one S3 bucket."""
 
+    _asks_for_outside: ClassVar[bool] = True
     traits: ClassVar[Traits] = Traits(
         name="s3",
         expiry="on read",

@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from kvd import model
 from stores import (
     ABSENT,
     KEEP,
-    BaseCullStore,
+    OUTSIDE,
+    AsyncCullProtocol,
+    AsyncKeyValue,
     BaseDestroyCollectionStore,
     BaseEnumerateCollectionsStore,
     BaseEnumerateKeysStore,
@@ -129,8 +132,9 @@ async def test_destroying(store: BaseStore, names: Names) -> None:
 
 @on_storing
 async def test_culling_removes_only_what_expired(store: BaseStore, names: Names) -> None:
-    if not isinstance(store, BaseCullStore):
+    if not isinstance(store, AsyncCullProtocol):
         pytest.skip("nothing to cull here")
+    assert isinstance(store, AsyncKeyValue)
     await store.put("brief", {"n": 1}, collection=names("c"), ttl=0.2)
     await store.put("kept", {"n": 2}, collection=names("c"), ttl=300)
     await asyncio.sleep(0.3)
@@ -365,3 +369,17 @@ async def test_looking_creates_no_collection(case: ModuleType, store: BaseStore,
     await walk(store, c)
     if traits_of(case).browses_collections:
         assert c not in {name.text for name in await walk_collections(store)}
+
+
+@pytest.mark.parametrize("case", [case for case in STORING if case.NAME in {"disk", "filetree", "s3"}], ids=by_name)
+async def test_a_collection_named_outside_is_not_what_lies_outside(make: Callable[..., BaseStore], names: Names) -> None:
+    async with make() as store:
+        await store.put("k", {"n": 1}, collection=names("outside"))
+        before = [name for name in await walk_collections(store) if name.token == OUTSIDE]
+        assert before == []
+        assert {name.text for name in await walk(store, names("outside"))} == {"k"}
+        await store.delete("k", collection=names("outside"))
+
+
+def test_the_token_of_what_lies_outside_is_the_same_on_the_wire() -> None:
+    assert OUTSIDE.value == model.OUTSIDE.value

@@ -306,7 +306,7 @@ async def test_forged_tokens_are_refused(store: FileTreeStore, secret: Path, tok
         lambda: store.read(Token(token), collection="c"),
         lambda: store.delete(Token(token), collection="c"),
         lambda: store.put(Token(token), {}, collection="c"),
-        lambda: store.get("k", collection=Token(token if b"/" in token or not token else token + b"/")),
+        lambda: store.get("k", collection=Token(token if b"/" in token else token + b"/")),
     ):
         with pytest.raises(InvalidKeyError):
             await attempt()

@@ -305,7 +305,9 @@ async def test_collections_are_listed_by_the_delimiter_and_pages_go_on(make: Cal
 async def test_objects_outside_collections(store: S3Store, bare: Any, bucket: str) -> None:
     await bare.put_object(Bucket=bucket, Key="readme.txt", Body=b"hello")
     await store.put("k", {}, collection="outside")
-    assert {name.text for name in (await store.scan_collections()).items} == {"c", "outside"}
+    found = (await store.scan_collections()).items
+    assert {name.text for name in found} == {"c", "outside", ""}
+    assert [name for name in found if name.token == OUTSIDE] == found[-1:]
     [name] = (await store.scan_keys(OUTSIDE)).items
     assert name.text == "readme.txt"
     record = await store.read(name.token, collection=OUTSIDE)

@@ -40,11 +40,11 @@ def granularity(traits: Traits) -> str:
 def row(store: type[BaseStore]) -> list[str]:
     traits = store.traits
     extras: dict[str, type] = {
-        "keys": stores.BaseEnumerateKeysStore,
-        "collections": stores.BaseEnumerateCollectionsStore,
-        "destroy": stores.BaseDestroyStore,
-        "destroy collection": stores.BaseDestroyCollectionStore,
-        "cull": stores.BaseCullStore,
+        "keys": stores.AsyncEnumerateKeysProtocol,
+        "collections": stores.AsyncEnumerateCollectionsProtocol,
+        "destroy": stores.AsyncDestroyStoreProtocol,
+        "destroy collection": stores.AsyncDestroyCollectionProtocol,
+        "cull": stores.AsyncCullProtocol,
     }
     return [
         f"`{store.__name__}`",
