@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import ClassVar
 
-from textual import on, work
+from textual import events, on, work
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
 from textual.color import Color
 from textual.screen import Screen
+from textual.widgets import Input, TextArea
 
 from kvtui import keymap
 from kvtui.messages import Changed, Failed, Offline, Online
@@ -20,6 +22,9 @@ from kvtui.session import DaemonClient, Session, Target, open_client
 from kvtui.theme import DARK, LIGHT
 
 __all__ = ["KvtuiApp"]
+
+SETTLE_TURNS = 60
+"""Turns for which keys wait for a dialog; 0.3 seconds."""
 
 
 class KvtuiApp(App[None]):
@@ -72,6 +77,28 @@ class KvtuiApp(App[None]):
             "cursor-ground": mixed("primary", 0.28),
             "cursor-idle": back.blend(fore, 0.08).hex6,
         }
+
+    async def on_event(self, event: events.Event) -> None:
+        """Carry out keys in the order they come, however fast: outside of text fields a key has no one to wait for.
+
+        Textual hands a key to the focused widget and looks for its command once it has bubbled up again. Of keys that arrive
+        together, the second is then taken by whoever had the focus before the first one took effect.
+        """
+        if isinstance(event, events.Key) and not isinstance(self.focused, Input | TextArea):
+            screen = self.screen
+            if await self._check_bindings(event.key, priority=True) or await self._check_bindings(event.key):
+                await self._settle(screen)
+                return
+        await super().on_event(event)
+
+    async def _settle(self, before: Screen[object]) -> None:
+        """Let a dialog that a key opens take the focus before the next key is looked at."""
+        for turn in range(SETTLE_TURNS):
+            await asyncio.sleep(0 if turn < 2 else 0.005)  # noqa: PLR2004 - two turns start the worker that opens it
+            if self.screen is not before and self.screen.focused is not None:
+                return
+            if turn > 1 and self.screen is before:
+                return
 
     def on_mount(self) -> None:
         self.push_screen(self._browser)

@@ -56,7 +56,7 @@ def left_text(deadline: float | None, now: float) -> str:
     for size, unit, part, part_unit in _UNITS:
         if whole >= size:
             many, rest = divmod(whole, size)
-            if many >= 100:  # noqa: PLR2004 - three digits leave no room for the smaller unit
+            if many >= 100 or (unit == "y" and many >= 10):  # noqa: PLR2004 - no room for the smaller unit
                 return f"{many}{unit}"
             return f"{many}{unit} {rest // part:02d}{part_unit}"
     return f"{whole}s"

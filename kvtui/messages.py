@@ -25,7 +25,12 @@ class Place:
         """The place of a collection that a scan found."""
         if row.token == OUTSIDE:
             return cls(connection, OUTSIDE, "outside collections")
-        return cls(connection, row.name if row.exact else row.token, printable(row.name) or '""')
+        return cls.named(connection, row.name) if row.exact else cls(connection, row.token, printable(row.name))
+
+    @classmethod
+    def named(cls, connection: str, collection: str) -> Place:
+        """The place of a collection whose name is known."""
+        return cls(connection, collection, printable(collection) or '""')
 
     @property
     def by_token(self) -> bool:

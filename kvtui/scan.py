@@ -14,7 +14,7 @@ from kvtui.session import Session
 __all__ = ["Scan"]
 
 PAGE_FIRST = 500
-PAGE_MOST = 4_000
+PAGE_MOST = 2_000
 """Keys asked for at once: the first page is small to be there soon, each next one larger."""
 UNASKED = 200_000
 UNASKED_PRODUCTION = 5_000

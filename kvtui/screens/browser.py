@@ -15,7 +15,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal
 
 from kvd.errors import DaemonError
-from kvd.model import CollectionRow, ConnectionInfo, Token
+from kvd.model import ConnectionInfo
 from kvtui import keymap
 from kvtui.messages import Changed, Offline, Online, Place
 from kvtui.operations import NewEntry
@@ -281,7 +281,7 @@ class BrowserScreen(EntryActions):
             self.sidebar.content.go_to(connection)
             self._go(0)
             return
-        place = branch.collections.get(collection) or branch.add(CollectionRow(collection, Token(b"")))
+        place = branch.collections.get(collection) or branch.add(Place.named(connection, collection))
         self.sidebar.content.rebuild()
         self._open(place, branch.info, seek=key)
         self._go(1)

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.style import Style
 from textual.strip import Strip
 
-from kvd.model import CollectionRow, ConnectionInfo
+from kvd.model import ConnectionInfo
 from kvtui.codecs import elide, printable
 from kvtui.messages import Place
 from kvtui.widgets.lines import Lines
@@ -37,9 +37,8 @@ class Branch:
     collections: dict[str, Place] = field(default_factory=dict)
     """By the name that is shown."""
 
-    def add(self, row: CollectionRow) -> Place:
+    def add(self, place: Place) -> Place:
         """Take up a collection; answers with its place, the known one when there is one."""
-        place = Place.of(self.info.name, row)
         return self.collections.setdefault(place.name, place)
 
     @property

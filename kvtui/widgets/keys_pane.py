@@ -32,6 +32,8 @@ __all__ = ["KeysPane"]
 
 DESCRIBE_MOST = 500
 SWEEP_SECONDS = 2.0
+SHOW_SECONDS = 0.2
+"""How often a running scan is drawn at most."""
 
 
 class KeysPane(Pane):
@@ -86,6 +88,7 @@ class KeysPane(Pane):
         self.index = KeyIndex()
         self.production = False
         self._scan: Scan | None = None
+        self._shown_at = 0.0
         self._seek: Key | None = None
         """A key to put the cursor on as soon as it is known."""
 
@@ -190,7 +193,8 @@ class KeysPane(Pane):
     def _take_page(self, message: PageRead) -> None:
         if message.scan is self._scan:
             self.index.upsert(message.page.items, by_token=message.scan.place.by_token)
-            self._show()
+            if message.scan.paused or self.is_noticing or time.monotonic() - self._shown_at > SHOW_SECONDS:
+                self._show()
 
     @on(ScanEnded)
     def _take_end(self, message: ScanEnded) -> None:
@@ -210,6 +214,7 @@ class KeysPane(Pane):
     def _show(self) -> None:
         """Draw what is known now, or say why there is nothing to draw."""
         complete = self._scan is not None and self._scan.complete
+        self._shown_at = time.monotonic()
         self.content.reload()
         if self._seek is not None and self.content.go_to(self._seek):
             self._seek = None

@@ -11,7 +11,7 @@ from textual.message import Message
 
 from kvd import requests
 from kvd.errors import DaemonError, RequestError
-from kvd.model import Change, CollectionRow, ConnectionInfo, Page, Token
+from kvd.model import Change, CollectionRow, ConnectionInfo, Page
 from kvtui import keymap
 from kvtui.messages import Place
 from kvtui.session import Session
@@ -139,9 +139,9 @@ class Sidebar(Pane):
         if change.collection is None and change.operation in {"resync", "destroy"} and branch.expanded:
             self.unfold(change.connection)
         elif isinstance(change.collection, str) and change.operation == "put" and branch.expanded:
-            row = CollectionRow(change.collection, Token(b""))
-            if Place.of(change.connection, row).name not in branch.collections:
-                branch.add(row)
+            place = Place.named(change.connection, change.collection)
+            if place.name not in branch.collections:
+                branch.add(place)
                 self.content.rebuild()
 
     @work(exclusive=True, group="states")
@@ -213,7 +213,7 @@ class Sidebar(Pane):
         if branch is None:
             return
         for row in message.page.items:
-            branch.add(row)
+            branch.add(Place.of(message.connection, row))
         if message.last:
             branch.loading = False
             branch.complete = message.page.cursor is None

@@ -32,7 +32,7 @@ def test_never_is_infinite() -> None:
 
 @given(st.floats(-10, 3e11))
 def test_the_column_is_wide_enough(left: float) -> None:
-    assert len(left_text(NOW + left, NOW)) <= 8 if left > 3e9 else len(left_text(NOW + left, NOW)) <= 7
+    assert len(left_text(NOW + left, NOW)) <= 7
 
 
 @pytest.mark.parametrize(

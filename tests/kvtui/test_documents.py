@@ -28,7 +28,8 @@ def test_colours_follow_a_wrapped_string() -> None:
     document.wrap(20)
     row = document.row(1)
     assert row is not None
-    assert row.spans == ((0, len(row.text), "string"),)
+    assert row.spans == ((2, len(row.text), "string"),)
+    assert row.text.startswith("  s")
 
 
 def test_missing_bytes_are_named_and_then_shown() -> None:

@@ -46,5 +46,10 @@ def test_ctrl_d_never_deletes() -> None:
     assert "ctrl+d" not in delete.keys
 
 
+def test_help_is_never_cut() -> None:
+    assert max(len(command.help) for command in keymap.COMMANDS) <= 54
+    assert max(len(keymap.key_label(command.keys)) for command in keymap.COMMANDS) <= 13
+
+
 def test_ids_are_unique() -> None:
     assert len({command.id for command in keymap.COMMANDS}) == len(keymap.COMMANDS)
