@@ -8,6 +8,7 @@ who ask it.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypedDict, Unpack, cast, overload
@@ -67,6 +68,7 @@ class _Common(TypedDict):
     use_tls: bool
     credentials: ServerCredentials | None
     request_timeout: int
+    lazy_connect: bool
 
 
 class ValkeyStore(RespStore, BaseContextManagerStore, BaseStore):
@@ -189,7 +191,7 @@ class ValkeyStore(RespStore, BaseContextManagerStore, BaseStore):
     async def _setup(self) -> None:
         if self._given is not None:
             self._client = self._given
-            await self._run("PING")
+            await self._greet()
             return
         Logger.init(LogLevel.OFF)  # it would write over a terminal's screen
         tls, ca_certs, certfile, keyfile, insecure = self._tls
@@ -205,6 +207,7 @@ class ValkeyStore(RespStore, BaseContextManagerStore, BaseStore):
             "use_tls": tls,
             "credentials": self._credentials,
             "request_timeout": milliseconds,
+            "lazy_connect": True,  # connecting in `create` would hold the event loop up
         }
         if self._clustered:
             cluster = AdvancedGlideClusterClientConfiguration(connection_timeout=milliseconds, tls_config=secured)
@@ -216,6 +219,13 @@ class ValkeyStore(RespStore, BaseContextManagerStore, BaseStore):
             self._client = await GlideClient.create(
                 GlideClientConfiguration(**common, database_id=self._db, advanced_config=single)
             )
+        await self._greet()
+
+    async def _greet(self) -> None:
+        """Connect. A user who may not ping is connected too."""
+        [reply] = await self._execute([("PING",)])
+        if isinstance(reply, Exception) and not re.search("NOPERM|PermissionDenied", str(reply)):
+            raise reply
 
     async def _cleanup_failed_setup(self) -> None:
         await self._close()
