@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, SupportsFloat
+from typing import Any, Protocol, SupportsFloat
 
 from stores.arguments import check_keys, check_limit, check_ttl
 from stores.browsing import BrowsableStore
@@ -47,6 +47,14 @@ SeedData = Mapping[str, Mapping[str, Mapping[str, Any]]]
 ENUMERATION_PAGE = 1000
 
 
+class _GetEntry(Protocol):
+    async def __call__(self, *, collection: Scope, key: Key) -> ManagedEntry | None: ...
+
+
+class _GetEntries(Protocol):
+    async def __call__(self, *, collection: Scope, keys: Sequence[Key]) -> list[ManagedEntry | None]: ...
+
+
 class BaseStore(BrowsableStore, AsyncKeyValue, ABC):
     """A key-value store over three hooks for one entry; a backend that can do many at once overrides the other three."""
 
@@ -79,6 +87,14 @@ class BaseStore(BrowsableStore, AsyncKeyValue, ABC):
     async def _get_managed_entries(self, *, collection: Scope, keys: Sequence[Key]) -> list[ManagedEntry | None]:
         """The entries in the order of the keys, which are all different."""
         return [await self._get_managed_entry(collection=collection, key=key) for key in keys]
+
+    async def _get_undated_entry(self, *, collection: Scope, key: Key) -> ManagedEntry | None:
+        """As `_get_managed_entry` for who wants the value alone: a deadline that the backend itself keeps need not be asked."""
+        return await self._get_managed_entry(collection=collection, key=key)
+
+    async def _get_undated_entries(self, *, collection: Scope, keys: Sequence[Key]) -> list[ManagedEntry | None]:
+        """As `_get_managed_entries`, likewise."""
+        return await self._get_managed_entries(collection=collection, keys=keys)
 
     @abstractmethod
     async def _put_managed_entry(self, *, collection: Scope, key: Key, managed_entry: ManagedEntry) -> None:
@@ -125,24 +141,24 @@ class BaseStore(BrowsableStore, AsyncKeyValue, ABC):
 
     async def get(self, key: Key, *, collection: Collection = None) -> dict[str, Any] | None:
         """The value; None when missing or expired."""
-        entry = await self._live_entry(key, collection)
+        entry = await self._live_entry(key, collection, self._get_undated_entry)
         return None if entry is None else entry.value_as_dict
 
     async def ttl(self, key: Key, *, collection: Collection = None) -> tuple[dict[str, Any] | None, float | None]:
         """The value with the seconds it still lives (None: for ever); (None, None) when missing or expired."""
-        entry = await self._live_entry(key, collection)
+        entry = await self._live_entry(key, collection, self._get_managed_entry)
         return (None, None) if entry is None else (entry.value_as_dict, entry.ttl)
 
     async def get_many(self, keys: Sequence[Key], *, collection: Collection = None) -> list[dict[str, Any] | None]:
         """Values in the order of the keys, None for what is missing or expired."""
-        entries = await self._live_entries(keys, collection)
+        entries = await self._live_entries(keys, collection, self._get_undated_entries)
         return [None if entry is None else entry.value_as_dict for entry in entries]
 
     async def ttl_many(
         self, keys: Sequence[Key], *, collection: Collection = None
     ) -> list[tuple[dict[str, Any] | None, float | None]]:
         """As `ttl`, in the order of the keys."""
-        entries = await self._live_entries(keys, collection)
+        entries = await self._live_entries(keys, collection, self._get_managed_entries)
         return [(None, None) if entry is None else (entry.value_as_dict, entry.ttl) for entry in entries]
 
     async def texts(self, keys: Sequence[Key], *, collection: Collection = None) -> list[tuple[bytes, datetime | None] | None]:
@@ -158,23 +174,23 @@ class BaseStore(BrowsableStore, AsyncKeyValue, ABC):
         live = [None if one is None or (one[1] is not None and one[1] <= now) else one for one in found]
         return live if len(unique) == len(listed) else _spread(listed, unique, live)
 
-    async def _live_entry(self, key: Key, collection: Collection) -> ManagedEntry | None:
+    async def _live_entry(self, key: Key, collection: Collection, hook: _GetEntry) -> ManagedEntry | None:
         scope = self._scope(collection)
         self._check_key(key)
         with self._edge(scope, key):
             if not self._open:
                 await self.setup()
-            entry = await self._get_managed_entry(collection=scope, key=key)
+            entry = await hook(collection=scope, key=key)
         return None if entry is None or entry.is_expired else entry
 
-    async def _live_entries(self, keys: Sequence[Key], collection: Collection) -> list[ManagedEntry | None]:
+    async def _live_entries(self, keys: Sequence[Key], collection: Collection, hook: _GetEntries) -> list[ManagedEntry | None]:
         listed, unique, scope = self._many(keys, collection)
         with self._edge(scope):
             if not self._open:
                 await self.setup()
             if not unique:
                 return []
-            found = await self._get_managed_entries(collection=scope, keys=unique)
+            found = await hook(collection=scope, keys=unique)
         live = [None if entry is None or entry.is_expired else entry for entry in found]
         return live if len(unique) == len(listed) else _spread(listed, unique, live)
 

@@ -14,7 +14,10 @@ from typing import Any, Self, SupportsFloat
 
 from stores.errors import DeserializationError, SerializationError
 
-__all__ = ["ManagedEntry", "deadline_after", "dump_json", "load_json", "utc_now"]
+__all__ = ["ManagedEntry", "deadline_after", "dump_json", "dump_text", "load_json", "utc_now"]
+
+dump_text = json.JSONEncoder(sort_keys=True).encode
+"""Anything JSON can carry, in the form of `dump_json`; `json.dumps` would make an encoder at each call."""
 
 
 def utc_now() -> datetime:
@@ -45,7 +48,7 @@ def dump_json(value: Mapping[str, Any]) -> str:
         if not isinstance(key, str):
             raise TypeError(f"A value's keys are strings, not {type(key).__name__} ({key!r}).")
     try:
-        return json.dumps(value if type(value) is dict else dict(value), sort_keys=True)
+        return dump_text(value if type(value) is dict else dict(value))
     except (TypeError, ValueError, RecursionError) as exc:
         raise SerializationError(f"The value cannot be written as JSON: {exc}.") from exc
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from stores.entry import ManagedEntry, dump_json
+from stores.entry import ManagedEntry, dump_json, dump_text
 from stores.errors import DeserializationError, SerializationError
 
 __all__ = ["BasicSerializationAdapter", "SerializationAdapter"]
@@ -23,6 +23,8 @@ DateFormat = Literal["isoformat", "datetime"]
 ValueFormat = Literal["string", "dict"]
 
 FORMAT_VERSION = 1
+
+_read_json = json.JSONDecoder().raw_decode
 
 
 class SerializationAdapter(ABC):
@@ -48,8 +50,15 @@ class SerializationAdapter(ABC):
 
     def load_json(self, json_str: str | bytes) -> ManagedEntry:
         """Read an entry from its JSON text. DeserializationError when it is none."""
+        if isinstance(json_str, bytes) and json_str.startswith(b'{"') and json_str.isascii():
+            json_str = json_str.decode()  # else `json` looks at the bytes for their encoding
         try:
-            data = json.loads(json_str)
+            if isinstance(json_str, str) and json_str.startswith("{"):
+                data, end = _read_json(json_str)  # `json.loads` without its look at the ends, where there is nothing
+                if end != len(json_str):
+                    data = json.loads(json_str)
+            else:
+                data = json.loads(json_str)
         except (ValueError, RecursionError) as exc:
             raise DeserializationError(f"It is not JSON: {exc}.") from exc
         if not isinstance(data, dict):
@@ -68,7 +77,7 @@ class SerializationAdapter(ABC):
                 value = json.loads(value)
             except (ValueError, RecursionError) as exc:
                 raise DeserializationError(f"Its `value` is text, but not JSON: {exc}.") from exc
-        if not isinstance(value, Mapping):
+        if type(value) is not dict and not isinstance(value, Mapping):
             raise DeserializationError("Its `value` is neither an object nor a JSON string of one.")
         return ManagedEntry(
             value=value,
@@ -117,6 +126,26 @@ class SerializationAdapter(ABC):
 class BasicSerializationAdapter(SerializationAdapter):
     """The common form as it is."""
 
+    def dump_json(
+        self,
+        entry: ManagedEntry,
+        exclude_none: bool = True,  # noqa: FBT002 - as above
+        *,
+        key: str | None = None,
+        collection: str | None = None,
+        version: int = FORMAT_VERSION,
+    ) -> str:
+        """As the base's, in half the time: what surrounds the value is put together here, in the order of its sorted keys."""
+        usual = (self._date_format, self._value_format) == ("isoformat", "dict") and exclude_none
+        if not usual or type(self) is not BasicSerializationAdapter:  # a heir may prepare something else
+            return super().dump_json(entry, exclude_none, key=key, collection=collection, version=version)
+        value = entry.value_as_json
+        named = "" if collection is None else f'"collection": {dump_text(collection)}, '
+        made = "" if entry.created_at is None else f'"created_at": "{entry.created_at.isoformat()}", '
+        ends = "" if entry.expires_at is None else f'"expires_at": "{entry.expires_at.isoformat()}", '
+        under = "" if key is None else f'"key": {dump_text(key)}, '
+        return f'{{{named}{made}{ends}{under}"value": {value}, "version": {version}}}'
+
     def prepare_load(self, data: dict[str, Any]) -> dict[str, Any]:
         """Nothing to turn."""
         return data
@@ -137,4 +166,6 @@ def _load_date(data: dict[str, Any], name: str) -> datetime | None:
             raise DeserializationError(f"Its `{name}` is not a date: {moment!r}.") from None
     if not isinstance(moment, datetime):
         raise DeserializationError(f"Its `{name}` is {type(moment).__name__}, not a date.")
+    if moment.tzinfo is UTC:
+        return moment
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

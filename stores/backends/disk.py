@@ -212,13 +212,16 @@ class DiskStore(BaseContextManagerStore, BaseStore):
 
     def _look_up(self, places: Sequence[Place], load: Callable[[Row, bytes], R]) -> list[R | None]:
         """What is loaded from each place; None where nothing is."""
-        rows = [self._database.row(place) for place in places]
+        rows = self._database.rows(places)
         self._database.touch(rows)
         found: list[R | None] = []
         for place, row in zip(places, rows, strict=True):
             content = None if row is None else self._database.content(row)
+            if row is None or content is None:
+                found.append(None)
+                continue
             try:
-                found.append(None if row is None or content is None else load(row, content))
+                found.append(load(row, content))
             except DeserializationError as exc:
                 where = "" if place.split is None else f" in collection {place.split[0]!r}"
                 key = place.text if place.split is None else place.split[1]
@@ -243,7 +246,7 @@ class DiskStore(BaseContextManagerStore, BaseStore):
 
     async def _put_managed_entry(self, *, collection: Scope, key: Key, managed_entry: ManagedEntry) -> None:
         place, text = self._place(collection, key), self._dump(collection, key, managed_entry)
-        await self._do(partial(self._database.write, place, text, _epoch(managed_entry.expires_at)), Access.CREATE)
+        await self._do(partial(self._database.write, {place: text}, _epoch(managed_entry.expires_at)), Access.CREATE)
 
     async def _put_managed_entries(
         self,
@@ -255,15 +258,11 @@ class DiskStore(BaseContextManagerStore, BaseStore):
         created_at: datetime,
         expires_at: datetime | None,
     ) -> None:
-        places = [self._place(collection, key) for key in keys]
-        texts = [self._dump(collection, key, entry) for key, entry in zip(keys, managed_entries, strict=True)]
-        deadline = _epoch(expires_at)
-
-        def put() -> None:
-            for place, text in zip(places, texts, strict=True):
-                self._database.write(place, text, deadline)
-
-        await self._do(put, Access.CREATE)
+        texts = {
+            self._place(collection, key): self._dump(collection, key, entry)
+            for key, entry in zip(keys, managed_entries, strict=True)
+        }
+        await self._do(partial(self._database.write, texts, _epoch(expires_at)), Access.CREATE)
 
     async def _delete_managed_entry(self, *, key: Key, collection: Scope) -> bool:
         return await self._delete_managed_entries(keys=[key], collection=collection) == 1
@@ -272,13 +271,10 @@ class DiskStore(BaseContextManagerStore, BaseStore):
         places = [self._place(collection, key) for key in keys]
 
         def delete() -> int:
-            now, count = time.time(), 0
-            for place in places:
-                row = self._database.row(place, head=1)
-                if row is not None:
-                    self._database.delete(row)
-                    count += row.expire_time is None or row.expire_time > now
-            return count
+            now = time.time()
+            found = {row.rowid: row for row in self._database.rows(places, head=1) if row is not None}
+            self._database.delete(list(found.values()))
+            return sum(row.expire_time is None or row.expire_time > now for row in found.values())
 
         return await self._do(delete, Access.CHANGE)
 
@@ -301,7 +297,7 @@ class DiskStore(BaseContextManagerStore, BaseStore):
 
     async def _describe(self, *, collection: Scope, keys: Sequence[Key]) -> list[Description | None]:
         places = [self._place(collection, key) for key in keys]
-        return await self._do(lambda: [self._description(self._database.row(place, head=HEAD)) for place in places])
+        return await self._do(lambda: [self._description(row) for row in self._database.rows(places, head=HEAD)])
 
     def _description(self, row: Row | None) -> Description | None:
         if row is None:
@@ -364,10 +360,10 @@ class DiskStore(BaseContextManagerStore, BaseStore):
             row = self._expected(place, expected)
             if new is None:
                 if row is not None:
-                    self._database.delete(row)
+                    self._database.delete([row])
                 return ABSENT
             tag = None if row is None else row.tag
-            self._database.write(place, value, _epoch(new.expires_at), tag=tag, mode=mode)
+            self._database.write({place: value}, _epoch(new.expires_at), tag=tag, mode=mode)
             written = self._database.row(place)
             return ABSENT if written is None else written.version
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
@@ -22,6 +22,7 @@ from urllib.parse import quote
 
 from stores.backends.disk_places import Place
 from stores.backends.worker import Access, Job
+from stores.batches import batched
 from stores.errors import BaseKeyValueError, ReadOnlyError, StoreSetupError
 from stores.records import Version
 
@@ -35,10 +36,18 @@ TEXT, PICKLE = 3, 4
 """diskcache's modes of a value: text in a file; a pickle. 1 is a value in its column, 2 bytes in a file."""
 
 _KINDS = {str: "text", bytes: "bytes", int: "integer", float: "float"}
-_ROW = "SELECT rowid, store_time, expire_time, size, mode, filename, tag, value FROM Cache"
+IN_ONE: Final = 200
+"""Keys in one statement at most."""
+_ROW = "SELECT rowid, store_time, expire_time, size, mode, filename, tag, value, key FROM Cache"
 _HEAD = (
     "SELECT rowid, store_time, expire_time, coalesce(nullif(size, 0), length(CAST(value AS BLOB)), 0), mode, filename, tag,"
-    " CASE WHEN typeof(value) IN ('text', 'blob') THEN substr(value, 1, {head}) ELSE value END FROM Cache"
+    " CASE WHEN typeof(value) IN ('text', 'blob') THEN substr(value, 1, {head}) ELSE value END, key FROM Cache"
+)
+_WRITE = (
+    "INSERT INTO Cache (key, raw, store_time, expire_time, access_time, access_count, tag, size, mode, filename, value)"
+    " VALUES ({key}, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?) ON CONFLICT (key, raw) DO UPDATE SET store_time = excluded.store_time,"
+    " expire_time = excluded.expire_time, access_time = excluded.access_time, access_count = 0, tag = excluded.tag,"
+    " size = excluded.size, mode = excluded.mode, filename = excluded.filename, value = excluded.value"
 )
 
 
@@ -53,6 +62,7 @@ class Row(NamedTuple):
     filename: str | None
     tag: Any
     value: str | bytes | int | float | None
+    key: str | bytes | int | float
 
     @property
     def kind(self) -> str:
@@ -255,6 +265,17 @@ class Database:
         found = self._connection.execute(f"{columns} WHERE key = {key} AND raw = ?", (bound, place.raw)).fetchone()
         return None if found is None else Row._make(found)
 
+    def rows(self, places: Sequence[Place], *, head: int | None = None) -> list[Row | None]:
+        """As `row` for each, in their order."""
+        if self._connection is None or len(places) == 1:
+            return [self.row(place, head=head) for place in places]
+        columns = _ROW if head is None else _HEAD.format(head=head)
+        found: dict[Any, Row] = {}
+        for keys in batched([place.key for place in places if _is_plain(place)], IN_ONE):
+            query = f"{columns} WHERE raw = 1 AND key IN ({_marks(keys)})"
+            found.update({row[-1]: Row._make(row) for row in self._connection.execute(query, keys)})
+        return [found.get(place.key) if _is_plain(place) else self.row(place, head=head) for place in places]
+
     def content(self, row: Row, limit: int | None = None) -> bytes | None:
         """The value's bytes, numbers as text; None when its file is gone."""
         if row.filename is None:
@@ -301,43 +322,49 @@ class Database:
     # Writing
 
     def write(
-        self, place: Place, value: str | bytes | float, expire_time: float | None, *, tag: Any = None, mode: int | None = None
+        self,
+        values: Mapping[Place, str | bytes | float],
+        expire_time: float | None,
+        *,
+        tag: Any = None,
+        mode: int | None = None,
     ) -> None:
-        """Store a value over whatever is there; `mode` where it is not the one of the value's type."""
+        """Store values over whatever is there; `mode` where it is not the one of the value's type."""
         assert self._connection is not None and self._cache is not None  # noqa: S101, PT018 - the transaction writes
-        size, stored_mode, filename, column = self._cache.disk.store(value, False)
-        self._made.append(filename)
-        self._writes += 1
-        now = time.time()
-        key, bound = _bind(place.key)
-        query = f"SELECT rowid, filename FROM Cache WHERE key = {key} AND raw = ?"  # noqa: S608 - a placeholder
-        found = self._connection.execute(query, (bound, place.raw)).fetchone()
-        facts = (now, expire_time, now, 0, tag, size, stored_mode if mode is None else mode, filename, column)
-        if found is None:
-            self._connection.execute(
-                "INSERT INTO Cache (key, raw, store_time, expire_time, access_time, access_count, tag, size, mode, filename,"  # noqa: S608 - a placeholder
-                f" value) VALUES ({key}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (bound, place.raw, *facts),
-            )
-        else:
-            rowid, old_filename = found
-            self._gone.append(old_filename)
-            self._connection.execute(
-                "UPDATE Cache SET store_time = ?, expire_time = ?, access_time = ?, access_count = ?, tag = ?, size = ?,"
-                " mode = ?, filename = ?, value = ? WHERE rowid = ?",
-                (*facts, rowid),
-            )
+        self._gone += self._filenames(list(values))
+        self._writes += len(values)
+        store, now = self._cache.disk.store, time.time()
+        records: dict[str, list[tuple[Any, ...]]] = {}
+        for place, value in values.items():
+            size, stored_mode, filename, column = store(value, False)
+            self._made.append(filename)
+            key, bound = _bind(place.key)
+            kept = stored_mode if mode is None else mode
+            records.setdefault(key, []).append((bound, place.raw, now, expire_time, now, tag, size, kept, filename, column))
+        for key, written in records.items():
+            self._connection.executemany(_WRITE.format(key=key), written)
+
+    def _filenames(self, places: Sequence[Place]) -> list[str]:
+        """The files of the rows that are there."""
+        assert self._connection is not None  # noqa: S101 - the transaction writes
+        found: list[tuple[str]] = []
+        for keys in batched([place.key for place in places if _is_plain(place)], IN_ONE):
+            query = f"SELECT filename FROM Cache WHERE raw = 1 AND key IN ({_marks(keys)}) AND filename IS NOT NULL"  # noqa: S608 - placeholders
+            found += self._connection.execute(query, keys)
+        rows = [self.row(place, head=1) for place in places if not _is_plain(place)]
+        return [name for (name,) in found] + [row.filename for row in rows if row is not None and row.filename is not None]
 
     def expire(self, row: Row, expire_time: float | None) -> None:
         """Give a row another deadline and nothing else."""
         assert self._connection is not None  # noqa: S101 - the row was read from it
         self._connection.execute("UPDATE Cache SET expire_time = ? WHERE rowid = ?", (expire_time, row.rowid))
 
-    def delete(self, row: Row) -> None:
-        """Delete a row and its file."""
-        assert self._connection is not None  # noqa: S101 - the row was read from it
-        self._connection.execute("DELETE FROM Cache WHERE rowid = ?", (row.rowid,))
-        self._gone.append(row.filename)
+    def delete(self, rows: Sequence[Row]) -> None:
+        """Delete rows and their files."""
+        for ids in batched([row.rowid for row in rows], IN_ONE):
+            assert self._connection is not None  # noqa: S101 - the rows were read from it
+            self._connection.execute(f"DELETE FROM Cache WHERE rowid IN ({_marks(ids)})", ids)  # noqa: S608 - placeholders
+        self._gone += [row.filename for row in rows]
 
     def delete_expired(self, limit: int) -> int:
         """Delete at most `limit` rows whose deadline has passed; how many there were."""
@@ -375,6 +402,15 @@ def _bind(key: str | bytes | float) -> tuple[str, str | bytes | float]:
         # `+` takes the affinity off, which would turn the column's numbers into text and lose the index
         return "+CAST(? AS TEXT)", key.encode("utf-8", "surrogateescape")
     return "?", key
+
+
+def _is_plain(place: Place) -> bool:
+    """Whether the key can be bound as it is, and what is found under it is told by it."""
+    return place.raw == 1 and isinstance(place.key, str) and place.key.isascii()
+
+
+def _marks(bound: Sequence[object]) -> str:
+    return ", ".join("?" * len(bound))
 
 
 def _to_bytes(value: str | bytes | float | None) -> bytes:

@@ -175,9 +175,7 @@ class RespStore(ScannedStore, ABC):
     async def _fetch_one(self, collection: Scope, key: Key) -> tuple[bytes | None, int]:
         name = self._native(collection, key)
         value, left = await self._ask([("GET", name), ("PTTL", name)])
-        if isinstance(value, Exception) and "WRONGTYPE" in str(value):
-            raise _foreign("value of another type", collection, key, str(value)) from value
-        return _checked(value), _checked(left)
+        return _value(value, collection, key), _checked(left)
 
     async def _get_managed_entry(self, *, collection: Scope, key: Key) -> ManagedEntry | None:
         value, left = await self._fetch_one(collection, key)
@@ -189,6 +187,22 @@ class RespStore(ScannedStore, ABC):
             None if value is None else _bounded(self._load(value, collection, key), left)
             for key, (value, left) in zip(keys, found, strict=True)
         ]
+
+    async def _get_undated_entry(self, *, collection: Scope, key: Key) -> ManagedEntry | None:
+        [value] = await self._ask([("GET", self._native(collection, key))])
+        value = _value(value, collection, key)
+        return None if value is None else self._load(value, collection, key)
+
+    async def _get_undated_entries(self, *, collection: Scope, keys: Sequence[Key]) -> list[ManagedEntry | None]:
+        names = [self._native(collection, key) for key in keys]
+        parts = await run_bounded(lambda part: self._run("MGET", *part), batched(names, BATCH), limit=CONCURRENT_BATCHES)
+        values = [value for part in parts for value in part]
+        missing = [index for index, value in enumerate(values) if value is None]  # or of another type: MGET does not say
+        if missing:
+            found = await self._fetch(collection, [keys[index] for index in missing])
+            for index, (value, _) in zip(missing, found, strict=True):
+                values[index] = value
+        return [None if value is None else self._load(value, collection, key) for key, value in zip(keys, values, strict=True)]
 
     async def _get_texts(self, *, collection: Scope, keys: Sequence[Key]) -> list[tuple[bytes, datetime | None] | None]:
         found = [await self._fetch_one(collection, keys[0])] if len(keys) == 1 else await self._fetch(collection, keys)
@@ -399,6 +413,14 @@ def _checked(reply: Any) -> Any:
     if isinstance(reply, Exception):
         raise reply
     return reply
+
+
+def _value(reply: Any, collection: Scope, key: Key) -> bytes | None:
+    """What GET answered."""
+    if isinstance(reply, Exception) and "WRONGTYPE" in str(reply):
+        raise _foreign("value of another type", collection, key, str(reply)) from reply
+    value: bytes | None = _checked(reply)
+    return value
 
 
 def _text(reply: bytes | str) -> str:

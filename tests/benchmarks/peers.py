@@ -5,6 +5,7 @@ Each peer gives `get put get_many put_many delete_many keys`; keys belong to one
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -91,7 +92,7 @@ class Diskcache:
 
 
 class Files:
-    """Plain files, written and renamed without any care for a power cut."""
+    """Plain files, synced before they take their names, and the directory after: what survives a power cut."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -99,10 +100,22 @@ class Files:
     def _get(self, key: str) -> Value | None:
         return load((self.folder / key).read_text())
 
-    def _put(self, key: str, value: Value) -> None:
+    def _write(self, key: str, value: Value) -> None:
         temporary = self.folder / f"{key}.tmp"
-        temporary.write_text(dump(value))
+        with temporary.open("w") as file:
+            file.write(dump(value))
+            file.flush()
+            os.fsync(file.fileno())
         temporary.rename(self.folder / key)
+
+    def _sync(self) -> None:
+        descriptor = os.open(self.folder, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+
+    def _put(self, key: str, value: Value) -> None:
+        self._write(key, value)
+        self._sync()
 
     async def get(self, key: str) -> Value | None:
         return await asyncio.to_thread(self._get, key)
@@ -116,7 +129,8 @@ class Files:
     async def put_many(self, keys: list[str], values: list[Value]) -> None:
         def put_all() -> None:
             for key, value in zip(keys, values, strict=True):
-                self._put(key, value)
+                self._write(key, value)
+            self._sync()
 
         await asyncio.to_thread(put_all)
 
@@ -124,6 +138,7 @@ class Files:
         def delete_all() -> None:
             for key in keys:
                 (self.folder / key).unlink(missing_ok=True)
+            self._sync()
 
         await asyncio.to_thread(delete_all)
 
