@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Server"]
 
+RECEIVE: Final = 256 << 10
+"""Bytes received in one go."""
 ACCEPTS: Final = 64
 """Clients accepted in one turn of the loop."""
 HELLO_TIMEOUT: Final = 30.0
@@ -59,6 +61,8 @@ class Server:
         """
         self.loop = asyncio.get_running_loop()
         self.log = log
+        self.buffer = memoryview(bytearray(RECEIVE))
+        """Where what clients send is received. Left to itself, asyncio allocates as much for each little request."""
         self.draining = False
         self.stopped = asyncio.Event()
         """Set when the daemon is to leave."""

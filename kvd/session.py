@@ -67,7 +67,7 @@ class _Pending:
         return {"sent": True} if self.sent else None
 
 
-class Session(asyncio.Protocol):
+class Session(asyncio.BufferedProtocol):
     """A client, as the daemon sees it."""
 
     __slots__ = (
@@ -122,9 +122,13 @@ class Session(asyncio.Protocol):
         self._cursors = None
         self.server.left(self)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Lend the loop a buffer: it takes out at once what it puts in, so that all clients can share one."""
+        return self.server.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Take what came."""
-        self._decoder.feed(data)
+        self._decoder.feed(self.server.buffer[:nbytes].tobytes())
         if not self._working:
             self._work()
 

@@ -20,6 +20,9 @@ __all__ = ["INCOMPLETE", "Answers", "Line", "Link"]
 INCOMPLETE: Final = object()
 """What `Answers.gets` returns until the next answer is whole."""
 
+RECEIVE: Final = 64 << 10
+"""Bytes received in one go."""
+
 LARGE_REQUEST = 64
 """Commands from which on a request is a batch."""
 
@@ -34,7 +37,7 @@ class Answers(Protocol):
         """The next answer, or `INCOMPLETE`. Raises when the bytes make no sense."""
 
 
-class Line(asyncio.Protocol):
+class Line(asyncio.BufferedProtocol):
     """One connection. `lost` makes the exception that waiting callers get, from a sentence."""
 
     def __init__(self, answers: Answers, lost: Callable[[str], Exception], timeout: float) -> None:
@@ -47,6 +50,8 @@ class Line(asyncio.Protocol):
         """
         self._loop = asyncio.get_running_loop()
         self._answers = answers
+        # left to itself, asyncio allocates 256 KiB for every little answer, which costs more than all the rest of it
+        self._buffer = memoryview(bytearray(RECEIVE))
         self._lost = lost
         self._timeout = timeout
         self._transport: asyncio.Transport | None = None
@@ -103,12 +108,16 @@ class Line(asyncio.Protocol):
             self._writable.set_result(None)
             self._writable = None
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Lend the loop the buffer."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Hand out the answers that are whole."""
         self._heard = self._loop.time()
         received = self._received
         try:
-            self._answers.feed(data)
+            self._answers.feed(self._buffer[:nbytes].tobytes())
             while (answer := self._answers.gets()) is not INCOMPLETE:
                 received.append(answer)
                 answered, count = self._waiting[0]

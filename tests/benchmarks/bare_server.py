@@ -4,6 +4,7 @@ python -m tests.benchmarks.bare_server anyio|asyncio PATH uvloop|asyncio
 """
 
 import sys
+from typing import cast
 
 
 def with_anyio(path: str, loop: str) -> None:
@@ -27,8 +28,7 @@ def with_asyncio(path: str, loop: str) -> None:
 
     class Answer(asyncio.Protocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            assert isinstance(transport, asyncio.Transport)
-            self.transport = transport
+            self.transport = cast("asyncio.Transport", transport)
 
         def data_received(self, data: bytes) -> None:
             self.transport.write(data)
