@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from kvd.coalesce import Coalescer
-from kvd.errors import Code, RequestError
+from kvd.errors import Code, ConfigError, RequestError
 from kvd.figures import Figures
 from kvd.threads import in_thread
 
@@ -191,8 +191,9 @@ class Connection:
             reason = str(error) or type(error).__name__
             unreachable = isinstance(error, StoreConnectionError) or isinstance(error.__cause__, StoreConnectionError)
             code = Code.UNREACHABLE if unreachable else Code.SETUP_FAILED
-            if type(error).__name__ == "ConfigError":
+            if isinstance(error, ConfigError):
                 code = Code.CONFIG_ERROR
+        reason = reason.removeprefix(f"{self.name}: ")  # what is wrong with the configuration begins with the name, too
         if not self._closed:
             self._go_down(reason)
         return RequestError(
