@@ -63,7 +63,7 @@ def store_class(store: str) -> type[BaseStore]:
         found: type[BaseStore] = getattr(stores, name)
     except Exception as error:
         # whatever a broken or half-upgraded package raises: the other stores must go on
-        raise ConfigError(f"{store} cannot be loaded: a package that it needs is missing or broken") from error
+        raise ConfigError(f"{store} cannot be loaded: a package that it needs is missing or broken ({error})") from error
     return found
 
 

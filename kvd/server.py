@@ -75,6 +75,7 @@ class Server:
         """What `kvd.life` adds to the status."""
         self._redact = redact
         self._started = time.time()
+        self._began = time.monotonic()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._listener: socket.socket | None = None
         self._spare: int | None = None
@@ -212,7 +213,7 @@ class Server:
             "python": sys.version.split()[0],
             "loop": type(self.loop).__module__.partition(".")[0],
             "started": self._started,
-            "uptime": time.time() - self._started,
+            "uptime": time.monotonic() - self._began,
             "clients": len(self.sessions),
             "memory": _resident_bytes(),
             "draining": self.draining,

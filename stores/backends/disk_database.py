@@ -221,7 +221,7 @@ class Database:
             self._adopt(connection, identity, settings)
             return
         connection.close()
-        if tables:  # without any, another process is just making it
+        if tables - {"Settings"}:  # with no more than that, another process is just making it, or could not make all of it
             raise StoreSetupError(f"{self._path} is an SQLite database, but not diskcache's.")
 
     def _open_cache(self) -> None:

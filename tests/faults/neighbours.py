@@ -36,8 +36,8 @@ class Felt:
     def __str__(self) -> str:
         return (
             f"{2 * WAITING:,} requests waiting for a stopped Redis: p99 of a memory store's client {self.before * 1000:.2f} ms "
-            f"before, {self.during * 1000:.2f} ms meanwhile, {self.grown / 2**20:+.1f} MiB; each was answered by its deadline or "
-            f"given up when its client left; worked again {self.recovered:.1f} s after Redis did"
+            f"before, {self.during * 1000:.2f} ms meanwhile, {self.grown / 2**20:+.1f} MiB; each was answered by its deadline "
+            f"or given up when its client left; worked again {self.recovered:.1f} s after Redis did"
         )
 
 

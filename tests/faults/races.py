@@ -77,7 +77,7 @@ def _once(daemon: Daemon, programs: int) -> int:
         program.stdin.flush()
     ended = [(*program.communicate(timeout=60), program.returncode) for program in started]
     assert {status for _, _, status in ended} == {0}, ended
-    pids = {pid for said, _, _ in ended for pid in json.loads(said)}
+    pids: set[int] = {pid for said, _, _ in ended for pid in json.loads(said)}
     assert len(pids) == 1, pids
     return pids.pop()
 

@@ -1,8 +1,6 @@
 """What clients can do to the daemon's wire: none of it hurts the daemon or the other clients."""
 
-import contextlib
 import os
-import random
 import signal
 import socket
 import struct
@@ -14,9 +12,6 @@ import msgpack  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
 from tests.daemonkit import Daemon, RawClient, eventually, running
-
-FRAMES = int(os.environ.get("KVD_FUZZ_FRAMES", "3000"))
-"""KVD_FUZZ_FRAMES=1000000 is the whole soak."""
 
 
 @pytest.fixture(scope="module")
@@ -191,52 +186,6 @@ def test_thousands_of_waiting_requests_and_a_disconnect(daemon: Daemon, client: 
         for _ in range(20):
             client.call("ping")
     eventually(lambda: client.call("status")["clients"] == 1)
-
-
-def mutated(rng: random.Random, frame: bytes) -> bytes:
-    """Change, remove, double and insert bytes of a frame, with a length that fits."""
-    body = bytearray(frame[4:])
-    for _ in range(rng.randrange(1, 5)):
-        place = rng.randrange(len(body))
-        match rng.randrange(4):
-            case 0:
-                body[place] = rng.randrange(256)
-            case 1:
-                del body[place : place + min(rng.randrange(1, 4), len(body) - 1)]
-            case 2:
-                body[place:place] = body[place : place + rng.randrange(1, 8)]
-            case _:
-                body[place:place] = rng.randbytes(rng.randrange(1, 6))
-    return prefixed(bytes(body))
-
-
-REQUESTS = [
-    ("get", {"connection": "scratch", "collection": None, "key": "k"}),
-    ("put", {"connection": "scratch", "key": b"\xff", "value": b'{"a": [1, 2.5, "x"]}', "ttl": 10.5}),
-    ("get_many", {"connection": "scratch", "keys": ["a", b"b", [b"t"]]}),
-    ("scan_keys", {"connection": "scratch", "limit": 5, "match": "a[b-*"}),
-    ("edit", {"connection": "scratch", "key": "k", "value": b"{}", "expected": b"12345678"}),
-    ("expire", {"connection": "scratch", "key": "k", "ttl": None}),
-    ("hello", {"protocol": [1, 1]}),
-    ("cancel", {"id": 3}),
-    ("subscribe", {}),
-    ("read", {"connection": "scratch", "key": "k", "offset": 1, "length": 2}),
-]
-
-
-def test_mutated_frames(daemon: Daemon, client: RawClient) -> None:
-    """Each connection ends or goes on, the daemon goes on, and no mistake of its own is in its log."""
-    rng = random.Random(7)
-    seeds = [client.frame([0, 1, method, params]) for method, params in REQUESTS]
-    last = 4_000_000_000
-    for _ in range(FRAMES // 20):
-        with daemon.client() as bad, contextlib.suppress(OSError):
-            bad.socket.sendall(b"".join(mutated(rng, rng.choice(seeds)) for _ in range(20)))
-            bad.send([0, last, "ping", {}])
-            while (message := bad.read()) is not None and message[1] != last:
-                assert message[0] in {1, 2}
-    client.call("ping")
-    assert " failed" not in daemon.said()
 
 
 def test_a_stopped_client_holds_nobody_up(daemon: Daemon, client: RawClient) -> None:

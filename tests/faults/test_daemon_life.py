@@ -1,7 +1,6 @@
 """How the daemon starts, keeps its place and ends, whatever is done to its files and its process."""
 
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -278,35 +277,6 @@ def test_a_full_disk_for_the_log_stops_nothing() -> None:
         daemon.start()
         with daemon.client() as client:
             client.call("put", connection="scratch", key="k", value=b"{}")
-
-
-def test_kill_during_writes_loses_nothing_that_was_acknowledged() -> None:
-    rounds = int(os.environ.get("KVD_KILLS", "6"))  # KVD_KILLS=1000 is the whole soak
-    with running('[connections.disk]\nstore = "disk"\n[connections.disk.args]\ndirectory = "${KVD_TEST_DIR}"\n') as daemon:
-        daemon.stop()
-        daemon.environment["KVD_TEST_DIR"] = str(daemon.home / "disk")
-        acknowledged: list[str] = []
-        for turn in range(rounds):
-            daemon.start()
-            with daemon.client() as client:
-                sent = {client.ask("put", _write(turn, number)): f"{turn}-{number}" for number in range(40)}
-                while len(sent) > 20:
-                    message = client.read()
-                    assert message[2] is None, message
-                    acknowledged.append(sent.pop(message[1]))
-                daemon.signal(signal.SIGKILL)
-            daemon.wait()
-        daemon.start()
-        with daemon.client() as client:
-            found = client.call("get_many", connection="disk", keys=acknowledged)
-        assert [
-            key for key, text in zip(acknowledged, found, strict=True) if text is None or json.loads(text)["k"] != key
-        ] == []
-
-
-def _write(turn: int, number: int) -> dict[str, object]:
-    key = f"{turn}-{number}"
-    return {"connection": "disk", "key": key, "value": json.dumps({"k": key, "fill": "x" * 500}).encode()}
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")

@@ -129,7 +129,8 @@ def test_a_store_that_cannot_be_imported_is_a_problem_of_its_connection(write: A
     config_fields.store_class.cache_clear()
     config_fields.store_fields.cache_clear()
     config = write("[connections.a]\nstore = 'null'\n[connections.b]\nstore = 'memory'")
-    assert problem_of(config) == "2: connections.a.store: null cannot be loaded: a package that it needs is missing or broken"
+    line = "2: connections.a.store: null cannot be loaded: a package that it needs is missing or broken ("
+    assert problem_of(config).startswith(line)
     assert config.connections["b"].problems == ()
 
 

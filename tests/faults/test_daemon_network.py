@@ -1,0 +1,145 @@
+"""Backends that reset, answer garbage, take for ever to be found, or cannot even be imported: clear errors, and nobody else waits."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from tests.daemonkit import ROOT, Daemon, RawClient, eventually, running
+from tests.faults.proxy import Proxy
+from tests.servers.lease import Server, private_server
+
+CONFIG = """
+[connections.scratch]
+store = "memory"
+
+[connections.remote]
+store = "redis"
+timeout = 1
+connect_timeout = 1
+[connections.remote.args]
+url = "redis://127.0.0.1:{port}/0"
+"""
+GARBAGE = [
+    b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+    b"$-17\r\n",
+    b"$99999999999999999999\r\n",
+    b"*100000\r\n",
+    b"*1\r\n" * 3000,
+    b":not a number\r\n",
+    bytes(range(256)),
+    b"$5\r\n[1,2]\r\n" * 20,
+]
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[Server]:
+    with private_server("redis") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def portal() -> Iterator[BlockingPortal]:
+    with start_blocking_portal() as portal:
+        yield portal
+
+
+@pytest.fixture
+def proxy(redis: Server, portal: BlockingPortal) -> Iterator[Proxy]:
+    async def make() -> Proxy:
+        return Proxy(*redis.address)
+
+    with portal.wrap_async_context_manager(portal.call(make)) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def daemon(proxy: Proxy) -> Iterator[Daemon]:
+    with running(CONFIG.format(port=proxy.port)) as daemon:
+        yield daemon
+        assert "Traceback" not in daemon.said()
+
+
+@pytest.fixture
+def client(daemon: Daemon) -> Iterator[RawClient]:
+    with daemon.client() as client:
+        yield client
+
+
+def works_again(client: RawClient) -> bool:
+    return client.reply(client.ask("get", {"connection": "remote", "key": "k"})) == (None, b'{"n": 1}')
+
+
+def longest_ping(client: RawClient, seconds: float) -> float:
+    """The longest wait for an answer from the memory store, in seconds."""
+    until, longest = time.monotonic() + seconds, 0.0
+    while time.monotonic() < until:
+        began = time.perf_counter()
+        client.call("get", connection="scratch", key="k")
+        longest = max(longest, time.perf_counter() - began)
+    return longest
+
+
+@pytest.mark.parametrize("answer", GARBAGE, ids=range(len(GARBAGE)))
+def test_garbage_is_an_error_and_the_next_answers_are_right(
+    answer: bytes, client: RawClient, proxy: Proxy, portal: BlockingPortal
+) -> None:
+    client.call("put", connection="remote", key="k", value=b'{"n": 1}')
+    portal.call(proxy.garbage, answer)
+    for number in [client.ask("get", {"connection": "remote", "key": f"k{n}"}) for n in range(30)]:
+        error, result = client.reply(number)
+        assert result is None
+        if error is not None:
+            assert error["code"] in {"unreachable", "deadline", "setup_failed", "foreign", "store_error"}, error
+            assert error["message"]
+    client.call("put", connection="scratch", key="k", value=b"{}")
+    portal.call(proxy.mend)
+    eventually(lambda: works_again(client), 10)
+    for _ in range(20):
+        assert works_again(client)
+
+
+def test_a_connection_that_is_reset_in_a_reply_fails_its_calls_and_serves_the_next(
+    client: RawClient, proxy: Proxy, portal: BlockingPortal
+) -> None:
+    client.call("put", connection="remote", key="k", value=b'{"n": 1}')
+    for count in (0, 1, 7, 150):
+        portal.call(proxy.cut_after, count)
+        asked = [client.ask("get", {"connection": "remote", "key": "k"}) for _ in range(50)]
+        for number in asked:
+            error, result = client.reply(number)
+            assert (error is None and result == b'{"n": 1}') or error["code"] == "unreachable", (error, result)
+        eventually(lambda: works_again(client), 10)
+
+
+def test_a_network_that_swallows_everything_holds_nobody_up(
+    client: RawClient, daemon: Daemon, proxy: Proxy, portal: BlockingPortal
+) -> None:
+    client.call("put", connection="remote", key="k", value=b'{"n": 1}')
+    portal.call(proxy.black_hole)
+    with daemon.client() as stuck:
+        asked = [stuck.ask("put", {"connection": "remote", "key": f"k{n}", "value": b"{}"}) for n in range(300)]
+        assert longest_ping(client, 0.7) < 0.25
+        for number in asked:
+            error, _ = stuck.reply(number)
+            assert error["code"] in {"deadline", "unreachable"}
+    portal.call(proxy.mend)
+    eventually(lambda: works_again(client), 10)
+
+
+def test_a_driver_that_cannot_be_imported_costs_only_its_connection() -> None:
+    with running(CONFIG.format(port=1)) as daemon:
+        daemon.stop()
+        broken = daemon.home / "broken" / "redis"
+        broken.mkdir(parents=True)
+        (broken / "__init__.py").write_text("raise ImportError('half of an upgrade')\n")
+        daemon.environment["PYTHONPATH"] = f"{broken.parent}:{ROOT}"
+        daemon.start()
+        with daemon.client() as client:
+            for _ in range(3):
+                error = client.refused("connect", connection="remote")
+                assert error["code"] in {"setup_failed", "config_error"}
+                assert "half of an upgrade" in error["message"]
+            client.call("put", connection="scratch", key="k", value=b"{}")
+        assert "Traceback" not in daemon.said()
