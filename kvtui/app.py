@@ -142,17 +142,15 @@ class KvtuiApp(App[None]):
             "value": browser.value_pane,
             "editor": browser.value_pane.editor,
         }
-        if scope == "list" or (scope == "editor" and browser.value_pane.edited is None):
+        if scope in {"list", "filter"} or (scope == "editor" and browser.value_pane.edited is None):
             return
         await self.run_action(name, carriers.get(scope, browser))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette: every command of the key map, and Textual's themes and screenshot."""
         for command in keymap.COMMANDS:
-            if command.scope not in {"list", "editor"} and command.name != "command_palette":
-                keys = keymap.key_label(command.keys)
-                title = f"{command.label[0].upper()}{command.label[1:]}" + (f"  ({keys})" if keys else "")
-                yield SystemCommand(title, command.help, partial(self.do, command.id))
+            if command.scope not in {"list", "filter", "editor"} and command.name != "command_palette":
+                yield SystemCommand(command.help, keymap.key_label(command.keys) or " ", partial(self.do, command.id))
         for system in super().get_system_commands(screen):
             if system.title in {"Theme", "Screenshot"}:
                 yield system

@@ -92,9 +92,9 @@ def size_text(size: int | None) -> str:
 
 
 def hex_row(row: bytes, count: int) -> tuple[str, str]:
-    """A row of a hex dump, made for `count` bytes: its bytes in groups of eight, and its printable characters."""
+    """A row of a hex dump, made for `count` bytes: its bytes, and its printable characters."""
     pairs = [f"{byte:02x}" for byte in row] + ["  "] * (count - len(row))
-    dump = "  ".join(" ".join(pairs[at : at + 8]) for at in range(0, count, 8))
+    dump = "  ".join(" ".join(pairs[at : at + 8]) for at in range(0, count, 8))  # in groups of eight
     shown = "".join(chr(byte) if byte in _PRINTABLE_ASCII else "·" for byte in row)
     return dump, shown
 

@@ -150,8 +150,8 @@ class BytesDocument:
         if not self.as_hex:
             return Row(offset, text_row(body, start - before, end - before))
         dump, shown = hex_row(body[start - before : end - before], self._per_row)
-        text = f"{dump}  {shown}"
-        return Row(offset, text, ((len(dump) + 2, len(text), "string"),))
+        text = f"{dump} {shown}"
+        return Row(offset, text, ((len(dump) + 1, len(text), "string"),))
 
     def take(self, offset: int, body: bytes) -> None:
         """Take up bytes that were read; `offset` is a multiple of `CHUNK`."""
@@ -180,4 +180,4 @@ class BytesDocument:
 
 def _hex_cells(count: int) -> int:
     """Cells that a row of `count` bytes takes in the hex view."""
-    return 4 * count + 1 + (count - 1) // 8
+    return 4 * count + (count - 1) // 8

@@ -6,6 +6,7 @@ A command belongs to a scope, which says where its keys work and who carries it 
 - entry: in the panes of keys and of the value; the browser screen, on the current or marked keys
 - sidebar, keys, value: in that pane; the pane itself
 - editor: while a value is being edited; the pane of the value
+- filter: while a filter is typed; built into the line where it is typed
 - list: moving in any list; built into the list itself
 """
 
@@ -18,7 +19,7 @@ from textual.binding import Binding
 
 __all__ = ["COMMANDS", "Command", "Scope", "bindings", "by_scope", "footer", "key_label"]
 
-Scope = Literal["app", "browser", "entry", "sidebar", "keys", "value", "editor", "list"]
+Scope = Literal["app", "browser", "entry", "sidebar", "keys", "value", "editor", "filter", "list"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("app", "command_palette", "ctrl+p", "palette", "Find a command by its name"),
     Command("app", "toggle_dark", "", "light or dark", "Change between the dark and the light theme"),
     Command("app", "quit_safely", "q,ctrl+q", "quit", "Quit; asks when an edit is not saved", footer=True),
+    Command("filter", "keep", "enter", "keep", "Keep the filter and go back to the keys", footer=True),
+    Command("filter", "clear", "escape", "clear", "Clear the filter", footer=True),
     Command("list", "move", "j,k,down,up", "move", "Down and up"),
     Command("list", "ends", "g,G,home,end", "ends", "To the first and the last"),
     Command("list", "half_pages", "ctrl+d,ctrl+u", "half pages", "Half a page down and up"),
@@ -132,10 +135,16 @@ def bindings(*scopes: Scope, namespace: str = "", priority: bool = False) -> lis
     ]
 
 
-def footer(*scopes: Scope, writable: bool = True) -> list[tuple[str, str]]:
-    """The hints of some scopes for the footer: key and label, the first key of each command only."""
+def footer(*scopes: Scope, writable: bool = True, typing: bool = False) -> list[tuple[str, str]]:
+    """The hints of some scopes for the footer: key and label.
+
+    Args:
+        scopes: Whose commands.
+        writable: Whether to show what changes data.
+        typing: Whether characters are being typed, so that the last key of a command is named and not the first.
+    """
     return [
-        (key_label(command.keys.split(",")[0]), command.label)
+        (key_label(command.keys.split(",")[-1 if typing else 0]), command.label)
         for scope in scopes
         for command in by_scope(scope)
         if command.footer and (writable or not command.writes)

@@ -121,9 +121,12 @@ class BrowserScreen(EntryActions):
         own: tuple[keymap.Scope, ...]
         if self.value_pane.edited is not None and self._at == 2:  # noqa: PLR2004 - the value's pane
             own = ("editor",)
+        elif self.keys_pane.filter.has_focus:
+            own = ("filter",)
         else:
             own = (("sidebar", "browser"), ("keys", "entry", "browser"), ("entry", "value", "browser"))[self._at]
-        self.query_one(HintBar).set_hints(keymap.footer(*own, writable=writable), keymap.footer("app"))
+        typing = own in {("editor",), ("filter",)}
+        self.query_one(HintBar).set_hints(keymap.footer(*own, writable=writable), keymap.footer("app", typing=typing))
 
     def action_next_pane(self) -> None:
         self._go((self._at + 1) % 3)

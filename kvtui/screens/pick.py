@@ -155,6 +155,7 @@ GROUPS: tuple[tuple[str, keymap.Scope], ...] = (
     ("Everywhere", "browser"),
     ("A key", "entry"),
     ("Keys", "keys"),
+    ("Filter", "filter"),
     ("Value", "value"),
     ("Editor", "editor"),
     ("Connections", "sidebar"),

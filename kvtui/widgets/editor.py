@@ -37,7 +37,7 @@ class Editor(TextArea):
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(
-            id=id, tab_behavior="indent", show_line_numbers=True, highlight_cursor_line=True, soft_wrap=True, compact=True
+            id=id, tab_behavior="indent", show_line_numbers=True, highlight_cursor_line=False, soft_wrap=True, compact=True
         )
         self.indent_width = 2
         self._original = ""
@@ -73,6 +73,12 @@ class Editor(TextArea):
                 event.prevent_default()  # the text area's own handler
                 await self.run_action(binding.action)
                 return
+
+    def on_focus(self) -> None:
+        self.highlight_cursor_line = True
+
+    def on_blur(self) -> None:
+        self.highlight_cursor_line = False
 
     def action_save(self) -> None:
         self.post_message(self.Saved(self.text))

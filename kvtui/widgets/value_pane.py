@@ -191,17 +191,19 @@ class ValuePane(Pane):
             self.say("This key is gone", "It expired or was deleted.", helps="browser.refresh")
             return
         self.view.show(message.document, keep_place=same)
-        self._describe(message.record)
+        self._describe(message.record, message.document)
         self.show_content()
 
-    def _describe(self, record: Record) -> None:
+    def _describe(self, record: Record, document: Document | None) -> None:
         notes = []
+        if record.kind != "entry":
+            notes.append("read-only")
         if len(record.body) < record.length:
-            notes.append(f"{size_text(record.length)}, read in parts")
-        if self._as_hex:
-            notes.append("hexadecimal, x shows text")
+            notes.append("in parts")
+        if isinstance(document, BytesDocument) and document.as_hex:
+            notes.append("x shows text" if self._as_hex else "bytes")
         elif record.kind != "entry":
-            notes.append("not written by a store, x shows bytes")
+            notes.append("x shows bytes")
         self.caption("value", " · ".join(notes))
 
     @on(Failed)

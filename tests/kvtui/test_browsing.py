@@ -284,6 +284,6 @@ async def test_a_large_value_is_read_in_parts(fake: Daemon) -> None:
     fake.data["scratch"]["greetings"].clear()
     fake.put("scratch", "greetings", "large", body, kind="string")
     async with running(fake.open) as tui:
-        await tui.sees("2.4 MB, read in parts", "0000000␊0000001")
+        await tui.sees("2.4 MB", "in parts", "0000000␊0000001")
         await tui.press("3", "G")
         await tui.sees("0299999")
