@@ -40,6 +40,7 @@ from stores.backends.dynamodb_items import (
     version_of,
 )
 from stores.backends.dynamodb_table import WRITE_BATCH, Table
+from stores.backends.envelope import open_text
 from stores.base import BaseContextManagerStore, BaseStore
 from stores.entry import ManagedEntry, utc_now
 from stores.errors import BaseKeyValueError, ConflictError, DeserializationError, InvalidKeyError
@@ -207,9 +208,7 @@ class DynamoDBStore(BaseContextManagerStore, BaseStore):
         if text is None:
             raise DeserializationError("It has no attribute `value` with text.")
         entry = self._adapter.load_json(text)
-        native = native_deadline(item)
-        if native is not None and (entry.expires_at is None or epoch(entry.expires_at) != native.timestamp()):
-            entry.expires_at = native
+        entry.expires_at = _deadline(item, entry.expires_at)
         return entry
 
     def _load_named(self, item: Item) -> ManagedEntry:
@@ -251,6 +250,23 @@ class DynamoDBStore(BaseContextManagerStore, BaseStore):
         items = await self._table.items(places, consistent=self._consistent_reads)
         found = (items.get(place["key"]["S"]) for place in places)
         return [None if item is None else self._load_named(item) for item in found]
+
+    async def _get_texts(self, *, collection: Scope, keys: Sequence[Key]) -> list[tuple[bytes, datetime | None] | None]:
+        places = [self._locate(collection, key) for key in keys]
+        if len(places) == 1:
+            item = await self._table.item(places[0], consistent=self._consistent_reads)
+            return [None if item is None else self._text(item)]
+        items = await self._table.items(places, consistent=self._consistent_reads)
+        found = (items.get(place["key"]["S"]) for place in places)
+        return [None if item is None else self._text(item) for item in found]
+
+    def _text(self, item: Item) -> tuple[bytes, datetime | None]:
+        opened = open_text(item.get("value", {}).get("S", "").encode())
+        if opened is None:
+            entry = self._load_named(item)
+            return entry.value_as_json.encode(), entry.expires_at
+        text, times = opened
+        return text, _deadline(item, times.expires_at)
 
     async def _put_managed_entry(self, *, collection: Scope, key: Key, managed_entry: ManagedEntry) -> None:
         item = self._dump(self._locate(collection, key), managed_entry)
@@ -414,3 +430,9 @@ class DynamoDBStore(BaseContextManagerStore, BaseStore):
         if expires_at is not None:
             item["ttl"] = {"N": str(epoch(expires_at))}
         await self._commit_put(item, unchanged(stored))
+
+
+def _deadline(item: Item, envelope: datetime | None) -> datetime | None:
+    """The effective deadline: the attribute's, or the envelope's finer one where both agree."""
+    native = native_deadline(item)
+    return native if native is not None and (envelope is None or epoch(envelope) != native.timestamp()) else envelope

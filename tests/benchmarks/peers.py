@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -283,31 +284,38 @@ class S3:
 
 
 class MongoDB:
+    """Documents in py-key-value's layout, found by their indexed field `key`: its price is no store's own."""
+
     def __init__(self, collection: Any) -> None:
         self.collection = collection
 
+    def _document(self, key: str, value: Value) -> Value:
+        made = datetime.now(UTC)
+        return {"key": key, "collection": "bare", "version": 1, "created_at": made, "value": {"object": value}}
+
     async def get(self, key: str) -> Value | None:
-        found = await self.collection.find_one({"_id": key})
-        return found["value"] if found else None
+        found = await self.collection.find_one({"key": key})
+        return found["value"]["object"] if found else None
 
     async def put(self, key: str, value: Value) -> None:
-        await self.collection.replace_one({"_id": key}, {"value": value}, upsert=True)
+        await self.collection.update_one({"key": key}, {"$set": self._document(key, value)}, upsert=True)
 
     async def get_many(self, keys: list[str]) -> list[Value | None]:
-        found = {one["_id"]: one["value"] async for one in self.collection.find({"_id": {"$in": keys}})}
+        found = {one["key"]: one["value"]["object"] async for one in self.collection.find({"key": {"$in": keys}})}
         return [found.get(key) for key in keys]
 
     async def put_many(self, keys: list[str], values: list[Value]) -> None:
-        from pymongo import ReplaceOne
+        from pymongo import UpdateOne
 
-        writes = [ReplaceOne({"_id": key}, {"value": value}, upsert=True) for key, value in zip(keys, values, strict=True)]
+        pairs = zip(keys, values, strict=True)
+        writes = [UpdateOne({"key": key}, {"$set": self._document(key, value)}, upsert=True) for key, value in pairs]
         await self.collection.bulk_write(writes, ordered=False)
 
     async def delete_many(self, keys: list[str]) -> None:
-        await self.collection.delete_many({"_id": {"$in": keys}})
+        await self.collection.delete_many({"key": {"$in": keys}})
 
     async def keys(self) -> int:
-        return len([one async for one in self.collection.find({}, {"_id": 1})])
+        return len([one async for one in self.collection.find({}, {"_id": 0, "key": 1})])
 
 
 class Elasticsearch:
@@ -321,14 +329,14 @@ class Elasticsearch:
         return found
 
     async def put(self, key: str, value: Value) -> None:
-        await self.client.index(index=self.INDEX, id=key, document=value, refresh="wait_for")
+        await self.client.index(index=self.INDEX, id=key, document=value, refresh=True)
 
     async def get_many(self, keys: list[str]) -> list[Value | None]:
         answer = await self.client.mget(index=self.INDEX, ids=keys)
         return [one.get("_source") for one in answer["docs"]]
 
     async def _bulk(self, operations: list[Value]) -> None:
-        await self.client.bulk(index=self.INDEX, operations=operations, refresh="wait_for")
+        await self.client.bulk(index=self.INDEX, operations=operations, refresh=True)
 
     async def put_many(self, keys: list[str], values: list[Value]) -> None:
         await self._bulk([part for key, value in zip(keys, values, strict=True) for part in ({"index": {"_id": key}}, value)])
@@ -410,6 +418,7 @@ async def _mongodb(endpoint: Any, _folder: Path, stack: AsyncExitStack) -> Peer:
 
     client: Any = AsyncMongoClient(endpoint)
     stack.push_async_callback(client.close)
+    await client["bare"]["bare"].create_index("key")
     return MongoDB(client["bare"]["bare"])
 
 
