@@ -158,9 +158,13 @@ def _load(path: Path) -> Config:
 
 
 def _from_url(url: str, read_only: bool) -> ConnectionConfig:
-    from kvd.config import ConfigError  # noqa: PLC0415 - as above
-    from kvd.opening import from_url  # noqa: PLC0415 - as above
-
+    try:
+        from kvd.config import ConfigError  # noqa: PLC0415 - as above
+        from kvd.opening import from_url  # noqa: PLC0415 - as above
+    except (ImportError, OSError, SyntaxError) as error:
+        # no descriptor is left to read it with, or it is of another version than what runs
+        message = f"a part of the daemon cannot be loaded ({error}): if it was upgraded, run `kvd restart`"
+        raise RequestError(Code.SETUP_FAILED, message, retry=True) from error
     try:
         return from_url(url, read_only=read_only)
     except ConfigError as error:

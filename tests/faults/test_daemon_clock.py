@@ -1,6 +1,6 @@
-"""The clock of the machine is set forward and back while the daemon serves. Its server runs in this process, under a moved clock."""
+"""The clock of the machine is set forward and back while the daemon serves. Its server runs here, under a moved clock."""
 
-import datetime
+import datetime as dt
 import logging
 import socket
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ from kvd.errors import RequestError
 from kvd.server import Server
 
 pytestmark = pytest.mark.anyio
-NOW = datetime.datetime(2030, 1, 1, 12, tzinfo=datetime.UTC)
+NOW = dt.datetime(2030, 1, 1, 12, tzinfo=dt.UTC)
 CONFIG = """
 [connections.scratch]
 store = "memory"

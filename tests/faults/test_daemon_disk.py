@@ -1,4 +1,4 @@
-"""A disk that is full, for the store, the log, the lock and the socket: refused clearly, nothing lost, and it goes on by itself."""
+"""A disk that is full, for the store, the log, the lock and the socket: refused clearly, nothing lost, and it goes on."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Backends that reset, answer garbage, take for ever to be found, or cannot even be imported: clear errors, and nobody else waits."""
+"""Backends that reset, answer garbage, answer nothing, or cannot even be imported: clear errors, and nobody else waits."""
 
 import time
 from collections.abc import Iterator
