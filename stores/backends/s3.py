@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Final, overload
@@ -52,6 +53,8 @@ FIRST_PART: Final = 1024 * 1024
 """Bytes that a read asks for at first."""
 
 FOREIGN: Final = "object"
+WRITE_ID: Final = "write-id"
+"""Metadata of a conditional write, so that one whose answer was lost is told from another writer's with the same content."""
 JSON_TYPE: Final = "application/json"
 
 CHANGED_BY_DIRECTORIES: Final = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|[\\\0]")
@@ -372,6 +375,8 @@ class S3Store(BaseContextManagerStore, BaseStore):
                 await self._bucket.delete(name, **({} if expected == ABSENT else condition))
                 return ABSENT
             whole = _restored(name, new) if isinstance(new, Record) else self._dump(name, new)
+            if condition and not isinstance(new, Record):
+                whole["Metadata"][WRITE_ID] = secrets.token_hex(8)
             etag = await self._bucket.put(**whole, **condition)
         except NameIsTakenError as exc:
             raise ConflictError from exc

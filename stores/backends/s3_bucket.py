@@ -1,7 +1,8 @@
 """One S3 bucket and the requests that it gets: made at the first write, and missing it answers reads with nothing.
 
 Bodies are read in bounded parts. A conditional write that arrived though its answer was lost is repeated, by botocore or
-unseen by aiohttp, and then refused; so after a refusal what is there is compared with what was to be there.
+unseen by aiohttp, and then refused; so after a refusal what is there is compared with what was to be there, which the
+caller makes unlike any other write.
 """
 
 from __future__ import annotations
