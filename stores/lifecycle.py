@@ -272,6 +272,14 @@ class _Edge:
         ours = self._store._translate(exc, self._scope, self._key)  # noqa: SLF001 - the edge is part of the store
         if ours is not None:
             raise ours from exc
+        if self._store._closed and (isinstance(exc, Exception) or _cancelled_by_driver(exc)):  # noqa: SLF001 - as above
+            raise StoreClosedError(f"This {self._store.traits.name} store was closed during the call.") from exc
+
+
+def _cancelled_by_driver(exc: BaseException) -> bool:
+    """Whether nobody cancelled the task: some drivers cancel what waits on them when they are closed."""
+    task = asyncio.current_task() if isinstance(exc, asyncio.CancelledError) else None
+    return task is not None and not task.cancelling()
 
 
 def _shown(name: str | Token) -> str:

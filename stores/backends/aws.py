@@ -29,6 +29,7 @@ from botocore.exceptions import (
 )
 from botocore.loaders import Loader, create_loader
 
+from stores.backends.aws_session import Session
 from stores.errors import (
     BaseKeyValueError,
     InvalidKeyError,
@@ -227,6 +228,7 @@ class AwsClient:
         self._profile_name = profile_name
         self._ca_bundle = ca_bundle
         self._config = AioConfig(
+            http_session_cls=Session,
             max_pool_connections=max_connections,
             connect_timeout=connect_timeout,
             read_timeout=read_timeout,

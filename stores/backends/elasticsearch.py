@@ -21,7 +21,7 @@ from elasticsearch import AsyncElasticsearch
 from stores.arguments import Secret
 from stores.backends import elasticsearch_documents as documents
 from stores.backends.elasticsearch_errors import CONFLICT, ERRORS, NO_INDEX, answered, bulk_failure, types_of
-from stores.backends.elasticsearch_requests import BATCH, Operation, bulk, mget
+from stores.backends.elasticsearch_requests import BATCH, Node, Operation, bulk, mget
 from stores.base import (
     BaseContextManagerStore,
     BaseCullStore,
@@ -218,7 +218,7 @@ class ElasticsearchStore(
 
     async def _setup(self) -> None:
         if self._client is None:
-            self._client = AsyncElasticsearch([_with_port(self._url)], **self._options)
+            self._client = AsyncElasticsearch([_with_port(self._url)], node_class=Node, **self._options)
         try:
             version = (await self._client.info()).body.get("version", {})
         except (driver.AuthorizationException, driver.NotFoundError):

@@ -7,12 +7,13 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
+from elastic_transport import AiohttpHttpNode, ConnectionError as TransportConnectionError, NodeConfig
 from elasticsearch import AsyncElasticsearch
 
 from stores.backends.elasticsearch_errors import NO_INDEX, RETRIED, item_failure
 from stores.batches import batched, run_bounded
 
-__all__ = ["BATCH", "Operation", "bulk", "mget"]
+__all__ = ["BATCH", "Node", "Operation", "bulk", "mget"]
 
 BATCH: Final = 1000
 BATCH_BYTES: Final = 8 * 1024 * 1024
@@ -20,6 +21,25 @@ CONCURRENT_BATCHES: Final = 4
 ATTEMPTS: Final = 6
 BACKOFF: Final = 0.1
 """Seconds before what was refused for load is sent again; doubled each time."""
+
+
+class Node(AiohttpHttpNode):
+    """A node that stays closed: a request that closing interrupts is sent again, and would open a session to be left open."""
+
+    def __init__(self, config: NodeConfig) -> None:
+        super().__init__(config)
+        self._is_closed = False
+
+    async def perform_request(self, *args: Any, **options: Any) -> Any:  # type: ignore[override] # passed on as they are
+        """Send a request, unless the client was closed."""
+        if self._is_closed:
+            raise TransportConnectionError("the client was closed")
+        return await super().perform_request(*args, **options)
+
+    async def close(self) -> None:  # type: ignore[override] # as the driver's own
+        """Close for good."""
+        self._is_closed = True
+        await super().close()
 
 
 class Operation(NamedTuple):

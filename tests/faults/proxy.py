@@ -36,6 +36,7 @@ class Proxy:
     Attributes:
         port: where it listens on loopback.
         accepted: how many connections it has taken so far.
+        most_open: how many of them were open at once.
         passed: how many bytes it has passed so far, each way.
     """
 
@@ -53,7 +54,13 @@ class Proxy:
         self._until_cut: dict[Way, int] = {}
         self.port: int = self._held.getsockname()[1]
         self.accepted = 0
+        self.most_open = 0
         self.passed = dict.fromkeys(Way, 0)
+
+    @property
+    def open(self) -> int:
+        """How many connections are open."""
+        return len(self._handlers)
 
     async def __aenter__(self) -> Self:
         await self.mend()
@@ -111,6 +118,7 @@ class Proxy:
         self._handlers.add(task)
         task.add_done_callback(self._handlers.discard)
         self.accepted += 1
+        self.most_open = max(self.most_open, self.open)
         try:
             server_reader, server_writer = await asyncio.open_connection(*self._target)
         except OSError:

@@ -1,0 +1,53 @@
+"""The way to a service on AWS, with the bounds that aiobotocore's own lacks.
+
+Rules: what waits for a server that is silent ends in bounded time, while the request is still being sent too, which aiohttp's
+timeout does not cover; and once it is closed no request opens a connection again, as one that is repeated would.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from aiobotocore.httpsession import AIOHTTPSession
+from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
+
+__all__ = ["Session"]
+
+SLOWEST_UPLOAD: Final = 64 * 1024
+"""Bytes a second that a network must take."""
+
+BUFFERED: Final = 64 * 1024
+"""Bytes that the kernel takes whatever the server does: a request of this size never hangs while it is sent."""
+
+
+class Session(AIOHTTPSession):  # type: ignore[misc] # aiobotocore has no types
+    """Sends requests."""
+
+    def __init__(self, *args: Any, timeout: tuple[float, float], **options: Any) -> None:
+        """As the base; `timeout` are seconds to connect and seconds of silence."""
+        super().__init__(*args, timeout=timeout, **options)
+        self._silence = timeout[1]
+        self._is_closed = False
+
+    async def send(self, request: Any) -> Any:
+        """Send one request.
+
+        Raises:
+            ReadTimeoutError: the server did not take it, or did not answer.
+            EndpointConnectionError: the session was closed, or there is no way.
+        """
+        if self._is_closed:
+            raise EndpointConnectionError(endpoint_url=request.url, error="the client was closed")
+        # a server that never says "100 Continue" would be waited for without an end; a signature does not cover this header
+        request.headers.pop("Expect", None)
+        size = int(request.headers.get("Content-Length") or 0)
+        try:
+            async with asyncio.timeout(self._silence + size / SLOWEST_UPLOAD if size > BUFFERED else None):
+                return await super().send(request)
+        except TimeoutError as exc:
+            raise ReadTimeoutError(endpoint_url=request.url, error=exc) from exc
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._is_closed = True
+        await super().__aexit__(*exc_info)
