@@ -181,6 +181,11 @@ class DiskStore(BaseContextManagerStore, BaseStore):
             raise InvalidKeyError(f"{key!r} lies in a collection: it contains {SEPARATOR!r}.")
         return place
 
+    def _places(self, collection: Scope, keys: Sequence[Key]) -> list[Place]:
+        """As `_place` for each."""
+        prefix = "" if collection == OUTSIDE else prefix_of(collection)
+        return [Place(prefix + key, 1) if prefix and type(key) is str else self._place(collection, key) for key in keys]
+
     def _names(self, collection: Scope, key: Key) -> tuple[str | None, str]:
         """Collection and key as an entry names them."""
         if isinstance(collection, str) and isinstance(key, str):
@@ -199,11 +204,11 @@ class DiskStore(BaseContextManagerStore, BaseStore):
         return entry
 
     async def _get_managed_entries(self, *, collection: Scope, keys: Sequence[Key]) -> list[ManagedEntry | None]:
-        places = [self._place(collection, key) for key in keys]
+        places = self._places(collection, keys)
         return await self._do(partial(self._look_up, places, self._entry), self._access_of_get)
 
     async def _get_texts(self, *, collection: Scope, keys: Sequence[Key]) -> list[tuple[bytes, datetime | None] | None]:
-        places = [self._place(collection, key) for key in keys]
+        places = self._places(collection, keys)
         return await self._do(partial(self._look_up, places, self._text), self._access_of_get)
 
     @property
@@ -268,7 +273,7 @@ class DiskStore(BaseContextManagerStore, BaseStore):
         return await self._delete_managed_entries(keys=[key], collection=collection) == 1
 
     async def _delete_managed_entries(self, *, keys: Sequence[Key], collection: Scope) -> int:
-        places = [self._place(collection, key) for key in keys]
+        places = self._places(collection, keys)
 
         def delete() -> int:
             now = time.time()
@@ -296,7 +301,7 @@ class DiskStore(BaseContextManagerStore, BaseStore):
         return await self._do(partial(keys_page, self._database.keys, collection, cursor, limit, match))
 
     async def _describe(self, *, collection: Scope, keys: Sequence[Key]) -> list[Description | None]:
-        places = [self._place(collection, key) for key in keys]
+        places = self._places(collection, keys)
         return await self._do(lambda: [self._description(row) for row in self._database.rows(places, head=HEAD)])
 
     def _description(self, row: Row | None) -> Description | None:

@@ -270,11 +270,15 @@ class Database:
         if self._connection is None or len(places) == 1:
             return [self.row(place, head=head) for place in places]
         columns = _ROW if head is None else _HEAD.format(head=head)
+        plain = [_is_plain(place) for place in places]
         found: dict[Any, Row] = {}
-        for keys in batched([place.key for place in places if _is_plain(place)], IN_ONE):
+        for keys in batched([place.key for place, is_plain in zip(places, plain, strict=True) if is_plain], IN_ONE):
             query = f"{columns} WHERE raw = 1 AND key IN ({_marks(keys)})"
-            found.update({row[-1]: Row._make(row) for row in self._connection.execute(query, keys)})
-        return [found.get(place.key) if _is_plain(place) else self.row(place, head=head) for place in places]
+            found.update({row[-1]: Row._make(row) for row in _select(self._connection, query, keys)})
+        return [
+            found.get(place.key) if is_plain else self.row(place, head=head)
+            for place, is_plain in zip(places, plain, strict=True)
+        ]
 
     def content(self, row: Row, limit: int | None = None) -> bytes | None:
         """The value's bytes, numbers as text; None when its file is gone."""
@@ -394,6 +398,18 @@ class Database:
 
 def _decode(text: bytes) -> str:
     return text.decode("utf-8", "surrogateescape")
+
+
+def _select(connection: sqlite3.Connection, query: str, bound: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """All that a query finds; `_decode` is called for each text only where some text is not UTF-8."""
+    connection.text_factory = str
+    try:
+        return connection.execute(query, bound).fetchall()
+    except sqlite3.OperationalError:
+        connection.text_factory = _decode
+        return connection.execute(query, bound).fetchall()
+    finally:
+        connection.text_factory = _decode
 
 
 def _bind(key: str | bytes | float) -> tuple[str, str | bytes | float]:
