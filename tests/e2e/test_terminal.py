@@ -111,7 +111,7 @@ def test_the_terminal_is_left_as_it_was(open_terminal: Callable[..., Terminal]) 
     terminal.type("q")
     output = b""
     with contextlib.suppress(pexpect.TIMEOUT):
-        terminal.process.expect(pexpect.EOF, timeout=10)
+        terminal.process.expect(pexpect.EOF, timeout=60)
         output = bytes_of(terminal.process.before or b"")
     assert b"\x1b[?1049l" in output
     assert b"\x1b[?25h" in output
@@ -120,14 +120,14 @@ def test_the_terminal_is_left_as_it_was(open_terminal: Callable[..., Terminal]) 
 @pytest.mark.usefixtures("home")
 @pytest.mark.parametrize("argument", ["--version", "--help"])
 def test_questions_are_answered_without_a_terminal_or_a_daemon(argument: str) -> None:
-    done = subprocess.run([*KVTUI, argument], capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run([*KVTUI, argument], capture_output=True, text=True, check=True, timeout=90)
     assert "kvtui" in done.stdout
     assert not paths.socket_path().exists()
 
 
 @pytest.mark.usefixtures("home")
 def test_without_a_terminal_it_says_so() -> None:
-    done = subprocess.run(KVTUI, capture_output=True, text=True, check=False, timeout=30, stdin=subprocess.DEVNULL)
+    done = subprocess.run(KVTUI, capture_output=True, text=True, check=False, timeout=90, stdin=subprocess.DEVNULL)
     assert done.returncode == 1
     assert "needs a terminal" in done.stderr
 
@@ -140,7 +140,7 @@ def test_no_daemon_is_a_clear_message_and_a_failure(
     with monkeypatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", str(folder))
         process = open_terminal().process
-        process.expect(pexpect.EOF, timeout=20)
+        process.expect(pexpect.EOF, timeout=60)
         process.close()
     assert process.exitstatus == 1
     assert b"kvtui: " in bytes_of(process.before or b"")
@@ -148,7 +148,7 @@ def test_no_daemon_is_a_clear_message_and_a_failure(
 
 def test_a_store_that_cannot_be_had_is_a_clear_message_and_a_failure(open_terminal: Callable[..., Terminal]) -> None:
     process = open_terminal("disk:///nowhere/at/all").process
-    process.expect(pexpect.EOF, timeout=20)
+    process.expect(pexpect.EOF, timeout=60)
     process.close()
     assert process.exitstatus == 1
     assert b"kvtui: " in bytes_of(process.before or b"")

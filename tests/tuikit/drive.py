@@ -14,7 +14,7 @@ from kvtui.app import KvtuiApp
 from kvtui.screens.browser import BrowserScreen
 from kvtui.session import DaemonClient, Target
 
-PATIENCE = 12.0
+PATIENCE = 60.0
 
 
 class Tui:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pexpect
 import pyte
 
-PATIENCE = 25.0
+PATIENCE = 60.0
 KVTUI = [sys.executable, "-m", "kvtui"]
 DOWN, RIGHT, CTRL_S = "\x1b[B", "\x1b[C", "\x13"
 
@@ -69,6 +69,6 @@ class Terminal:
     def quit(self) -> int:
         self.type("q")
         with contextlib.suppress(pexpect.TIMEOUT):
-            self.process.expect(pexpect.EOF, timeout=10)
+            self.process.expect(pexpect.EOF, timeout=60)
         self.process.close()
         return int(self.process.exitstatus if self.process.exitstatus is not None else -1)
