@@ -27,7 +27,7 @@ from kvtui.app import KvtuiApp
 from kvtui.session import Target
 
 HERE = Path(__file__).parent
-PATIENCE = 20.0
+PATIENCE = 60.0
 LARGE, SMALL = (124, 34), (80, 24)
 
 
@@ -47,7 +47,7 @@ def go(address: str, sees: str) -> list[tuple[str, str]]:
     return [("colon", "Go to"), (f"ctrl+u {typed} enter", sees)]
 
 
-SESSIONS = go("demo/sessions", "80 keys")
+SESSIONS = go("demo/sessions", "sess:")
 PICTURES = {
     "browse": Picture([*SESSIONS, ("s", "↑ TTL"), ("g j j j j j", "created")]),
     "edit": Picture(
