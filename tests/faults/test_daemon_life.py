@@ -152,7 +152,7 @@ def test_it_gives_way_to_another_daemon_that_took_its_place() -> None:
         try:
             second.start()
             with second.client() as client:
-                assert first.wait() == 0
+                assert first.wait(timeout=60) == 0
                 assert client.call("status")["pid"] == second.pid
             with second.client() as client:
                 client.call("ping")
