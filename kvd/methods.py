@@ -59,10 +59,12 @@ class Method(NamedTuple):
         """
         readers = self.readers
         try:
-            read = {name: readers[name](name, value) for name, value in params.items()}
+            read = {}
+            for name, value in params.items():
+                read[name] = readers[name](name, value)
         except KeyError as error:
             raise RequestError(Code.BAD_REQUEST, f"this daemon's {self.name} has no parameter {error}") from None
-        if not self.required <= read.keys():
+        if not read.keys() >= self.required:
             missing = ", ".join(sorted(self.required - read.keys()))
             raise RequestError(Code.BAD_REQUEST, f"{self.name} needs {missing}")
         return read

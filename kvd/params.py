@@ -49,6 +49,10 @@ Map = Any
 """Whatever a later version may put there."""
 
 
+_SHORT = MAX_NAME >> 2
+"""Characters of a name that cannot have too many bytes."""
+
+
 def _refuse(name: str, wanted: str, value: Any) -> RequestError:
     return RequestError(Code.BAD_REQUEST, f"{name} must be {wanted}, not {type(value).__name__}")
 
@@ -98,7 +102,7 @@ def _id(name: str, value: Any) -> Id:
 def _key(name: str, value: Any) -> Key:
     if type(value) is str:
         size = len(value)
-        if size <= MAX_NAME >> 2 or len(value.encode()) <= MAX_NAME:
+        if size <= _SHORT or len(value.encode()) <= MAX_NAME:
             return value
     elif type(value) is bytes:
         size = len(value)
@@ -126,7 +130,7 @@ def _list(name: str, value: Any) -> list[Any]:
 
 
 def _keys(name: str, value: Any) -> Keys:
-    return [_key(name, one) for one in _list(name, value)]
+    return [one if type(one) is str and len(one) <= _SHORT else _key(name, one) for one in _list(name, value)]
 
 
 def _ttl(name: str, value: Any) -> Ttl:

@@ -345,6 +345,8 @@ def decode_message(body: bytes | bytearray) -> Reply | Event:
     """
     message = _unpack_from_daemon(body)
     match message:
+        case [1, int() as id, None, result]:  # nearly all
+            return Reply(id, None, result)
         case [1, int() | None as id, dict() | None as error, result, *_]:
             return Reply(id, error, result)
         case [2, str() as name, dict() as params, *_]:

@@ -11,8 +11,7 @@ fields: a client and a daemon of different builds understand each other.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from kvd.model import (
     Collection,
@@ -43,8 +42,7 @@ KEEP: Final = Keep()
 Ttl = float | None | Keep
 
 
-@dataclass(frozen=True, slots=True)
-class Request(Generic[T]):
+class Request(NamedTuple, Generic[T]):
     """One call of one method.
 
     `decode` reads the answer's result. `timeout` is the deadline in seconds that the daemon keeps; None is the

@@ -32,7 +32,7 @@ from stores.cursors import HeldCursors
 from stores.entry import ManagedEntry
 from stores.errors import ConflictError
 from stores.lifecycle import Scope
-from stores.names import Key, Name, Page, Token, compile_glob, decode_name, encode_name
+from stores.names import Collection, Key, Name, Page, Token, compile_glob, decode_name, encode_name
 from stores.records import ABSENT, ANY, ENTRY, Description, Expected, Record, Version
 from stores.traits import Traits
 
@@ -110,6 +110,16 @@ class MemoryStore(BaseDestroyStore, BaseDestroyCollectionStore, BaseEnumerateCol
 
     async def _get_managed_entries(self, *, collection: Scope, keys: Sequence[Key]) -> list[ManagedEntry | None]:
         return [_entry(self._held(collection, key)) for key in keys]
+
+    async def texts(self, keys: Sequence[Key], *, collection: Collection = None) -> list[tuple[bytes, datetime | None] | None]:
+        """As in the base, which is asked only where a key is not found: what was stored under a name needs no check of it."""
+        cache = self._caches.get(collection or self.default_collection) if self._open else None  # type: ignore[arg-type] # a Token is not found
+        if cache is None or type(keys) is str:
+            return await super().texts(keys, collection=collection)
+        found = cache.get_all(keys, time.time())
+        if found is None:
+            return await super().texts(keys, collection=collection)
+        return [(held.text, held.expires_at) for held in found]
 
     async def _get_texts(self, *, collection: Scope, keys: Sequence[Key]) -> list[tuple[bytes, datetime | None] | None]:
         cache = self._caches.get(_text(collection))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Generic, Protocol, TypeVar
 
 __all__ = ["Cache", "Mortal"]
@@ -46,6 +46,19 @@ class Cache(Generic[M]):
         if self._limit is not None:
             self._entries.move_to_end(key)
         return held
+
+    def get_all(self, keys: Iterable[object], now: float) -> list[M] | None:
+        """The entries of all keys; None when one is missing or past its deadline."""
+        entries = self._entries
+        found: list[M] = []
+        for key in keys:
+            held = entries.get(key)  # type: ignore[call-overload] # what is no str is not found
+            if held is None or held.deadline <= now:
+                return None
+            if self._limit is not None:
+                entries.move_to_end(key)  # type: ignore[arg-type] # it was found
+            found.append(held)
+        return found
 
     def holds(self, key: str, now: float) -> bool:
         """Whether the entry is there; its use is not noted."""
