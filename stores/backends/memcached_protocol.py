@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from stores.backends.pipelined import INCOMPLETE
@@ -27,8 +26,7 @@ class AnswerError(Exception):
     """The server could not do what was asked; the message is its own."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """`code` is HD (done), EN or NF (not there), NS (not stored), EX (another version is there) or VA (with a value)."""
 
     code: bytes

@@ -95,8 +95,11 @@ class Server:
         async def part(requests: Sequence[bytes]) -> list[Any]:
             return await self._link.ask(b"".join(requests), len(requests))
 
-        parts = await run_bounded(part, batched(requests, BATCH), limit=CONCURRENT_BATCHES)
-        answers = [answer for part in parts for answer in part]
+        if len(requests) <= BATCH:
+            answers = await part(requests)
+        else:
+            parts = await run_bounded(part, batched(requests, BATCH), limit=CONCURRENT_BATCHES)
+            answers = [answer for part in parts for answer in part]
         for answer in answers:
             if isinstance(answer, AnswerError):
                 raise answer

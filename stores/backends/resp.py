@@ -137,6 +137,11 @@ class RespStore(ScannedStore, ABC):
         """The server's name of an entry."""
         return key.value if isinstance(key, Token) else self._prefix(collection) + encode_name(self._sanitize_key(key))
 
+    def _natives(self, collection: Scope, keys: Sequence[Key]) -> list[bytes]:
+        """As `_native` for each."""
+        prefix, fit = self._prefix(collection), self._sanitize_key
+        return [key.value if isinstance(key, Token) else prefix + encode_name(fit(key)) for key in keys]
+
     def _dump(self, collection: Scope, key: Key, entry: ManagedEntry) -> bytes:
         """The stored form; an entry outside collections has the short one."""
         text = key if isinstance(key, str) else decode_name(key.value.partition(JOINT)[2])
@@ -159,7 +164,7 @@ class RespStore(ScannedStore, ABC):
 
     async def _fetch(self, collection: Scope, keys: Sequence[Key]) -> list[tuple[bytes | None, int]]:
         """Values with what the server's clock leaves them, in milliseconds."""
-        names = [self._native(collection, key) for key in keys]
+        names = self._natives(collection, keys)
 
         async def part(names: Sequence[bytes]) -> list[tuple[bytes | None, int]]:
             replies = await self._ask([("MGET", *names), *(("PTTL", name) for name in names)])
@@ -194,7 +199,7 @@ class RespStore(ScannedStore, ABC):
         return None if value is None else self._load(value, collection, key)
 
     async def _get_undated_entries(self, *, collection: Scope, keys: Sequence[Key]) -> list[ManagedEntry | None]:
-        names = [self._native(collection, key) for key in keys]
+        names = self._natives(collection, keys)
         parts = await run_bounded(lambda part: self._run("MGET", *part), batched(names, BATCH), limit=CONCURRENT_BATCHES)
         values = [value for part in parts for value in part]
         missing = [index for index, value in enumerate(values) if value is None]  # or of another type: MGET does not say
@@ -232,10 +237,8 @@ class RespStore(ScannedStore, ABC):
         created_at: datetime,
         expires_at: datetime | None,
     ) -> None:
-        pairs = [
-            (self._native(collection, key), self._dump(collection, key, entry))
-            for key, entry in zip(keys, managed_entries, strict=True)
-        ]
+        bodies = [self._dump(collection, key, entry) for key, entry in zip(keys, managed_entries, strict=True)]
+        pairs = list(zip(self._natives(collection, keys), bodies, strict=True))
 
         async def part(pairs: Sequence[tuple[bytes, bytes]]) -> None:
             for reply in await self._ask([_set(name, body, expires_at) for name, body in pairs]):
@@ -247,7 +250,7 @@ class RespStore(ScannedStore, ABC):
         return bool(await self._run("UNLINK", self._native(collection, key)))
 
     async def _delete_managed_entries(self, *, keys: Sequence[Key], collection: Scope) -> int:
-        names = [self._native(collection, key) for key in keys]
+        names = self._natives(collection, keys)
 
         async def part(names: Sequence[bytes]) -> int:
             return int(await self._run("UNLINK", *names))
@@ -255,7 +258,7 @@ class RespStore(ScannedStore, ABC):
         return sum(await run_bounded(part, batched(names, BATCH), limit=CONCURRENT_BATCHES))
 
     async def _describe(self, *, collection: Scope, keys: Sequence[Key]) -> list[Description | None]:
-        names = [self._native(collection, key) for key in keys]
+        names = self._natives(collection, keys)
         head = HEAD_BYTES + 6 * len(self._prefix(collection))  # a character may be written as \uXXXX
 
         async def part(names: Sequence[bytes]) -> list[Description | None]:
