@@ -5,6 +5,7 @@
   meets one that does not answer, and no live one is replaced, because the lock comes first.
 - What is removed at the end is the file that we put there, never another daemon's.
 - SIGTERM and SIGINT drain; a second one leaves at once. SIGHUP reads the configuration again.
+- Once drained, it is gone: no thread that hangs (on a name server that does not answer) keeps the process and its lock.
 - Started by systemd's socket activation, it takes the socket that is handed over and never removes it.
 """
 
@@ -17,6 +18,7 @@ import resource
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -40,6 +42,8 @@ LOCK_TIMEOUT: Final = 15.0
 """Seconds to wait for the lock of a daemon that is about to leave."""
 TICK: Final = 1.0
 """Seconds between looks at the clock and at the socket's path."""
+LAST_MOMENTS: Final = 1.0
+"""Seconds that the loop has to close when everything is drained."""
 _FIRST_SYSTEMD: Final = 3
 _READY: Final = b"ready\n"
 
@@ -88,6 +92,9 @@ def serve(
             _leave_terminal()
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_live(place, config, log, redactor, ready_fd))
+            _leave_within(LAST_MOMENTS)
+        place.give_up()
+        _leave()
     except BaseException as error:
         _say(ready_fd, f"{type(error).__name__}: {error}\n".encode())
         raise
@@ -326,6 +333,8 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
         import uvloop  # noqa: PLC0415 - it may be missing
     except ImportError:
         return None
+    # half of these threads look up names; with the usual four, two names that are not found hold up everybody else's
+    os.environ.setdefault("UV_THREADPOOL_SIZE", "64")
     return uvloop.new_event_loop
 
 
@@ -343,6 +352,20 @@ def _close_inherited(kept: set[int | None]) -> None:
         os.closerange(start, descriptor)
         start = descriptor + 1
     os.closerange(start, min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 1 << 20))
+
+
+def _leave_within(seconds: float) -> None:
+    """End the process that late at the latest: closing the loop waits for its threads."""
+    timer = threading.Timer(seconds, _leave)
+    timer.daemon = True
+    timer.start()
+
+
+def _leave() -> None:
+    """End the process without the interpreter's end, which waits for threads as well."""
+    with suppress(OSError, ValueError, AttributeError):  # closed, gone, or never there
+        sys.stderr.flush()
+    os._exit(0)
 
 
 def _leave_terminal() -> None:

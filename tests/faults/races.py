@@ -68,14 +68,19 @@ def _once(daemon: Daemon, programs: int) -> int:
         )
         for _ in range(programs)
     ]
-    for program in started:
-        assert program.stdout is not None
-        assert program.stdout.readline() == "ready\n"
-    for program in started:
-        assert program.stdin is not None
-        program.stdin.write("\n")
-        program.stdin.flush()
-    ended = [(*program.communicate(timeout=60), program.returncode) for program in started]
+    try:
+        for program in started:
+            assert program.stdout is not None
+            assert program.stdout.readline() == "ready\n"
+        for program in started:
+            assert program.stdin is not None
+            program.stdin.write("\n")
+            program.stdin.flush()
+        ended = [(*program.communicate(timeout=60), program.returncode) for program in started]
+    finally:
+        for program in started:
+            program.kill()
+            program.communicate()
     assert {status for _, _, status in ended} == {0}, ended
     pids: set[int] = {pid for said, _, _ in ended for pid in json.loads(said)}
     assert len(pids) == 1, pids

@@ -1,7 +1,12 @@
 """Backends that reset, answer garbage, answer nothing, or cannot even be imported: clear errors, and nobody else waits."""
 
+import os
+import signal
+import socket
+import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -143,3 +148,34 @@ def test_a_driver_that_cannot_be_imported_costs_only_its_connection() -> None:
                 assert "half of an upgrade" in error["message"]
             client.call("put", connection="scratch", key="k", value=b"{}")
         assert "Traceback" not in daemon.said()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give the daemon a name server of its own")
+def test_names_that_resolve_slowly_hold_up_only_their_own_connections(redis: Server, tmp_path: Path) -> None:
+    """Eight connections wait for a name server that never answers; others are found and opened meanwhile."""
+    servers = tmp_path / "resolv.conf"
+    servers.write_text("nameserver 127.0.0.77\n")
+    wrapper = ["unshare", "--mount", "sh", "-c", f'mount --bind {servers} /etc/resolv.conf && exec "$@"', "sh"]
+    slow = "".join(
+        f'[connections.slow{n}]\nstore = "redis"\nconnect_timeout = 1\n[connections.slow{n}.args]\nurl = "redis://{n}.slow.test/0"\n'
+        for n in range(8)
+    )
+    port = redis.address[1]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as deaf:
+        deaf.bind(("127.0.0.77", 53))
+        try:
+            subprocess.run([*wrapper, "true"], check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"the daemon cannot have a name server of its own here: {error}")
+        config = CONFIG.format(port=port).replace("127.0.0.1", "localhost") + slow
+        with running(config, wrapper=wrapper) as daemon, daemon.client() as client:
+            client.call("put", connection="scratch", key="k", value=b"{}")
+            waiting = [client.ask("connect", {"connection": f"slow{n}"}) for n in range(8)]
+            assert longest_ping(client, 0.3) < 0.25
+            client.call("connect", connection="remote")
+            assert deaf.recv(512), "the name server was not even asked"
+            for number in waiting:
+                refused, _ = client.reply(number)
+                assert refused["code"] == "unreachable"
+            daemon.signal(signal.SIGTERM)
+            assert daemon.wait(5) == 0  # who still waits for a name is not waited for
