@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-__all__ = ["Matcher", "compile_filter", "server_glob"]
+__all__ = ["Matcher", "compile_filter"]
 
 Matcher = Callable[[str], object]
 """Truthy for a key that matches."""
@@ -39,26 +39,6 @@ def compile_filter(text: str) -> Matcher | None:
     if flags & re.IGNORECASE:
         return re.compile(re.escape(literal), flags).search
     return lambda key: literal in key
-
-
-def server_glob(text: str) -> str | None:
-    """A glob that finds what the filter finds, for the daemon to scan with; None where there is none."""
-    if not text or text.startswith(("re:", "~")):
-        return None
-    if _is_glob(text):
-        return text
-    any_case = not any(map(str.isupper, text))
-    literal = re.sub(r"\\(.)", r"\1", text)
-    return f"*{''.join(_either_case(char) if any_case and char.isalpha() else _quoted(char) for char in literal)}*"
-
-
-def _either_case(char: str) -> str:
-    upper = char.upper()
-    return f"[{char}{upper}]" if len(upper) == 1 and upper != char else char
-
-
-def _quoted(char: str) -> str:
-    return f"\\{char}" if char in r"*?[]\\" else char
 
 
 def _is_glob(text: str) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from textual.message import Message
 
-from kvd.model import OUTSIDE, Change, Collection, CollectionRow, ConnectionInfo, Key, Token
+from kvd.model import OUTSIDE, Change, Collection, CollectionRow, ConnectionInfo, Key
 from kvtui.codecs import printable
 
 __all__ = ["Changed", "Entry", "Failed", "Offline", "Online", "Place"]
@@ -55,11 +55,6 @@ class Entry:
     def label(self) -> str:
         """As a person reads it, on one line and safe to draw."""
         return printable(self.name) if self.name else '"" (the empty key)'
-
-    @property
-    def is_named(self) -> bool:
-        """Whether its name is the key itself, so that it can be typed again."""
-        return not isinstance(self.key, Token)
 
 
 class Online(Message, bubble=False):

@@ -88,11 +88,6 @@ class Session:
         self._client: DaemonClient | None = None
         self._greeted = False
 
-    @property
-    def online(self) -> bool:
-        """Whether requests can be made."""
-        return self._client is not None
-
     async def call(self, request: Request[T]) -> T:
         """Ask the daemon.
 
