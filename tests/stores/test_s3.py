@@ -314,9 +314,9 @@ async def test_objects_outside_collections(store: S3Store, bare: Any, bucket: st
     assert record is not None
     assert record.body == b"hello"
     assert await store.delete(name.token, collection=OUTSIDE) is True
-    for found in (await store.scan_collections()).items:
-        assert found.token != OUTSIDE
-        assert len((await store.scan_keys(found.token)).items) == 1
+    for collection in (await store.scan_collections()).items:
+        assert collection.token != OUTSIDE
+        assert len((await store.scan_keys(collection.token)).items) == 1
 
 
 async def test_many_are_bounded_and_deletes_are_batches(make: Callable[..., S3Store], bare: Any, bucket: str) -> None:

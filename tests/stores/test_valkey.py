@@ -20,6 +20,7 @@ from stores.errors import (
 )
 from stores.names import Name
 from tests.conftest import endpoint as endpoint_of
+from tests.faults.proxy import Proxy
 from tests.servers.lease import Address, private_server
 
 pytestmark = pytest.mark.anyio
@@ -192,6 +193,26 @@ async def test_a_server_that_goes_and_comes_back() -> None:
         await store.close()
 
 
+async def test_connecting_holds_nobody_up(valkey_address: Address) -> None:
+    async def widest_gap() -> float:
+        loop, widest = asyncio.get_running_loop(), 0.0
+        try:
+            while True:
+                before = loop.time()
+                await asyncio.sleep(0.01)
+                widest = max(widest, loop.time() - before)
+        except asyncio.CancelledError:
+            return widest
+
+    async with Proxy(*valkey_address) as proxy:
+        proxy.black_hole()
+        watch = asyncio.create_task(widest_gap())
+        with pytest.raises(StoreSetupError):
+            await ValkeyStore(port=proxy.port, timeout=1.5).setup()
+        watch.cancel()
+        assert await watch < 1.0  # seconds; the driver's own way takes all of the timeout
+
+
 async def test_a_wrong_password_and_a_user_without_rights() -> None:
     endpoint_of("valkey")
     with private_server("valkey", ["--requirepass", "secret"]) as server:
@@ -213,7 +234,9 @@ async def test_a_wrong_password_and_a_user_without_rights() -> None:
 
 async def test_every_exception_of_the_driver_is_translated() -> None:
     store = ValkeyStore()
-    classes = [found for _, found in inspect.getmembers(glide, inspect.isclass) if issubclass(found, glide.GlideError)]
+    classes: list[type[Exception]] = [
+        found for _, found in inspect.getmembers(glide, inspect.isclass) if issubclass(found, glide.GlideError)
+    ]
     assert len(classes) >= 6
     for cls in classes:
         with pytest.raises(BaseKeyValueError), store._edge("c", "k"):
