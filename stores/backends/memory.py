@@ -13,6 +13,7 @@ import asyncio
 import heapq
 import json
 import math
+import secrets
 import time
 import weakref
 from collections.abc import Iterator, Sequence
@@ -88,7 +89,7 @@ class MemoryStore(BaseDestroyStore, BaseDestroyCollectionStore, BaseEnumerateCol
         super().__init__(default_collection=default_collection, seed=seed)
         self.max_entries_per_collection = max_entries_per_collection
         self._caches: dict[str, Cache[_Held]] = {}
-        self._writes = 0
+        self._writes = secrets.randbits(62)  # no version of an earlier store comes again
         self._cursors: HeldCursors[Iterator[Name]] = HeldCursors()
         self._due_heap: list[int] = []
         self._due: set[int] = set()

@@ -133,3 +133,14 @@ async def test_keys_deleted_during_a_walk_are_not_shown() -> None:
         rest = await store.scan_keys(cursor=page.cursor, limit=50)
         assert [name.text for name in rest.items] == ["k18", "k19"]
         assert rest.cursor is None
+
+
+async def test_a_version_of_an_earlier_store_is_never_that_of_a_later_one() -> None:
+    versions = set()
+    for _ in range(20):
+        async with MemoryStore() as store:
+            await store.put("k", {})
+            record = await store.read("k")
+            assert record is not None
+            versions.add(record.version)
+    assert len(versions) == 20
