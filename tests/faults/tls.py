@@ -13,7 +13,16 @@ async def tls_in_front(host: str, port: int, folder: Path) -> AsyncIterator[int]
     """A TLS server that hands everything to a plain one, and its certificate as `cert.pem`."""
     cert, key = folder / "cert.pem", folder / "key.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
-    command += ["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost", "-keyout", str(key), "-out", str(cert)]
+    command += [
+        "-addext",
+        "subjectAltName=IP:127.0.0.1,DNS:localhost",
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
+        "-keyout",
+        str(key),
+        "-out",
+        str(cert),
+    ]
     await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
