@@ -22,7 +22,7 @@ from stores.names import Collection, Key
 if TYPE_CHECKING:
     from stores.base import BaseStore
 
-__all__ = ["Coalescer"]
+__all__ = ["MAX_BATCH", "Coalescer", "Waiter"]
 
 T = TypeVar("T")
 Text = tuple[bytes, datetime | None] | None
@@ -35,15 +35,40 @@ MAX_AWAY: Final = 4
 _REFUSALS: Final = (KeyValueOperationError, TypeError, ValueError)
 
 
-class _Waiter(Generic[T]):
-    """What one caller asked for, and where the answer goes."""
+class _Trip:
+    """A batch that is away, and who waits for it."""
 
-    __slots__ = ("begun", "future", "items")
+    __slots__ = ("task", "waiters")
 
-    def __init__(self, items: list[Any], begun: Callable[[], None] | None) -> None:
+    task: asyncio.Task[None]
+
+    def __init__(self, waiters: Sequence[Waiter[Any]]) -> None:
+        self.waiters = waiters
+
+
+class Waiter(Generic[T]):
+    """What one caller asked for, and where the answer goes: its values in the order asked, or what went wrong."""
+
+    __slots__ = ("answer", "begun", "items", "left", "trip")
+
+    def __init__(
+        self,
+        items: Sequence[Any],
+        answer: Callable[[list[T] | None, BaseException | None], None],
+        begun: Callable[[], None] | None = None,
+    ) -> None:
+        """Ask for `items`; `begun` is called when they are on their way. Neither callable may raise."""
         self.items = items
+        self.answer = answer
         self.begun = begun
-        self.future: asyncio.Future[list[T]] = asyncio.get_running_loop().create_future()
+        self.left = False
+        self.trip: _Trip | None = None
+
+    def leave(self) -> None:
+        """Wait no more: there will be no answer. A batch that nobody waits for is cancelled, unless it writes."""
+        self.left = True
+        if self.trip is not None and all(waiter.left for waiter in self.trip.waiters):
+            self.trip.task.cancel()
 
 
 class _Lane(Generic[T]):
@@ -55,44 +80,51 @@ class _Lane(Generic[T]):
         self._send = send
         self._forget = forget
         self._cancellable = cancellable
-        self._waiting: list[_Waiter[T]] = []
+        self._waiting: list[Waiter[T]] = []
         self._away: set[asyncio.Task[None]] = set()
         self._scheduled = False
 
     async def ask(self, items: list[Any], begun: Callable[[], None] | None = None) -> list[T]:
         if len(items) > MAX_BATCH and self._cancellable:
             return await self._send(items)
-        waiter: _Waiter[T] = _Waiter(items, begun)
+        future: asyncio.Future[list[T]] = asyncio.get_running_loop().create_future()
+        waiter: Waiter[T] = Waiter(items, partial(_settle, future), begun)
+        self.add(waiter)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            waiter.leave()
+            raise
+
+    def add(self, waiter: Waiter[T]) -> None:
         self._waiting.append(waiter)
         if not self._scheduled and len(self._away) < MAX_AWAY:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._depart)
-        return await waiter.future
 
     def _depart(self) -> None:
         self._scheduled = False
         while self._waiting and len(self._away) < MAX_AWAY:
             count = 0
-            batch: list[_Waiter[T]] = []
+            batch: list[Waiter[T]] = []
             for waiter in self._waiting:
                 if batch and count + len(waiter.items) > MAX_BATCH:
                     break
                 batch.append(waiter)
                 count += len(waiter.items)
             del self._waiting[: len(batch)]
-            wanted = [waiter for waiter in batch if not waiter.future.done()]
+            wanted = [waiter for waiter in batch if not waiter.left]
             if not wanted:
                 continue
+            trip = _Trip(wanted)
             for waiter in wanted:
+                if self._cancellable:
+                    waiter.trip = trip
                 if waiter.begun is not None:
                     waiter.begun()
-            task = asyncio.get_running_loop().create_task(self._travel(wanted))
+            trip.task = task = asyncio.get_running_loop().create_task(self._travel(wanted))
             self._away.add(task)
             task.add_done_callback(self._arrived)
-            if self._cancellable:
-                abandon = partial(_abandon, task, wanted)
-                for waiter in wanted:
-                    waiter.future.add_done_callback(abandon)
 
     def _arrived(self, task: asyncio.Task[None]) -> None:
         self._away.discard(task)
@@ -101,40 +133,43 @@ class _Lane(Generic[T]):
         elif not self._away:
             self._forget()
 
-    async def _travel(self, batch: list[_Waiter[T]]) -> None:
+    async def _travel(self, batch: list[Waiter[T]]) -> None:
         try:
             if len(batch) == 1:
-                answers = await self._send(batch[0].items)
+                answers = await self._send(list(batch[0].items))
             else:
                 answers = await self._send([item for waiter in batch for item in waiter.items])
         except _REFUSALS as error:
             if len(batch) == 1:
                 _fail(batch, error)
             else:
-                await asyncio.gather(*(self._travel([waiter]) for waiter in batch if not waiter.future.done()))
+                await asyncio.gather(*(self._travel([waiter]) for waiter in batch if not waiter.left))
         except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait must learn it
             _fail(batch, error)
         else:
             start = 0
             for waiter in batch:
                 end = start + len(waiter.items)
-                if not waiter.future.done():
-                    waiter.future.set_result(answers[start:end])
+                if not waiter.left:
+                    waiter.answer(answers[start:end], None)
                 start = end
 
 
-def _fail(batch: Sequence[_Waiter[Any]], error: BaseException) -> None:
+def _fail(batch: Sequence[Waiter[Any]], error: BaseException) -> None:
     for waiter in batch:
-        if not waiter.future.done():
-            if isinstance(error, asyncio.CancelledError):
-                waiter.future.cancel()
-            else:
-                waiter.future.set_exception(error)
+        if not waiter.left:
+            waiter.answer(None, error)
 
 
-def _abandon(task: asyncio.Task[None], batch: Sequence[_Waiter[Any]], _left: asyncio.Future[Any]) -> None:
-    if not task.done() and all(waiter.future.done() for waiter in batch):
-        task.cancel()
+def _settle(future: asyncio.Future[list[T]], answers: list[T] | None, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if answers is not None:
+        future.set_result(answers)
+    elif isinstance(error, asyncio.CancelledError):
+        future.cancel()
+    elif error is not None:
+        future.set_exception(error)
 
 
 class Coalescer:
@@ -147,12 +182,18 @@ class Coalescer:
 
     async def texts(self, keys: Sequence[Key], *, collection: Collection) -> list[Text]:
         """As `BaseStore.texts`."""
+        return await self._reads(collection).ask(list(keys))
 
+    def read(self, collection: Collection, waiter: Waiter[Text]) -> None:
+        """As `texts`, for at most `MAX_BATCH` keys; the answer is a call, so that no task need wait for it."""
+        self._reads(collection).add(waiter)
+
+    def _reads(self, collection: Collection) -> _Lane[Text]:
         async def send(batch: list[Key]) -> list[Text]:
             found: list[Text] = await self._guard(lambda: self._store.texts(batch, collection=collection))
             return found
 
-        return await self._lane(("read", collection), send, cancellable=True).ask(list(keys))
+        return self._lane(("read", collection), send, cancellable=True)
 
     async def put(
         self,

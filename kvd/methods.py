@@ -14,6 +14,7 @@ could be to ignore a condition.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["METHODS", "Method", "describe_methods", "method"]
 
 Access = Literal["daemon", "read", "write"]
+Found = tuple[bytes, datetime | None] | None
+"""A value's JSON text with its deadline."""
 F = TypeVar("F", bound=Callable[..., Any])
 
 PAGE: Final = 500
@@ -50,6 +53,8 @@ class Method(NamedTuple):
     """Whether it concerns one key; otherwise it may concern any."""
     waits: bool
     """Whether the function is a coroutine's."""
+    finish: Callable[[list[Found]], Any] | None = None
+    """Of a plain read: what makes the result from the texts of its keys, and all that the function adds to reading them."""
 
     def read(self, params: dict[str, Any]) -> dict[str, Any]:
         """Read the parameters.
@@ -73,8 +78,8 @@ class Method(NamedTuple):
 METHODS: Final[dict[str, Method]] = {}
 
 
-def method(access: Access) -> Callable[[F], F]:
-    """Make a function a method of the daemon."""
+def method(access: Access, finish: Callable[[list[Found]], Any] | None = None) -> Callable[[F], F]:
+    """Make a function a method of the daemon; `finish` is that of `Method`."""
 
     def register(function: F) -> F:
         kinds = {name: kind for name, kind in function.__annotations__.items() if name != "return"}
@@ -87,7 +92,7 @@ def method(access: Access) -> Callable[[F], F]:
             required |= {"connection"}
         name = function.__name__.rstrip("_")
         waits = iscoroutinefunction(function)
-        METHODS[name] = Method(name, function, access, readers, required, "key" in kinds, waits)
+        METHODS[name] = Method(name, function, access, readers, required, "key" in kinds, waits, finish)
         return function
 
     return register
@@ -217,28 +222,38 @@ async def delete(use: Use, *, collection: Collection = None, key: Key, expected:
 # The plain key-value protocol
 
 
-@method("read")
-async def get(use: Use, *, collection: Collection = None, key: Key) -> Bin | None:
-    """A value's JSON text."""
-    (found,) = await use.texts((key,), collection)
-    return None if found is None else found[0]
+def _body(found: list[Found]) -> Bin | None:
+    one = found[0]
+    return None if one is None else one[0]
 
 
-@method("read")
-async def get_many(use: Use, *, collection: Collection = None, keys: Keys) -> list[Bin | None]:
-    """Values' JSON texts."""
-    found = await use.texts(keys, collection)
+def _bodies(found: list[Found]) -> list[Bin | None]:
     return [None if one is None else one[0] for one in found]
 
 
-@method("read")
-async def ttl_many(use: Use, *, collection: Collection = None, keys: Keys) -> list[list[Any] | None]:
-    """Values' JSON texts, each with the seconds that are left."""
-    found = await use.texts(keys, collection)
+def _bodies_with_ttl(found: list[Found]) -> list[list[Any] | None]:
     now = utc_now()
     return [
         None if one is None else [one[0], None if one[1] is None else max((one[1] - now).total_seconds(), 0.0)] for one in found
     ]
+
+
+@method("read", _body)
+async def get(use: Use, *, collection: Collection = None, key: Key) -> Bin | None:
+    """A value's JSON text."""
+    return _body(await use.texts((key,), collection))
+
+
+@method("read", _bodies)
+async def get_many(use: Use, *, collection: Collection = None, keys: Keys) -> list[Bin | None]:
+    """Values' JSON texts."""
+    return _bodies(await use.texts(keys, collection))
+
+
+@method("read", _bodies_with_ttl)
+async def ttl_many(use: Use, *, collection: Collection = None, keys: Keys) -> list[list[Any] | None]:
+    """Values' JSON texts, each with the seconds that are left."""
+    return _bodies_with_ttl(await use.texts(keys, collection))
 
 
 @method("write")

@@ -11,19 +11,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from kvd import control
 from kvd.answers import refusal
+from kvd.coalesce import MAX_BATCH, Waiter
 from kvd.connections import Connection
 from kvd.errors import Code, ProtocolError, RequestError
-from kvd.methods import METHODS, Method
+from kvd.methods import METHODS, Found, Method
 from kvd.order import Order, Turn
 from kvd.outbox import Outbox
+from kvd.pending import InFlight, Pending
 from kvd.protocol import (
     MAX_CURSORS,
-    MAX_IN_FLIGHT,
     MAX_REPLY,
     MAX_TIMEOUT,
     Decoder,
@@ -33,6 +34,7 @@ from kvd.protocol import (
     encode_reply,
 )
 from kvd.use import PIECE, Use
+from stores.names import Key
 
 if TYPE_CHECKING:
     from kvd.events import Hub
@@ -42,29 +44,6 @@ __all__ = ["Session"]
 
 BURST: Final = 16
 """Requests of one client in one turn of the loop."""
-
-
-class _Pending:
-    """A request in flight."""
-
-    __slots__ = ("answered", "id", "task", "timer", "use")
-
-    def __init__(self, id: int) -> None:  # noqa: A002 - the wire's own word
-        self.id = id
-        self.answered = False
-        self.use: Use | None = None
-        self.task: asyncio.Task[None] | None = None
-        self.timer: asyncio.TimerHandle | None = None
-
-    @property
-    def sent(self) -> bool:
-        """Whether the store has the write, so that it is completed whatever happens."""
-        return self.use is not None and self.use.writes and self.use.begun
-
-    @property
-    def detail(self) -> dict[str, Any] | None:
-        """What an early end tells the client."""
-        return {"sent": True} if self.sent else None
 
 
 class Session(asyncio.BufferedProtocol):
@@ -96,7 +75,7 @@ class Session(asyncio.BufferedProtocol):
         self.name = ""
         self.since = time.monotonic()
         self._decoder = Decoder()
-        self._pending: dict[int, _Pending] = {}
+        self._pending = InFlight(server.loop, self._expire)
         self._orders: dict[Connection, Order] = {}
         self._cursors: OrderedDict[tuple[Connection, bytes], None] | None = None
         self._reading = True
@@ -112,7 +91,7 @@ class Session(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End: what waits is given up, what a store already has is completed."""
-        for pending in list(self._pending.values()):
+        for pending in self._pending:
             self._give_up(pending)
         self._pending.clear()
         self._out.clear()
@@ -247,12 +226,55 @@ class Session(asyncio.BufferedProtocol):
         order = self._orders.setdefault(connection, Order())
         collection = args.get("collection") or connection.default_collection
         turn = order.enter((collection, args["key"]) if method.one_key else None, writes=method.access == "write")
+        if method.finish is not None and not turn.before and connection.coalescer is not None:
+            keys = [args["key"]] if method.one_key else args["keys"]
+            if len(keys) <= MAX_BATCH:
+                waiter = self._reader(pending, turn, method.finish, connection, keys)
+                connection.coalescer.read(args.get("collection"), waiter)
+                return
         task = self._begin(pending, self._wait_and_do(pending, turn, method, connection, args))
         # not in the coroutine: one that is cancelled before its first step runs nothing at all
         task.add_done_callback(lambda _: self._leave(connection, turn))
 
+    def _reader(
+        self, pending: Pending, turn: Turn, finish: Callable[[list[Found]], Any], connection: Connection, keys: list[Key]
+    ) -> Waiter[Found]:
+        """A read that needs no task: its answer comes as a call."""
+        started = time.monotonic()
+        connection.figures.operations += 1
+
+        def end() -> None:
+            connection.figures.add(started, time.monotonic())
+            self._leave(connection, turn)
+
+        def leave() -> None:
+            waiter.leave()
+            end()
+
+        def answer(found: list[Found] | None, error: BaseException | None) -> None:
+            end()
+            pending.leave = None
+            if found is not None:
+                if self._pending.finish(pending):
+                    self._answer(pending.id, finish(found))
+                    self._flush_when_last()
+                return
+            connection.figures.errors += 1
+            if isinstance(error, Exception):
+                refused = refusal(error, connection.name)
+                if refused is None:
+                    self.server.log.error("a read failed", exc_info=error)
+                self._settle(pending, refused or _mistake())
+            else:
+                self._settle(pending, RequestError(Code.CANCELLED, "the request was given up"))
+
+        waiter = Waiter(keys, answer)
+        pending.leave = leave
+        pending.connection = connection
+        return waiter
+
     async def _wait_and_do(
-        self, pending: _Pending, turn: Turn, method: Method, connection: Connection, args: dict[str, Any]
+        self, pending: Pending, turn: Turn, method: Method, connection: Connection, args: dict[str, Any]
     ) -> Any:
         started = time.monotonic()
         connection.figures.operations += 1
@@ -260,6 +282,7 @@ class Session(asyncio.BufferedProtocol):
             if turn.before:
                 await turn.wait()
             store = connection.store or await connection.open(now=method.name == "connect")
+            pending.connection = connection
             pending.use = use = Use(self, connection, store, writes=method.access == "write")
             return await method.function(use, **args)
         except Exception as error:
@@ -277,23 +300,17 @@ class Session(asyncio.BufferedProtocol):
         if not order:
             del self._orders[connection]
 
-    def _pend(self, request: RequestMessage, timeout: float | None) -> _Pending:
+    def _pend(self, request: RequestMessage, timeout: float | None) -> Pending:
         """Note a request as in flight, with its deadline."""
-        timeout = _timeout(request.options) or timeout
-        if len(self._pending) >= MAX_IN_FLIGHT:
-            raise RequestError(Code.TOO_MANY, f"a client has at most {MAX_IN_FLIGHT} requests in flight", retry=True)
-        pending = self._pending[request.id] = _Pending(request.id)
-        if timeout is not None:
-            pending.timer = self.server.loop.call_later(timeout, self._expire, pending, timeout)
-        return pending
+        return self._pending.add(request.id, _timeout(request.options) or timeout)
 
-    def _begin(self, pending: _Pending, work: Coroutine[Any, Any, Any]) -> asyncio.Task[None]:
+    def _begin(self, pending: Pending, work: Coroutine[Any, Any, Any]) -> asyncio.Task[None]:
         pending.task = task = self.server.loop.create_task(self._run(pending, work))
         task.add_done_callback(lambda _: work.close())
         self.server.keep(task)
         return task
 
-    async def _run(self, pending: _Pending, work: Coroutine[Any, Any, Any]) -> None:
+    async def _run(self, pending: Pending, work: Coroutine[Any, Any, Any]) -> None:
         try:
             result = await work
         except RequestError as error:
@@ -304,9 +321,9 @@ class Session(asyncio.BufferedProtocol):
             self.server.log.exception("a request failed")
             self._settle(pending, _mistake())
         else:
-            if self._finish(pending):
+            if self._pending.finish(pending):
                 self._answer(pending.id, result)
-                self._out.flush_soon()
+                self._flush_when_last()
 
     def cancel(self, id: int) -> bool:  # noqa: A002 - the wire's own word
         """Give a request up on the client's behalf; whether it was in flight."""
@@ -317,40 +334,36 @@ class Session(asyncio.BufferedProtocol):
         self._give_up(pending)
         return True
 
-    def _expire(self, pending: _Pending, timeout: float) -> None:
-        if pending.use is not None and not pending.use.connection.immediate:
-            pending.use.connection.trouble(f"it gave no answer within {timeout:g} seconds")
-        message = f"there was no answer within {timeout:g} seconds"
+    def _expire(self, pending: Pending) -> None:
+        if pending.connection is not None and not pending.connection.immediate:
+            pending.connection.trouble(f"it gave no answer within {pending.timeout:g} seconds")
+        message = f"there was no answer within {pending.timeout:g} seconds"
         self._settle(pending, RequestError(Code.DEADLINE, message, retry=True, detail=pending.detail))
         self._give_up(pending)
 
     def give_up_all(self, reason: str) -> None:
         """Answer everything in flight with `shutting_down`."""
-        for pending in list(self._pending.values()):
+        for pending in self._pending:
             self._settle(pending, RequestError(Code.SHUTTING_DOWN, reason, retry=True, detail=pending.detail))
             self._give_up(pending)
         self._out.flush()
 
-    def _give_up(self, pending: _Pending) -> None:
+    def _give_up(self, pending: Pending) -> None:
         """Stop the work, unless the store already has the write."""
-        self._finish(pending)
-        if pending.task is not None and not pending.sent:
-            pending.task.cancel()
+        self._pending.finish(pending)
+        pending.give_up()
 
-    def _settle(self, pending: _Pending, error: RequestError) -> None:
-        if self._finish(pending):
+    def _settle(self, pending: Pending, error: RequestError) -> None:
+        if self._pending.finish(pending):
             self._refuse(pending.id, error)
             self._out.flush_soon()
 
-    def _finish(self, pending: _Pending) -> bool:
-        """Take a request out of those in flight; whether it still waited for its reply."""
-        if pending.timer is not None:
-            pending.timer.cancel()
-        waited = not pending.answered
-        pending.answered = True
-        if waited:
-            self._pending.pop(pending.id, None)
-        return waited
+    def _flush_when_last(self) -> None:
+        """Write at once when no more answers are to come, else with those of this turn."""
+        if self._pending:
+            self._out.flush_soon()
+        else:
+            self._out.flush()
 
     @property
     def busy(self) -> bool:

@@ -74,9 +74,12 @@ class Line(asyncio.BufferedProtocol):
             await asyncio.shield(self._writable)
         if self._gone is not None:
             raise self._lost(str(self._gone))
-        if not self._outgoing:
-            self._loop.call_soon(self._flush)
-        self._outgoing.append(request)
+        if not self._waiting and not self._outgoing and self._transport is not None:
+            self._transport.write(request)  # nobody to share a write with
+        else:
+            if not self._outgoing:
+                self._loop.call_soon(self._flush)
+            self._outgoing.append(request)
         if self._watch is None:
             self._heard = self._loop.time()
             self._watch = self._loop.call_at(self._heard + self._timeout, self._check)
