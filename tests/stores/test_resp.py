@@ -108,7 +108,8 @@ async def test_foreign_data_is_deleted_expired_and_restored(store: BaseStore, ba
         assert await bare.pttl(f"{c}::{key}") == -1
         again = await store.read(key, collection=c)
         assert again is not None
-        assert again.version == read.version
+        assert again.kind == read.kind
+        assert key == "set" or again.version == read.version  # members of a set have no order that RESTORE would keep
         assert await store.expire(key, 100, collection=c)
         assert await store.expire(key, None, collection=c)
         assert await bare.pttl(f"{c}::{key}") == -1
