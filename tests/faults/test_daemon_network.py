@@ -100,7 +100,7 @@ def test_garbage_is_an_error_and_the_next_answers_are_right(
             assert error["message"]
     client.call("put", connection="scratch", key="k", value=b"{}")
     portal.call(proxy.mend)
-    eventually(lambda: works_again(client), 10)
+    eventually(lambda: works_again(client), 20)
     for _ in range(20):
         assert works_again(client)
 
@@ -115,7 +115,7 @@ def test_a_connection_that_is_reset_in_a_reply_fails_its_calls_and_serves_the_ne
         for number in asked:
             error, result = client.reply(number)
             assert (error is None and result == b'{"n": 1}') or error["code"] == "unreachable", (error, result)
-        eventually(lambda: works_again(client), 10)
+        eventually(lambda: works_again(client), 20)
 
 
 def test_a_network_that_swallows_everything_holds_nobody_up(
@@ -130,7 +130,7 @@ def test_a_network_that_swallows_everything_holds_nobody_up(
             error, _ = stuck.reply(number)
             assert error["code"] in {"deadline", "unreachable"}
     portal.call(proxy.mend)
-    eventually(lambda: works_again(client), 10)
+    eventually(lambda: works_again(client), 20)
 
 
 def test_a_driver_that_cannot_be_imported_costs_only_its_connection() -> None:
