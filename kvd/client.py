@@ -97,9 +97,14 @@ class _Link(asyncio.BufferedProtocol):
         if self.lost is not None:
             raise ConnectionLostError(str(self.lost))
         number = self._free_id()
-        self._unsent[number] = encode_request(number, method, params, timeout=timeout)
+        request = encode_request(number, method, params, timeout=timeout)
         waiter: asyncio.Future[Any] = self.loop.create_future()
         self._waiters[number] = waiter
+        if not self._in_flight and not self._unsent and not self._paused and self.transport is not None:
+            self._in_flight = 1
+            self.transport.write(request)  # nobody to share a write with
+            return number, waiter
+        self._unsent[number] = request
         if not self._flushing:
             self._flushing = True
             self.loop.call_soon(self._flush)

@@ -48,7 +48,7 @@ Big values. `read` takes `offset` and `length`. A reply over `MAX_REPLY` bytes i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 import msgpack  # type: ignore[import-untyped]  # it ships no types
@@ -143,6 +143,7 @@ EVENT: Final = 2
 PART: Final = 3
 
 _HEADER: Final = 4
+_PACKED: Final = 1024  # bytes that a packer begins with
 _SMALL: Final = 16 << 10  # below it, no body can grow to more than a few megabytes, and counting would only cost time
 _MAX_MAP: Final = 1_000
 _LAST_PART_OF_ARRAY: Final = 4
@@ -174,7 +175,7 @@ class Event(NamedTuple):
 
 def _pack(message: list[Any]) -> bytes:
     # a packer with a small buffer is as cheap to make as a shared one is to use, and threads need not share it
-    body: bytes = msgpack.Packer(buf_size=1024).pack(message)
+    body: bytes = msgpack.Packer(buf_size=_PACKED).pack(message)
     return body
 
 
@@ -193,13 +194,14 @@ def encode_request(id: int, method: str, params: dict[str, Any], *, timeout: flo
     if timeout is not None:
         message.append({"timeout": timeout})
     try:
-        body = _pack(message)
+        body: bytes = msgpack.Packer(buf_size=_PACKED).pack(message)
     except (TypeError, ValueError, OverflowError) as error:
         raise ProtocolError(Code.BAD_REQUEST, f"{method} cannot be sent: {error}", id=id) from error
-    if len(body) > MAX_FRAME:
-        text = f"{method} takes {len(body):,} bytes, and {MAX_FRAME:,} is the most a request may have"
+    length = len(body)
+    if length > MAX_FRAME:
+        text = f"{method} takes {length:,} bytes, and {MAX_FRAME:,} is the most a request may have"
         raise ProtocolError(Code.TOO_LARGE, text, id=id)
-    return frame(body)
+    return length.to_bytes(_HEADER, "big") + body
 
 
 def encode_reply(id: int | None, error: dict[str, Any] | None, result: Any = None) -> bytes:  # noqa: A002 - the wire's own word
@@ -370,12 +372,23 @@ class Inbox:
         self._decoder = Decoder()
         self._streams: dict[int, bytearray] = {}
 
-    def feed(self, data: bytes) -> Iterator[Reply | Event]:
-        """Take what was received and yield the messages that it completes. Walk it to its end.
+    def feed(self, data: bytes) -> Iterable[Reply | Event]:
+        """Take what was received and give the messages that it completes. Walk them to their end.
 
         Raises:
             ProtocolError: the daemon broke the protocol; the connection is of no use any more.
         """
+        whole = len(data) - _HEADER
+        if (
+            whole > 1
+            and not self._decoder.pending
+            and data[_HEADER + 1] != PART
+            and int.from_bytes(data[:_HEADER], "big") == whole
+        ):
+            return (decode_message(data[_HEADER:]),)  # nearly always: one message, and all of it
+        return self._feed(data)
+
+    def _feed(self, data: bytes) -> Iterator[Reply | Event]:
         self._decoder.feed(data)
         while (body := self._decoder.next_body()) is not None:
             if len(body) > 1 and body[1] == PART:  # the second byte: all kinds are small integers

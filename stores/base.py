@@ -174,6 +174,12 @@ class BaseStore(BrowsableStore, AsyncKeyValue, ABC):
         live = [None if one is None or (one[1] is not None and one[1] <= now) else one for one in found]
         return live if len(unique) == len(listed) else _spread(listed, unique, live)
 
+    def texts_at_hand(
+        self, keys: Sequence[Key], *, collection: Collection = None
+    ) -> list[tuple[bytes, datetime | None] | None] | None:
+        """As `texts`, for a store that can answer without waiting; None where `texts` is to be asked, for whatever reason."""
+        return None
+
     async def _live_entry(self, key: Key, collection: Collection, hook: _GetEntry) -> ManagedEntry | None:
         scope = self._scope(collection)
         self._check_key(key)

@@ -113,14 +113,21 @@ class MemoryStore(BaseDestroyStore, BaseDestroyCollectionStore, BaseEnumerateCol
         return [_entry(self._held(collection, key)) for key in keys]
 
     async def texts(self, keys: Sequence[Key], *, collection: Collection = None) -> list[tuple[bytes, datetime | None] | None]:
-        """As in the base, which is asked only where a key is not found: what was stored under a name needs no check of it."""
-        cache = self._caches.get(collection or self.default_collection) if self._open else None  # type: ignore[arg-type] # a Token is not found
-        if cache is None or type(keys) is str:
-            return await super().texts(keys, collection=collection)
-        found = cache.get_all(keys, time.time())
-        if found is None:
-            return await super().texts(keys, collection=collection)
-        return [(held.text, held.expires_at) for held in found]
+        """As in the base, which is asked only where something is not found: a name under which something is needs no check."""
+        return self.texts_at_hand(keys, collection=collection) or await super().texts(keys, collection=collection)
+
+    def texts_at_hand(
+        self, keys: Sequence[Key], *, collection: Collection = None
+    ) -> list[tuple[bytes, datetime | None] | None] | None:
+        """The texts, if all are there."""
+        if not self._open or isinstance(keys, str):
+            return None
+        cache = self._caches.get(collection or self.default_collection)  # type: ignore[arg-type] # a Token is not found
+        try:
+            found = None if cache is None else cache.get_all(keys, time.time())
+        except TypeError:  # what cannot be hashed is no key
+            return None
+        return None if found is None else [(held.text, held.expires_at) for held in found]
 
     async def _get_texts(self, *, collection: Scope, keys: Sequence[Key]) -> list[tuple[bytes, datetime | None] | None]:
         cache = self._caches.get(_text(collection))

@@ -49,13 +49,13 @@ class Cache(Generic[M]):
 
     def get_all(self, keys: Iterable[object], now: float) -> list[M] | None:
         """The entries of all keys; None when one is missing or past its deadline."""
-        entries = self._entries
+        entries, limited = self._entries, self._limit is not None
         found: list[M] = []
         for key in keys:
             held = entries.get(key)  # type: ignore[call-overload] # what is no str is not found
             if held is None or held.deadline <= now:
                 return None
-            if self._limit is not None:
+            if limited:
                 entries.move_to_end(key)  # type: ignore[arg-type] # it was found
             found.append(held)
         return found

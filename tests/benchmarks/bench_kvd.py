@@ -1,10 +1,10 @@
 """The daemon against its goals: redis-py with hiredis for speed, py-key-value-aio for what sharing costs, itself for the rest.
 
-    python -m tests.benchmarks.bench_kvd [WORK …] [--rounds 15] [--loop uvloop|asyncio]
+    python -m tests.benchmarks.bench_kvd [WORK …] [--rounds 25] [--loop uvloop|asyncio]
 
 All processes share one CPU, peers take turns in one run, and what is printed are medians: times, how many times as fast ours
-is, and the goal beside it. The goals are against redis-py on asyncio's own loop; with uvloop, a line without a goal shows it
-on uvloop too. Believe ratios, not times.
+is (and in the best rounds), and the goal beside it. The goals are against redis-py on asyncio's own loop; with uvloop, a line
+without a goal shows it on uvloop too. Believe ratios, not times.
 """
 
 import argparse
@@ -28,7 +28,7 @@ WORKS: dict[str, Callable[[Rig], None]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("works", nargs="*", choices=[[], *WORKS], default=[], metavar="WORK", help=", ".join(WORKS))
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--loop", choices=["uvloop", "asyncio"], default="uvloop", help="of the daemon and the async client")
     options = parser.parse_args()
     print(f"Python {sys.version.split()[0]}, {options.loop}, {options.rounds} rounds, pid {os.getpid()}")

@@ -8,7 +8,7 @@ from typing import Any
 from kvd import requests
 from tests.benchmarks.kvd_rig import COLLECTION, KEYS, PAYLOAD, Rig, alternate, fill, heading, report, timed_blocking
 
-SINGLES = 1000
+SINGLES = 400
 TASKS = 8
 BATCH = 50
 
