@@ -11,7 +11,7 @@ from stores import errors
 from stores.names import Collection, Name, Token
 from stores.records import Description, Record
 
-__all__ = ["pack_collections", "pack_description", "pack_keys", "pack_name", "pack_record", "refusal"]
+__all__ = ["mistake", "pack_collections", "pack_description", "pack_keys", "pack_name", "pack_record", "refusal"]
 
 CONFLICT_BODY: Final = 64 << 10
 """Bytes of the body that a conflict carries; its record's `length` tells how many there are."""
@@ -111,3 +111,8 @@ def refusal(error: Exception, connection: str) -> RequestError | None:
     if isinstance(error, errors.ConflictError):
         detail = {"record": pack_record(error.current, 0, CONFLICT_BODY)}
     return RequestError(code, str(error), retry=code in _RETRY, connection=connection, detail=detail)
+
+
+def mistake() -> RequestError:
+    """What a client is told of an error of the daemon's own."""
+    return RequestError(Code.INTERNAL, "the daemon made a mistake, which its log describes")

@@ -11,9 +11,9 @@ Order is not kept here but by `kvd.order`: what reaches this module may run in a
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from stores.errors import KeyValueOperationError
@@ -46,29 +46,47 @@ class _Trip:
         self.waiters = waiters
 
 
-class Waiter(Generic[T]):
-    """What one caller asked for, and where the answer goes: its values in the order asked, or what went wrong."""
+class Waiter(ABC, Generic[T]):
+    """What one caller asked for, and how the answer reaches him."""
 
-    __slots__ = ("answer", "begun", "items", "left", "trip")
+    __slots__ = ("begun", "items", "left", "trip")
 
-    def __init__(
-        self,
-        items: Sequence[Any],
-        answer: Callable[[list[T] | None, BaseException | None], None],
-        begun: Callable[[], None] | None = None,
-    ) -> None:
-        """Ask for `items`; `begun` is called when they are on their way. Neither callable may raise."""
+    def __init__(self, items: Sequence[Any], begun: Callable[[], None] | None = None) -> None:
+        """Ask for `items`; `begun` is called when they are on their way."""
         self.items = items
-        self.answer = answer
         self.begun = begun
         self.left = False
         self.trip: _Trip | None = None
+
+    @abstractmethod
+    def answer(self, found: list[T] | None, error: BaseException | None) -> None:
+        """Take what was found, in the order asked, or what went wrong. Must not raise."""
 
     def leave(self) -> None:
         """Wait no more: there will be no answer. A batch that nobody waits for is cancelled, unless it writes."""
         self.left = True
         if self.trip is not None and all(waiter.left for waiter in self.trip.waiters):
             self.trip.task.cancel()
+
+
+class _Awaited(Waiter[T]):
+    """A caller who awaits the answer."""
+
+    __slots__ = ("future",)
+
+    def __init__(self, items: Sequence[Any], begun: Callable[[], None] | None) -> None:
+        super().__init__(items, begun)
+        self.future: asyncio.Future[list[T]] = asyncio.get_running_loop().create_future()
+
+    def answer(self, found: list[T] | None, error: BaseException | None) -> None:
+        if self.future.done():
+            return
+        if found is not None:
+            self.future.set_result(found)
+        elif isinstance(error, asyncio.CancelledError):
+            self.future.cancel()
+        elif error is not None:
+            self.future.set_exception(error)
 
 
 class _Lane(Generic[T]):
@@ -87,11 +105,10 @@ class _Lane(Generic[T]):
     async def ask(self, items: list[Any], begun: Callable[[], None] | None = None) -> list[T]:
         if len(items) > MAX_BATCH and self._cancellable:
             return await self._send(items)
-        future: asyncio.Future[list[T]] = asyncio.get_running_loop().create_future()
-        waiter: Waiter[T] = Waiter(items, partial(_settle, future), begun)
+        waiter: _Awaited[T] = _Awaited(items, begun)
         self.add(waiter)
         try:
-            return await future
+            return await waiter.future
         except asyncio.CancelledError:
             waiter.leave()
             raise
@@ -159,17 +176,6 @@ def _fail(batch: Sequence[Waiter[Any]], error: BaseException) -> None:
     for waiter in batch:
         if not waiter.left:
             waiter.answer(None, error)
-
-
-def _settle(future: asyncio.Future[list[T]], answers: list[T] | None, error: BaseException | None) -> None:
-    if future.done():
-        return
-    if answers is not None:
-        future.set_result(answers)
-    elif isinstance(error, asyncio.CancelledError):
-        future.cancel()
-    elif error is not None:
-        future.set_exception(error)
 
 
 class Coalescer:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import gc
 import os
 import resource
 import signal
@@ -114,6 +115,7 @@ async def _live(place: _Place, config_path: Path | None, log: Logger, redactor: 
     log.info("listening on %s, pid %d", place.path, os.getpid())
     for problem in config.problems:
         log.warning("%s", problem)
+    gc.freeze()  # nothing that is there by now is garbage
     _say(ready_fd, _READY)
     _notify_systemd("READY=1")
     watch = server.loop.create_task(_watch(server, place))

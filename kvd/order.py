@@ -16,13 +16,15 @@ __all__ = ["Order", "Turn"]
 class Turn:
     """A request's place: wait until it comes, work, and leave it through `Order.leave`."""
 
-    __slots__ = ("_over", "before", "key", "writes")
+    __slots__ = ("_ended", "_over", "before", "key", "writes")
 
     def __init__(self, key: Hashable, before: list[Turn], *, writes: bool) -> None:
         self.key = key
         self.writes = writes
         self.before = before
+        self._ended = False
         self._over: asyncio.Event | None = None
+        """For those who wait; nearly always there is nobody."""
 
     async def wait(self) -> None:
         """Wait until all that must come before is over."""
@@ -32,15 +34,17 @@ class Turn:
 
     async def over(self) -> None:
         """Wait until this turn is over."""
+        if self._ended:
+            return
         if self._over is None:
             self._over = asyncio.Event()
         await self._over.wait()
 
     def end(self) -> None:
         """Let those go on who wait for this turn."""
-        if self._over is None:
-            self._over = asyncio.Event()
-        self._over.set()
+        self._ended = True
+        if self._over is not None:
+            self._over.set()
 
 
 class _Line:
@@ -87,10 +91,21 @@ class Order:
 
     def enter(self, key: Hashable, *, writes: bool) -> Turn:
         """Take the next place."""
-        lines = self._lines.values() if key is None else (self._lines.get(key), self._lines.get(None))
-        before = [turn for line in lines if line is not None for turn in line.before(writes=writes)]
+        lines = self._lines
+        line = lines.get(key)
+        before: list[Turn] = []
+        if key is None:
+            for one in lines.values():
+                before += one.before(writes=writes)
+        else:
+            if line is not None:
+                before += line.before(writes=writes)
+            if (everywhere := lines.get(None)) is not None:
+                before += everywhere.before(writes=writes)
         turn = Turn(key, before, writes=writes)
-        self._lines.setdefault(key, _Line()).add(turn)
+        if line is None:
+            line = lines[key] = _Line()
+        line.add(turn)
         self._turns += 1
         return turn
 

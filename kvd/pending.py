@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from kvd.connections import Connection
 from kvd.errors import Code, RequestError
 from kvd.protocol import MAX_IN_FLIGHT
 from kvd.use import Use
+
+if TYPE_CHECKING:
+    from kvd.reads import Read
 
 __all__ = ["InFlight", "Pending"]
 
@@ -21,7 +24,7 @@ EARLY: Final = 0.002
 class Pending:
     """A request in flight."""
 
-    __slots__ = ("answered", "connection", "due", "id", "leave", "task", "timeout", "use")
+    __slots__ = ("answered", "connection", "due", "id", "read", "task", "timeout", "use")
 
     def __init__(self, id: int, timeout: float, due: float) -> None:  # noqa: A002 - the wire's own word
         self.id = id
@@ -33,8 +36,8 @@ class Pending:
         self.connection: Connection | None = None
         """Whose store works on it."""
         self.task: asyncio.Task[None] | None = None
-        self.leave: Callable[[], None] | None = None
-        """Gives up a read, which has no task."""
+        self.read: Read | None = None
+        """What works on it where there is no task."""
 
     @property
     def sent(self) -> bool:
@@ -48,9 +51,8 @@ class Pending:
 
     def give_up(self) -> None:
         """Stop the work, unless the store already has the write."""
-        leave, self.leave = self.leave, None
-        if leave is not None:
-            leave()
+        if self.read is not None:
+            self.read.leave()
         elif self.task is not None and not self.sent:
             self.task.cancel()
 

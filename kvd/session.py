@@ -11,12 +11,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from kvd import control
-from kvd.answers import refusal
-from kvd.coalesce import MAX_BATCH, Waiter
+from kvd.answers import mistake, refusal
+from kvd.coalesce import MAX_BATCH
 from kvd.connections import Connection
 from kvd.errors import Code, ProtocolError, RequestError
 from kvd.methods import METHODS, Found, Method
@@ -33,8 +33,8 @@ from kvd.protocol import (
     encode_event,
     encode_reply,
 )
+from kvd.reads import Read
 from kvd.use import PIECE, Use
-from stores.names import Key
 
 if TYPE_CHECKING:
     from kvd.events import Hub
@@ -181,7 +181,7 @@ class Session(asyncio.BufferedProtocol):
             self._refuse(id, error)
         except Exception:
             self.server.log.exception("%s failed", request.method)
-            self._refuse(id, _mistake())
+            self._refuse(id, mistake())
         else:
             self._answer(id, result)
 
@@ -255,49 +255,12 @@ class Session(asyncio.BufferedProtocol):
         if method.finish is not None and not turn.before and connection.coalescer is not None:
             keys = [args["key"]] if method.one_key else args["keys"]
             if len(keys) <= MAX_BATCH:
-                waiter = self._reader(pending, turn, method.finish, connection, keys)
-                connection.coalescer.read(args.get("collection"), waiter)
+                read = Read(self, pending, turn, connection, keys, finish=method.finish)
+                connection.coalescer.read(args.get("collection"), read)
                 return
         task = self._begin(pending, self._wait_and_do(pending, turn, method, connection, args))
         # not in the coroutine: one that is cancelled before its first step runs nothing at all
-        task.add_done_callback(lambda _: self._leave(connection, turn))
-
-    def _reader(
-        self, pending: Pending, turn: Turn, finish: Callable[[list[Found]], Any], connection: Connection, keys: list[Key]
-    ) -> Waiter[Found]:
-        """A read that needs no task: its answer comes as a call."""
-        started = time.monotonic()
-        connection.figures.operations += 1
-
-        def end() -> None:
-            connection.figures.add(started, time.monotonic())
-            self._leave(connection, turn)
-
-        def leave() -> None:
-            waiter.leave()
-            end()
-
-        def answer(found: list[Found] | None, error: BaseException | None) -> None:
-            end()
-            pending.leave = None
-            if found is not None:
-                if self._pending.finish(pending):
-                    self._answer(pending.id, finish(found))
-                    self._flush_when_last()
-                return
-            connection.figures.errors += 1
-            if isinstance(error, Exception):
-                refused = refusal(error, connection.name)
-                if refused is None:
-                    self.server.log.error("a read failed", exc_info=error)
-                self._settle(pending, refused or _mistake())
-            else:
-                self._settle(pending, RequestError(Code.CANCELLED, "the request was given up"))
-
-        waiter = Waiter(keys, answer)
-        pending.leave = leave
-        pending.connection = connection
-        return waiter
+        task.add_done_callback(lambda _: self.leave(connection, turn))
 
     async def _wait_and_do(
         self, pending: Pending, turn: Turn, method: Method, connection: Connection, args: dict[str, Any]
@@ -320,7 +283,8 @@ class Session(asyncio.BufferedProtocol):
         finally:
             connection.figures.add(started, time.monotonic())
 
-    def _leave(self, connection: Connection, turn: Turn) -> None:
+    def leave(self, connection: Connection, turn: Turn) -> None:
+        """Let those go on who wait for a request."""
         order = self._orders[connection]
         order.leave(turn)
         if not order:
@@ -340,23 +304,21 @@ class Session(asyncio.BufferedProtocol):
         try:
             result = await work
         except RequestError as error:
-            self._settle(pending, error)
+            self.settle(pending, error)
         except asyncio.CancelledError:
-            self._settle(pending, RequestError(Code.CANCELLED, "the request was given up"))
+            self.settle(pending, RequestError(Code.CANCELLED, "the request was given up"))
         except Exception:
             self.server.log.exception("a request failed")
-            self._settle(pending, _mistake())
+            self.settle(pending, mistake())
         else:
-            if self._pending.finish(pending):
-                self._answer(pending.id, result)
-                self._flush_when_last()
+            self.reply(pending, result)
 
     def cancel(self, id: int) -> bool:  # noqa: A002 - the wire's own word
         """Give a request up on the client's behalf; whether it was in flight."""
         pending = self._pending.get(id)
         if pending is None:
             return False
-        self._settle(pending, RequestError(Code.CANCELLED, "the request was cancelled", detail=pending.detail))
+        self.settle(pending, RequestError(Code.CANCELLED, "the request was cancelled", detail=pending.detail))
         self._give_up(pending)
         return True
 
@@ -364,13 +326,13 @@ class Session(asyncio.BufferedProtocol):
         if pending.connection is not None and not pending.connection.immediate:
             pending.connection.trouble(f"it gave no answer within {pending.timeout:g} seconds")
         message = f"there was no answer within {pending.timeout:g} seconds"
-        self._settle(pending, RequestError(Code.DEADLINE, message, retry=True, detail=pending.detail))
+        self.settle(pending, RequestError(Code.DEADLINE, message, retry=True, detail=pending.detail))
         self._give_up(pending)
 
     def give_up_all(self, reason: str) -> None:
         """Answer everything in flight with `shutting_down`."""
         for pending in self._pending:
-            self._settle(pending, RequestError(Code.SHUTTING_DOWN, reason, retry=True, detail=pending.detail))
+            self.settle(pending, RequestError(Code.SHUTTING_DOWN, reason, retry=True, detail=pending.detail))
             self._give_up(pending)
         self._out.flush()
 
@@ -379,17 +341,20 @@ class Session(asyncio.BufferedProtocol):
         self._pending.finish(pending)
         pending.give_up()
 
-    def _settle(self, pending: Pending, error: RequestError) -> None:
+    def reply(self, pending: Pending, result: Any) -> None:
+        """Answer a request, unless it was given up."""
+        if self._pending.finish(pending):
+            self._answer(pending.id, result)
+            if self._pending:
+                self._out.flush_soon()
+            else:
+                self._out.flush()  # there are no other answers to come that could share the write
+
+    def settle(self, pending: Pending, error: RequestError) -> None:
+        """Answer a request with an error, unless it was given up."""
         if self._pending.finish(pending):
             self._refuse(pending.id, error)
             self._out.flush_soon()
-
-    def _flush_when_last(self) -> None:
-        """Write at once when no more answers are to come, else with those of this turn."""
-        if self._pending:
-            self._out.flush_soon()
-        else:
-            self._out.flush()
 
     @property
     def busy(self) -> bool:
@@ -403,7 +368,7 @@ class Session(asyncio.BufferedProtocol):
             body = encode_reply(id, None, result)
         except (TypeError, ValueError, OverflowError):
             self.server.log.exception("an answer cannot be sent")
-            self._refuse(id, _mistake())
+            self._refuse(id, mistake())
             return
         if len(body) > MAX_REPLY:
             message = f"the answer has {len(body):,} bytes, and {MAX_REPLY:,} is the most a reply may have: ask for less"
@@ -461,10 +426,6 @@ class Session(asyncio.BufferedProtocol):
                 (oldest, held), _ = self._cursors.popitem(last=False)
                 if oldest.store is not None:
                     oldest.store.close_cursor(held)
-
-
-def _mistake() -> RequestError:
-    return RequestError(Code.INTERNAL, "the daemon made a mistake, which its log describes")
 
 
 def _timeout(options: dict[str, Any] | None) -> float | None:
