@@ -175,6 +175,8 @@ def _command(name: str) -> Callable[[argparse.Namespace], int]:
         from kvd.doctor import doctor  # noqa: PLC0415 - each command loads only what it needs
 
         return doctor
+    if name == "serve":
+        return _serve
     from kvd import cli_daemon  # noqa: PLC0415 - as above
 
     commands: dict[str, Callable[[argparse.Namespace], int]] = {
@@ -182,11 +184,21 @@ def _command(name: str) -> Callable[[argparse.Namespace], int]:
         "logs": cli_daemon.logs,
         "reload": cli_daemon.reload,
         "restart": cli_daemon.restart,
-        "serve": cli_daemon.serve,
         "status": cli_daemon.status,
         "stop": cli_daemon.stop,
     }
     return commands[name]
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from kvd.life import AlreadyRunningError, serve  # noqa: PLC0415 - as above: of the clients' side, the daemon needs nothing
+
+    try:
+        serve(options.socket, config=options.config, ready_fd=options.ready_fd, background=options.background)
+    except AlreadyRunningError as error:
+        complain(str(error))
+        return ABSENT
+    return OK
 
 
 def _data(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The commands that concern the daemon itself: serve, status, stop, restart, reload, connections, logs.
+"""The commands that concern the daemon itself: status, stop, restart, reload, connections, logs.
 
 Each returns the command's exit status.
 """
@@ -21,23 +21,11 @@ from kvd.durations import format_ttl
 from kvd.errors import ConfigError, ConnectionLostError, UnreachableDaemonError
 from kvd.terminal import complain, say, say_json, show_size, show_table, visible
 
-__all__ = ["connections", "logs", "reload", "restart", "serve", "status", "stop"]
+__all__ = ["connections", "logs", "reload", "restart", "status", "stop"]
 
 OK, FAILED, REFUSED = 0, 1, 3
 _ANSWER_TIMEOUT = 10.0
 _LEAVE_TIMEOUT = 20.0
-
-
-def serve(options: argparse.Namespace) -> int:
-    """Be the daemon."""
-    from kvd.life import AlreadyRunningError, serve  # noqa: PLC0415 - the daemon's side is for this command only
-
-    try:
-        serve(options.socket, config=options.config, ready_fd=options.ready_fd, background=options.background)
-    except AlreadyRunningError as error:
-        complain(str(error))
-        return FAILED
-    return OK
 
 
 def _ask_status(path: Path) -> dict[str, Any]:

@@ -21,15 +21,18 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, replace
+from functools import cached_property
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from kvd import paths
-from kvd.config_lines import Lines
 from kvd.durations import parse_duration
 from kvd.errors import ConfigError
+
+if TYPE_CHECKING:
+    from kvd.config_lines import Lines
 
 __all__ = [
     "Config",
@@ -120,7 +123,7 @@ _LOG_LEVELS = ("debug", "info", "warning", "error")
 def load(path: Path | None = None) -> Config:
     """Read connections.toml; without one, the two connections of a first run.
 
-    What it reads is checked against the stores' constructors, for which their modules are imported, but no driver.
+    What it reads is checked against what the stores' constructors take, but neither a store's module nor a driver is imported.
     """
     path = path or paths.config_file()
     try:
@@ -158,7 +161,7 @@ class _Reader:
 
     def __init__(self, path: Path, text: str) -> None:
         self._path = path
-        self._lines = Lines(text)
+        self._text = text
         self._problems: list[str] = []
 
     def read(self, document: dict[str, Any]) -> Config:
@@ -173,6 +176,12 @@ class _Reader:
                 problems = tuple(self._problems[before:])
                 connections[name] = replace(connection, problems=problems)
         return Config(path=self._path, daemon=daemon, connections=connections, problems=tuple(self._problems))
+
+    @cached_property
+    def _lines(self) -> Lines:
+        from kvd.config_lines import Lines  # noqa: PLC0415 - only where there is a mistake
+
+        return Lines(self._text)
 
     def _problem(self, where: tuple[str, ...], message: str) -> None:
         line = self._lines.find(where)
@@ -234,17 +243,13 @@ class _Reader:
             self._problem(where, str(error))
 
     def _arguments(self, where: tuple[str, ...], store: str, args: dict[str, Any]) -> None:
-        from kvd import config_fields  # noqa: PLC0415 - imports stores, which a daemon without a file need not do at its start
+        from kvd import config_fields  # noqa: PLC0415 - imports stores, which only a file with connections needs
 
         if store not in config_fields.store_names():
             hint = _meant(store, config_fields.store_names()) or f"; one of {_known_stores()}"
             self._problem((*where, "store"), f"there is no store {store!r}{hint}")
             return
-        try:
-            known = config_fields.store_fields(store)
-        except ConfigError as error:
-            self._problem((*where, "store"), str(error))
-            return
+        known = config_fields.store_fields(store)
         for name, value in args.items():
             if name not in known:
                 self._problem((*where, "args", name), f"{store} has no argument {name!r}{_meant(name, known)}")

@@ -1,7 +1,15 @@
-"""Texts that stand elsewhere: `${NAME}` of the daemon's environment, `{file = "…"}`, `{command = "…"}`.
+"""Texts that stand elsewhere: `${NAME}` of the daemon's environment, `{file = "…"}`, `{command = "…"}`; and what is a secret.
 
-They are looked up when a store is opened, never before, and what they give is shown nowhere: errors name the reference only.
-`$${` is a written-out `${`.
+They are looked up when a store is opened, never before. `$${` is a written-out `${`.
+
+What is kept out of log, errors and status, so that it is learned when it is met:
+
+- what a file or a command gives: nobody keeps a host's name there;
+- what a variable gives whose name sounds like a secret, or that stands inside a table or a list, of which nothing is known;
+- the whole of an argument that its constructor marks as `Secret`; but of a URL only user and password, and what its query sets
+  under a name that sounds like a secret.
+
+Other variables (a host's name, a port, a folder) are shown: an error that hides which host did not answer helps nobody.
 """
 
 from __future__ import annotations
@@ -13,10 +21,12 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
 
-__all__ = ["has_reference", "resolve"]
+__all__ = ["has_reference", "learn_secrets", "resolve"]
 
 _ENVIRONMENT = re.compile(r"\$?\$\{([^}]*)\}")
+_SECRET_NAME = re.compile(r"pass|pwd|secret|token|key|cred|auth|private", re.IGNORECASE)
 _COMMAND_TIMEOUT = 30.0
 
 
@@ -30,15 +40,19 @@ def resolve(value: Any, learn: Callable[[str], None]) -> Any:
 
     Args:
         value: as TOML gives it.
-        learn: gets every text that a reference gave, so that it can be kept out of the log.
+        learn: gets the secrets that references gave.
 
     Raises:
         ValueError: with a sentence for a person; it holds no secret.
     """
+    return _resolve(value, learn, nested=False)
+
+
+def _resolve(value: Any, learn: Callable[[str], None], *, nested: bool) -> Any:
     if isinstance(value, str):
-        return _ENVIRONMENT.sub(lambda found: _from_environment(found, learn), value)
+        return _ENVIRONMENT.sub(lambda found: _from_environment(found, learn, secret=nested), value)
     if isinstance(value, list):
-        return [resolve(item, learn) for item in value]
+        return [_resolve(item, learn, nested=True) for item in value]
     if not isinstance(value, dict):
         return value
     match value:
@@ -47,12 +61,40 @@ def resolve(value: Any, learn: Callable[[str], None]) -> Any:
         case {"command": str() | list() as command} if len(value) == 1:
             text = _from_command(shlex.split(command) if isinstance(command, str) else [str(word) for word in command])
         case _:
-            return {name: resolve(item, learn) for name, item in value.items()}
+            return {name: _resolve(item, learn, nested=True) for name, item in value.items()}
     learn(text)
     return text
 
 
-def _from_environment(found: re.Match[str], learn: Callable[[str], None]) -> str:
+def learn_secrets(text: str, learn: Callable[[str], None], *, marked: bool, is_url: bool) -> None:
+    """Learn what of an argument's text is secret.
+
+    Args:
+        text: the argument, its references looked up.
+        learn: gets the secrets.
+        marked: whether the constructor marks the argument as secret.
+        is_url: whether a URL is asked for, of which only parts are secret.
+    """
+    if marked and not (is_url and "://" in text):
+        learn(text)
+    if "://" not in text:
+        return
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        learn(text)  # nobody can tell its parts
+        return
+    userinfo, at, _ = parts.netloc.rpartition("@")
+    if at:
+        password = userinfo.partition(":")[2]
+        for secret in (userinfo, password, unquote(password)):
+            learn(secret)
+    for name, setting in parse_qsl(parts.query):
+        if _SECRET_NAME.search(name):
+            learn(setting)
+
+
+def _from_environment(found: re.Match[str], learn: Callable[[str], None], *, secret: bool) -> str:
     if found[0].startswith("$$"):
         return found[0][1:]
     try:
@@ -61,7 +103,8 @@ def _from_environment(found: re.Match[str], learn: Callable[[str], None]) -> str
         raise ValueError(
             f"${{{found[1]}}} is not in the environment that the daemon was started with: set it and run `kvd restart`"
         ) from None
-    learn(text)
+    if secret or _SECRET_NAME.search(found[1]):
+        learn(text)
     return text
 
 

@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from kvd.config import ConnectionConfig, without_secrets
 from kvd.config_fields import Field, is_reference, mismatch, store_class, store_fields, store_names, strategy_class
-from kvd.config_secrets import resolve
+from kvd.config_secrets import learn_secrets, resolve
 from kvd.errors import ConfigError
 from stores.base import BaseStore
 from stores.sanitization import SanitizationStrategy
@@ -51,10 +51,10 @@ def open_store(connection: ConnectionConfig, *, learn: Callable[[str], None] = _
     args = {name: _argument(connection, known[name], value, note) for name, value in connection.args.items()}
     if connection.read_only and "read_only" in known:
         args.setdefault("read_only", True)
-    folder = next((args[name] for name, field in known.items() if Path in field.types and name in args), None)
+    folder = next((args[name] for name, field in known.items() if "path" in field.kinds and name in args), None)
     try:
         for name, field in known.items():
-            if SanitizationStrategy in field.types and name in args:
+            if "strategy" in field.kinds and name in args:
                 args[name] = _strategy(args[name], folder)
         return store_class(connection.store)(**args)
     except (TypeError, ValueError) as error:
@@ -72,13 +72,10 @@ def _argument(connection: ConnectionConfig, field: Field, value: Any, note: Call
     except ValueError as error:
         raise ConfigError(f"{where}: {error}") from None
     if isinstance(found, str):
-        if field.secret:
-            note(found)
-        if "://" in found:
-            _note_userinfo(found, note)
-        if str not in field.types and (found != value or is_reference(field, value)):
+        learn_secrets(found, note, marked=field.secret, is_url=field.name.endswith("url"))
+        if "text" not in field.kinds and (found != value or is_reference(field, value)):
             found = _converted(field, found)
-        if Path in field.types and isinstance(found, str):
+        if "path" in field.kinds and isinstance(found, str):
             found = str(Path(found).expanduser())
     reason = mismatch(field, found)
     if reason is not None:
@@ -88,27 +85,15 @@ def _argument(connection: ConnectionConfig, field: Field, value: Any, note: Call
 
 def _converted(field: Field, text: str) -> Any:
     """A text from the environment as the number or truth that is wanted; the text itself where it is none."""
-    if bool in field.types and text.lower() in {"true", "false"}:
+    if "bool" in field.kinds and text.lower() in {"true", "false"}:
         return text.lower() == "true"
-    for kind in (int, float):
-        if kind in field.types:
+    for kind, number in (("int", int), ("float", float)):
+        if kind in field.kinds:
             try:
-                return kind(text)
+                return number(text)
             except ValueError:
                 continue
     return text
-
-
-def _note_userinfo(url: str, note: Callable[[str], None]) -> None:
-    try:
-        userinfo, at, _ = urlsplit(url).netloc.rpartition("@")
-    except ValueError:
-        return
-    if at:
-        note(userinfo)
-        password = userinfo.partition(":")[2]
-        note(password)
-        note(unquote(password))
 
 
 def _strategy(written: Any, folder: Any) -> SanitizationStrategy:
@@ -142,7 +127,7 @@ def from_url(url: str, *, read_only: bool = False) -> ConnectionConfig:
         raise ConfigError(f"{without_secrets(url)}: a URL starts with one of {', '.join(_schemes())}")
     known = store_fields(store)
     args: dict[str, Any] = {}
-    folder = next((name for name, field in known.items() if Path in field.types), None)
+    folder = next((name for name, field in known.items() if "path" in field.kinds), None)
     if folder is not None:
         path = unquote(parts.path)
         if parts.netloc not in {"", "localhost"} or not path.startswith("/"):

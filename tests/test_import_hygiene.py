@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.daemonkit import running
+
 ROOT = Path(__file__).parents[1]
 DRIVERS = {
     "aioboto3",
@@ -71,6 +73,61 @@ def test_the_daemon_loads_no_driver_before_a_store_is_used() -> None:
     loaded = loaded_after("import kvd.life, kvd.config, kvd.methods")
     assert not packages(loaded) & (DRIVERS | {"kvtui", "textual", "anyio", "tomlkit"})
     assert not {module for module in loaded if module.startswith("stores.backends.")}
+
+
+EVERY_STORE = """
+[daemon]
+idle_exit = "1h"
+[connections.memory]
+store = "memory"
+[connections.disk]
+store = "disk"
+args = { directory = "/nonexistent/disk" }
+[connections.filetree]
+store = "filetree"
+args = { data_directory = "/nonexistent/tree", key_sanitization_strategy = "FileTreeV1KeySanitizationStrategy" }
+[connections.redis]
+store = "redis"
+args = { url = "redis://localhost:1/0" }
+[connections.valkey]
+store = "valkey"
+args = { host = "localhost", port = 1 }
+[connections.memcached]
+store = "memcached"
+args = { port = 1 }
+[connections.dynamodb]
+store = "dynamodb"
+args = { table_name = "t" }
+[connections.s3]
+store = "s3"
+args = { bucket_name = "b" }
+[connections.elasticsearch]
+store = "elasticsearch"
+args = { url = "http://localhost:1", index_prefix = "p" }
+[connections.mongodb]
+store = "mongodb"
+args = { url = "mongodb://localhost:1" }
+"""
+
+
+def test_a_configuration_is_checked_without_any_driver(tmp_path: Path) -> None:
+    path = tmp_path / "connections.toml"
+    path.write_text(EVERY_STORE)
+    loaded = loaded_after(
+        f"import kvd.life, kvd.methods\nfrom pathlib import Path\nfrom kvd.config import load\n"
+        f"read = load(Path({str(path)!r}))\nassert len(read.connections) == 10 and not read.problems, read.problems"
+    )
+    assert not packages(loaded) & (DRIVERS | {"tomlkit", "anyio"})
+    assert not {module for module in loaded if module.startswith("stores.backends.")}
+
+
+def test_a_served_configuration_loads_a_driver_with_the_first_use_only() -> None:
+    with running(EVERY_STORE) as daemon, daemon.client() as client:
+        assert not client.call("status")["problems"]
+        mapped = Path(f"/proc/{daemon.pid}/maps").read_text()
+        assert not [library for library in ("hiredis", "glide", "aiohttp", "bson", "_sqlite3") if library in mapped]
+        client.refused("connect", connection="redis")
+        assert "hiredis" in Path(f"/proc/{daemon.pid}/maps").read_text()
 
 
 @pytest.mark.parametrize("module", ["kvtui", "kvtui.app"])

@@ -61,16 +61,20 @@ def start(rig: Rig) -> None:
         command = [*python, "-m", "tests.benchmarks.bare_server", kind, str(bare), rig.loop]
         return first_answer(command, bare, environment)
 
+    serve = [*python, "-m", "kvd", "serve", "--socket", str(ours)]
+    configured = [*serve, "--config", str(rig.daemon.config)]
     heading("exec to the first answer | against bare servers")
     taken = alternate(
         {
-            "kvd": lambda: first_answer([*python, "-m", "kvd", "serve", "--socket", str(ours)], ours, environment),
+            "kvd": lambda: first_answer(serve, ours, environment),
+            "configured": lambda: first_answer(configured, ours, environment),
             "anyio": lambda: server("anyio"),
             "asyncio": lambda: server("asyncio"),
         },
         rig.rounds,
     )
     report("kvd serve", taken["kvd"], "anyio server", taken["anyio"], 1 / 1.3)
+    report("start with Redis and disk configured", taken["configured"], "anyio server", taken["anyio"], 1 / 1.3)
     report("kvd serve", taken["kvd"], "asyncio server", taken["asyncio"], None)
     mapped = Path(f"/proc/{rig.daemon.pid}/maps").read_text()
     drivers = [name for name in ("hiredis", "glide", "aiohttp", "bson", "_sqlite3") if name in mapped]

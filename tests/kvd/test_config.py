@@ -12,6 +12,7 @@ from kvd.config import Config, ConnectionConfig, load
 from kvd.config_lines import Lines
 from kvd.errors import ConfigError
 from kvd.opening import from_url, open_store
+from tests.kvd import store_fields
 
 
 @pytest.fixture
@@ -123,15 +124,14 @@ def test_a_mistake_costs_only_its_own_connection(write: Any) -> None:
         open_store(config.connections["a"])
 
 
-def test_a_store_that_cannot_be_imported_is_a_problem_of_its_connection(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_cannot_be_imported_says_so_when_it_is_opened(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "stores.backends.null", None)
     monkeypatch.delitem(stores.__dict__, "NullStore", raising=False)
-    config_fields.store_class.cache_clear()
-    config_fields.store_fields.cache_clear()
     config = write("[connections.a]\nstore = 'null'\n[connections.b]\nstore = 'memory'")
-    line = "2: connections.a.store: null cannot be loaded: a package that it needs is missing or broken ("
-    assert problem_of(config).startswith(line)
-    assert config.connections["b"].problems == ()
+    assert config.problems == ()
+    with pytest.raises(ConfigError, match=r"^null cannot be loaded: a package that it needs is missing or broken \("):
+        open_store(config.connections["a"])
+    assert isinstance(open_store(config.connections["b"]), stores.MemoryStore)
 
 
 def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
@@ -218,11 +218,36 @@ def test_secrets_are_not_shown() -> None:
     assert {one.name for one in config_fields.store_fields("redis").values() if one.secret} >= {"password"}
 
 
+def test_of_what_is_configured_only_secrets_are_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def learned_of(store: str, **args: Any) -> set[str]:
+        found: list[str] = []
+        open_store(ConnectionConfig(name="c", store=store, args=args), learn=found.append)
+        return set(found)
+
+    monkeypatch.setenv("CACHE_HOST", "cache.example")
+    monkeypatch.setenv("CACHE_LOGIN", SECRET)
+    monkeypatch.setenv("CACHE_TOKEN", SECRET)
+    monkeypatch.setenv("CACHE_URL", f"redis://ada:{SECRET}%21@cache.example:6379/0?socket_timeout=1000&password=other")
+    assert learned_of("redis", host="${CACHE_HOST}") == set()
+    assert learned_of("redis", host="${CACHE_HOST}", password="${CACHE_LOGIN}") == {SECRET}  # it is marked
+    assert learned_of("redis", username="${CACHE_TOKEN}") == {SECRET}  # its name sounds like one
+    assert learned_of("redis", url="redis://${CACHE_HOST}:6379/0") == set()
+    assert learned_of("redis", url="${CACHE_URL}") == {f"ada:{SECRET}%21", f"{SECRET}%21", f"{SECRET}!", "other"}
+    assert learned_of("redis", password="odd://${CACHE_HOST}") == {"odd://cache.example"}
+    assert learned_of("memory", seed={"c": {"k": {"value": "${CACHE_LOGIN}"}}}) == {SECRET}  # of a table nothing is known
+
+
+def test_the_description_is_what_the_constructors_say() -> None:
+    said = config_fields.DESCRIPTION.read_text()
+    assert said == store_fields.description(), "run: python -m tests.kvd.store_fields --write"
+
+
 def test_fields_come_from_the_constructor() -> None:
     known = config_fields.store_fields("disk")
     assert list(known)[:1] != ["disk_cache"], "a driver's client cannot be written down"
     assert "disk_cache" not in known
-    assert known["directory"].types == (Path, str)
+    assert known["directory"].kinds == ("path", "text")
+    assert config_fields.store_fields("redis")["ssl_cert_reqs"].choices == ("required", "optional", "none")
     assert known["auto_create"].default is True
     assert known["max_size"].doc, "the constructor's docstring documents it"
 
@@ -232,7 +257,7 @@ def test_every_store_can_be_configured(store: str) -> None:
     known = config_fields.store_fields(store)
     assert "client" not in known
     for field in known.values():
-        assert field.types
+        assert field.kinds or field.choices
         assert field.doc, f"{store} does not document {field.name}"
 
 
