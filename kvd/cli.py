@@ -191,10 +191,12 @@ def _command(name: str) -> Callable[[argparse.Namespace], int]:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from kvd.life import AlreadyRunningError, serve  # noqa: PLC0415 - as above: of the clients' side, the daemon needs nothing
+    from kvd.life import serve  # noqa: PLC0415 - as above: of the clients' side, the daemon needs nothing
+    from kvd.place import AlreadyRunningError  # noqa: PLC0415 - as above
 
+    config = None if options.config is None else options.config.absolute()  # the daemon leaves this folder
     try:
-        serve(options.socket, config=options.config, ready_fd=options.ready_fd, background=options.background)
+        serve(options.socket, config=config, ready_fd=options.ready_fd, background=options.background)
     except AlreadyRunningError as error:
         complain(str(error))
         return ABSENT

@@ -18,21 +18,31 @@ from typing import Any
 from kvd import __version__, paths, requests, spawn
 from kvd.blocking import BlockingClient
 from kvd.durations import format_ttl
-from kvd.errors import ConfigError, ConnectionLostError, UnreachableDaemonError
+from kvd.errors import ConfigError, ConnectionLostError, DaemonError, UnreachableDaemonError
 from kvd.terminal import complain, say, say_json, show_size, show_table, visible
 
 __all__ = ["connections", "logs", "reload", "restart", "status", "stop"]
 
 OK, FAILED, REFUSED = 0, 1, 3
 _ANSWER_TIMEOUT = 10.0
+_PATH_TIMEOUT = 2.0
+"""Seconds in which a daemon must say where its files are: who looks into the log of one that hangs does not wait for it."""
 _LEAVE_TIMEOUT = 20.0
 
 
-def _ask_status(path: Path) -> dict[str, Any]:
+def _ask_status(path: Path, timeout: float = _ANSWER_TIMEOUT) -> dict[str, Any]:
     request = requests.status()
-    request = requests.Request(request.method, request.params, request.decode, timeout=_ANSWER_TIMEOUT)
+    request = requests.Request(request.method, request.params, request.decode, timeout=timeout)
     with BlockingClient.open(path, spawn=False, greet=False) as client:
         return client.call(request)
+
+
+def _file_of(socket: Path, name: str, usual: Path) -> Path:
+    """A file of the daemon that runs, which may have been started with another one than the usual; that, where none answers."""
+    try:
+        return Path(_ask_status(socket, _PATH_TIMEOUT)[name])
+    except (DaemonError, KeyError):
+        return usual
 
 
 def status(options: argparse.Namespace) -> int:
@@ -152,7 +162,7 @@ def connections(options: argparse.Namespace) -> int:
 def _change_connections(options: argparse.Namespace) -> int:
     from kvd.config_edit import add_connection, remove_connection  # noqa: PLC0415 - for these two commands only
 
-    path = paths.config_file()
+    path = _file_of(options.socket, "config", paths.config_file())
     try:
         if options.action == "add":
             flags = {name: True for name in ("read_only", "production") if getattr(options, name)}
@@ -181,7 +191,7 @@ def _argument(text: str) -> tuple[str, Any]:
 
 def logs(options: argparse.Namespace) -> int:
     """Show the end of the log, and with --follow what is added to it."""
-    path = paths.log_file()
+    path = _file_of(options.socket, "log", paths.log_file())
     try:
         log = path.open(encoding="utf-8", errors="replace")
     except FileNotFoundError:

@@ -112,6 +112,8 @@ class Config:
     """In the file's order, those with problems included."""
     problems: tuple[str, ...]
     """All of them, those of single connections included."""
+    readable: bool = True
+    """Whether there is a file that is TOML, or none; otherwise nothing is known of what it should say."""
 
 
 _OPTIONS = {option.name: option for option in fields(ConnectionConfig) if option.name not in {"name", "args", "problems"}}
@@ -132,12 +134,16 @@ def load(path: Path | None = None) -> Config:
         return Config(path=path, daemon=DaemonOptions(), connections=first_run(), problems=())
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        return Config(path=path, daemon=DaemonOptions(), connections={}, problems=(f"{path}: cannot be read: {reason}",))
+        return _unreadable(path, f"{path}: cannot be read: {reason}")
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        return Config(path=path, daemon=DaemonOptions(), connections={}, problems=(syntax_problem(path, text, error),))
+        return _unreadable(path, syntax_problem(path, text, error))
     return _Reader(path, text).read(document)
+
+
+def _unreadable(path: Path, problem: str) -> Config:
+    return Config(path=path, daemon=DaemonOptions(), connections={}, problems=(problem,), readable=False)
 
 
 def first_run() -> dict[str, ConnectionConfig]:

@@ -55,12 +55,15 @@ def doctor(options: argparse.Namespace) -> int:
 
 def examine(socket: Path) -> Iterator[Finding]:
     """Look at folder, socket, daemon, versions, configuration and each store."""
-    yield from _files(socket)
+    yield _folder(socket)
     try:
         now = _ask(socket, requests.status())
     except DaemonError as error:
+        yield from _files(paths.log_file(), paths.config_file())
         yield Finding("bad", "daemon", str(error), "if it does not come back, end its process and look at `kvd logs`")
         return
+    said = now or {}  # a running daemon may have been started with other files than the usual ones
+    yield from _files(Path(said.get("log", paths.log_file())), Path(said.get("config", paths.config_file())))
     if now is None:
         yield _lock(socket)
         yield Finding("note", "daemon", "none runs", "any command or program that needs it starts it")
@@ -78,24 +81,24 @@ def examine(socket: Path) -> Iterator[Finding]:
         yield from _connection(socket, connection["name"])
 
 
-def _files(socket: Path) -> Iterator[Finding]:
+def _folder(socket: Path) -> Finding:
     folder = socket.parent
     try:
         paths.check_socket_path(socket)
-        if folder.exists() or folder.is_symlink():
-            paths.check_private(folder)
-            yield Finding("good", "folder", f"{folder} is yours alone")
-        else:
-            yield Finding("note", "folder", f"{folder} is not there yet", "it is made with the first start")
+        if not folder.exists() and not folder.is_symlink():
+            return Finding("note", "folder", f"{folder} is not there yet", "it is made with the first start")
+        paths.check_private(folder)
     except DaemonError as error:
-        yield Finding("bad", "folder", str(error))
-    state = paths.state_dir()
-    nearest = next(parent for parent in (state, *state.parents) if parent.exists())
+        return Finding("bad", "folder", str(error))
+    return Finding("good", "folder", f"{folder} is yours alone")
+
+
+def _files(log: Path, config: Path) -> Iterator[Finding]:
+    nearest = next(parent for parent in log.parents if parent.exists())
     if os.access(nearest, os.W_OK):
-        yield Finding("good", "log", str(paths.log_file()))
+        yield Finding("good", "log", str(log))
     else:
         yield Finding("note", "log", f"{nearest} cannot be written to", "the daemon serves without a log")
-    config = paths.config_file()
     if config.exists():
         open_to_others = config.stat().st_mode & 0o077
         if open_to_others:

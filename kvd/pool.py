@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,8 +122,14 @@ class Pool:
         task.add_done_callback(self._leaving.discard)
 
     async def reload(self) -> list[str]:
-        """Read the configuration again. Connections that did not change stay open; returns the names of those that did."""
+        """Read the configuration again. Connections that did not change stay open; returns the names of those that did.
+
+        Of a file that cannot be read only the problem is noted: what is in memory must not be lost for a missing bracket.
+        """
         config = await in_thread(_load, self.config.path)
+        if not config.readable:
+            self.config = replace(self.config, problems=config.problems)
+            return []
         before = self.config.connections
         changed = [name for name in {**before, **config.connections} if before.get(name) != config.connections.get(name)]
         others = {connection.name: connection for connection in self if connection.users}

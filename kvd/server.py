@@ -21,7 +21,7 @@ from kvd import __version__
 from kvd.connections import Connection
 from kvd.errors import Code, RequestError
 from kvd.events import Hub
-from kvd.peer import peer_uid
+from kvd.peer import is_welcome
 from kvd.pool import Pool
 from kvd.protocol import MAX_CLIENTS, PROTOCOL, encode_reply, frame
 from kvd.session import Session
@@ -80,6 +80,7 @@ class Server:
         self._listener: socket.socket | None = None
         self._spare: int | None = None
         self._full = 0.0
+        self._set_log_level()
 
     # Accepting
 
@@ -114,7 +115,7 @@ class Server:
                 return
             if len(self.sessions) >= MAX_CLIENTS:
                 self._turn_away(client, f"the daemon has {MAX_CLIENTS} clients, which is its limit")
-            elif _is_welcome(client):
+            elif is_welcome(client):
                 client.setblocking(False)
                 self.keep(self.loop.create_task(self._join(client)))
             else:
@@ -231,10 +232,14 @@ class Server:
     async def reload(self) -> list[str]:
         """Read the configuration again; returns the names of the connections that changed."""
         changed = await self.pool.reload()
+        self._set_log_level()
         self.log.info("configuration read again; changed: %s", ", ".join(changed) or "nothing")
         for problem in self.pool.config.problems:
             self.log.warning("%s", problem)
         return changed
+
+    def _set_log_level(self) -> None:
+        self.log.setLevel(self.pool.config.daemon.log_level.upper())
 
     def _connection_changed(self, connection: Connection) -> None:
         reason = "" if connection.reason is None else f": {connection.reason}"
@@ -284,11 +289,6 @@ class Server:
                 await self.pool.close()
         for session in list(self.sessions):
             session.abort()
-
-
-def _is_welcome(client: socket.socket) -> bool:
-    """Tell whether the caller is this user, or root."""
-    return peer_uid(client) in {os.getuid(), 0, None}
 
 
 def _resident_bytes() -> int:

@@ -1,8 +1,9 @@
 """Find the daemon, or start it. Blocking; an async program calls `find_or_start` in a thread.
 
 However many programs come at once, there is one daemon: whoever finds none takes the start lock, looks again, and only then
-starts one; the others wait for the lock and find it. The daemon says on a descriptor of its own that it listens, or why it
-cannot. A daemon that is slow is waited for, never killed.
+starts one; the others look until they find it, or get the lock because the start failed. The daemon says on a descriptor of its
+own that it listens, or why it cannot, and closes it when it ends; so whoever waits learns of an end at once, and can be patient
+with what merely is slow.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ from typing import IO
 
 from kvd import paths
 from kvd.errors import UnreachableDaemonError
-from kvd.peer import peer_uid
+from kvd.peer import is_welcome, peer_uid
 
 __all__ = ["connect", "find_or_start", "start", "wait_until_gone"]
 
-START_TIMEOUT = 30.0
-"""Seconds in which a daemon must listen, and in which someone else's start must end."""
+START_TIMEOUT = 120.0
+"""Seconds in which a daemon must listen. So long, because only a process that neither listens nor ends ever gets there."""
+_OTHERS_TIMEOUT = START_TIMEOUT + 10.0
+"""Seconds in which someone else's start must end."""
 _BUSY_TIMEOUT = 10.0
 _PAUSE = 0.02
 READY = b"ready\n"
@@ -73,9 +76,10 @@ def connect(path: Path) -> socket.socket | None:
 
 
 def _check_peer(sock: socket.socket, path: Path) -> None:
-    uid = peer_uid(sock)
-    if uid not in (None, 0, os.getuid()):
-        raise UnreachableDaemonError(f"the socket {path} is served by the user with id {uid}, who is neither you nor root")
+    if not is_welcome(sock):
+        raise UnreachableDaemonError(
+            f"the socket {path} is served by the user with id {peer_uid(sock)}, who is neither you nor root"
+        )
 
 
 def find_or_start(path: Path) -> socket.socket:
@@ -89,38 +93,39 @@ def find_or_start(path: Path) -> socket.socket:
     if sock is not None:
         return sock
     paths.private_dir(path.parent)
-    with _locked(paths.start_lock(path)):
-        sock = connect(path)
-        if sock is None:
-            start(path)
+    lock = paths.start_lock(path)
+    deadline = time.monotonic() + _OTHERS_TIMEOUT
+    while True:
+        with _locked(lock) as locked:
             sock = connect(path)
-    if sock is None:
-        raise UnreachableDaemonError(f"the daemon at {path} left right after its start: see {paths.log_file()}")
-    return sock
+            if sock is None and locked:
+                start(path)
+                sock = connect(path)
+                if sock is None:
+                    raise UnreachableDaemonError(f"the daemon at {path} left right after its start: see {paths.log_file()}")
+        if sock is not None:
+            return sock
+        if time.monotonic() > deadline:
+            raise UnreachableDaemonError(f"another program has been starting the daemon for {_OTHERS_TIMEOUT:g} s; see {lock}")
+        time.sleep(_PAUSE)
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock file. It stays when it is let go: a file that is removed is two locks for a moment."""
+def _locked(path: Path) -> Iterator[bool]:
+    """Hold the lock file, unless somebody else does. It stays afterwards: a file that is removed is two locks for a moment."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise UnreachableDaemonError(f"the lock {path} cannot be opened: {error.strerror}") from error
     try:
-        deadline = time.monotonic() + START_TIMEOUT
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EINTR):
-                    raise UnreachableDaemonError(f"the lock {path} cannot be taken: {error.strerror}") from error
-            if time.monotonic() > deadline:
-                raise UnreachableDaemonError(
-                    f"another program has been starting the daemon for {START_TIMEOUT:g} s; see {path}"
-                )
-            time.sleep(_PAUSE)
-        yield
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locked = True
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EINTR):
+                raise UnreachableDaemonError(f"the lock {path} cannot be taken: {error.strerror}") from error
+            locked = False
+        yield locked
     finally:
         os.close(descriptor)
 
@@ -205,7 +210,7 @@ def _wait_ready(ready: IO[bytes], path: Path) -> bytes:
     while not said.endswith(b"\n"):
         if not select.select([ready], [], [], max(0.0, deadline - time.monotonic()))[0]:
             raise UnreachableDaemonError(
-                f"the daemon at {path} does not listen after {START_TIMEOUT:g} s: see {paths.log_file()}"
+                f"the daemon at {path} neither listens nor ends for {START_TIMEOUT:g} s: see {paths.log_file()}"
             )
         piece = ready.read(4096)
         if not piece:

@@ -17,7 +17,7 @@ from typing import Any, Self
 import msgpack  # type: ignore[import-untyped]  # it ships no types
 
 ROOT = Path(__file__).parent.parent
-START_TIMEOUT = 60.0  # seconds: on a machine that is overrun, a soak must not take slowness for an end
+START_TIMEOUT = 120.0  # seconds: on a machine that is overrun, a soak must not take slowness for an end
 
 SPARE = """
 [connections.scratch]

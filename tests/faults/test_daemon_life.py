@@ -117,6 +117,15 @@ def test_sighup_reads_the_configuration_again_and_keeps_what_did_not_change() ->
         daemon.signal(signal.SIGHUP)
         eventually(lambda: client.call("status")["problems"])
         assert str(daemon.config) in client.call("status")["problems"][0]
+        assert client.call("get", connection="scratch", key="k") == b"{}", "a missing bracket loses nothing"
+
+
+def test_sighup_sets_the_log_level_too() -> None:
+    with running('[daemon]\nlog_level = "error"') as daemon:
+        assert "listening" not in daemon.said()
+        daemon.config.write_text('[daemon]\nlog_level = "info"')
+        daemon.signal(signal.SIGHUP)
+        eventually(lambda: "configuration read again" in daemon.said())
 
 
 def test_it_leaves_when_idle_but_not_while_memory_holds_entries() -> None:

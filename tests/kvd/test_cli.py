@@ -17,6 +17,7 @@ import pytest
 from kvd import __version__, cli, paths, requests
 from kvd.blocking import BlockingClient
 from kvd.errors import Code, RequestError
+from tests.daemonkit import eventually
 
 ROOT = Path(__file__).parents[2]
 
@@ -256,6 +257,37 @@ def test_connections_are_added_and_removed(home: Path) -> None:
     kvd("connections", "rm", "small")
     assert kvd("ls").out.split() == ["scratch", "local"]
     kvd("get", "scratch/c/k")
+
+
+def test_the_files_are_those_of_the_daemon_that_runs(home: Path) -> None:
+    config, state = home / "elsewhere.toml", home / "other-state"
+    config.write_text("[connections.odd]\nstore = 'memory'\n")
+    serve = [sys.executable, "-m", "kvd", "serve", "--config", str(config)]
+    environment = os.environ | {"XDG_STATE_HOME": str(state)}
+    with subprocess.Popen(serve, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL) as serving:
+        try:
+            eventually(lambda: paths.socket_path().exists(), 20)
+            assert f"pid {serving.pid}" in kvd("logs").out
+            assert not paths.log_file().exists()
+            said = kvd("doctor").out
+            assert str(config) in said
+            assert str(state / "kvd" / "kvd.log") in said
+            assert kvd("connections", "add", "more", "null").out.splitlines() == [f"wrote {config}", "changed: more"]
+            assert not paths.config_file().exists()
+        finally:
+            serving.terminate()
+            serving.wait(20)
+    assert kvd("logs", expect=1).err == f"kvd: there is no log yet: {paths.log_file()}\n"
+
+
+def test_a_daemon_that_is_stopped_does_not_hide_its_log(home: Path) -> None:
+    kvd("put", "scratch/c/k", "{}")
+    pid = kvd("status", "--json").rows[0]["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert "listening" in kvd("logs").out
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def test_a_second_daemon_is_refused(daemon: Path) -> None:

@@ -135,13 +135,65 @@ def test_a_listener_that_accepts_nobody_is_waited_for_and_then_named(home: Path,
 
 
 def test_who_starts_for_ever_is_not_waited_for_for_ever(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spawn, "START_TIMEOUT", 0.2)
+    monkeypatch.setattr(spawn, "_OTHERS_TIMEOUT", 0.2)
     path = paths.private_dir(paths.runtime_dir()) / "socket"
     with (
         spawn._locked(paths.start_lock(path)),
         pytest.raises(UnreachableDaemonError, match="another program has been starting the daemon"),
     ):
         spawn.find_or_start(path)
+
+
+def test_a_daemon_that_listens_is_found_while_its_starter_still_holds_the_lock(home: Path) -> None:
+    path = paths.private_dir(paths.runtime_dir()) / "socket"
+    with spawn._locked(paths.start_lock(path)):
+        starting = threading.Timer(0.3, spawn.start, [path])
+        starting.start()
+        with BlockingClient.open(path):
+            starting.join()
+
+
+def test_a_slow_daemon_is_waited_for(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It holds its lock long before it listens, and a second one, started meanwhile, gives way to it."""
+    slow = tmp_path / "python"
+    slow.write_text(f"""#!{sys.executable}
+import sys, time
+sys.path.insert(0, {str(ROOT)!r})
+from kvd import place
+bind = place.Place._bind
+def late(self):
+    time.sleep(1.5)
+    bind(self)
+place.Place._bind = late
+from kvd.cli import main
+sys.exit(main(sys.argv[4:]))
+""")
+    slow.chmod(0o755)
+    path = paths.socket_path()
+    pids = []
+
+    def ask() -> None:
+        with BlockingClient.open(path) as client:
+            assert client.server is not None
+            pids.append(client.server.pid)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", str(slow))
+        first = threading.Thread(target=ask)
+        first.start()
+        while not paths.daemon_lock(path).exists():
+            time.sleep(0.01)
+    # around the start lock, as systemd or a person would
+    serve = [sys.executable, "-P", "-m", "kvd", "serve", "--socket", str(path)]
+    second = subprocess.run(
+        serve, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert second.returncode == 1
+    assert "serves" in second.stderr
+    first.join()
+    ask()
+    assert len(pids) == 2
+    assert len(set(pids)) == 1
 
 
 def test_a_lock_that_is_a_link_is_refused(home: Path, tmp_path: Path) -> None:
