@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from kvd.coalesce import Coalescer
 from kvd.errors import Code, ConfigError, RequestError
 from kvd.figures import Figures
+from kvd.listing import Listing
 from kvd.threads import in_thread
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class Connection:
         self.immediate = False
         """Whether the store is open and never waits, so that its coroutines can be driven to their end at once."""
         self.coalescer: Coalescer | None = None
+        self.listing: Listing | None = None
+        """The search for the collections of a flat keyspace, which all clients share."""
         self.figures = Figures()
         self.at_backend = 0
         self.users: set[object] = set()
@@ -175,6 +178,7 @@ class Connection:
             raise RequestError(Code.UNKNOWN_CONNECTION, f"connection {self.name} was closed", connection=self.name)
         self.store = store
         self.coalescer = None if store.traits.immediate else Coalescer(store, self.guard)
+        self.listing = Listing(store, self.guard) if store.traits.flat else None
         self.immediate = store.traits.immediate
         self._traits = _pack_traits(store)
         self._attempts = self._failures = 0
@@ -241,11 +245,17 @@ class Connection:
         self._failed_at = now
         self._failures += 1
         if self._failures >= PATIENCE and self.store.traits.persistent:
-            store, self.store, self.coalescer, self.immediate = self.store, None, None, False
-            self._close(store)
+            self._close(self._let_go(self.store))
             self._go_down(reason)
         else:
             self._become("degraded", reason)
+
+    def _let_go(self, store: BaseStore) -> BaseStore:
+        """Be without the store, which is to be closed."""
+        if self.listing is not None:
+            self.listing.close()
+        self.store, self.coalescer, self.listing, self.immediate = None, None, None, False
+        return store
 
     def worked(self) -> None:
         """Note that the backend answered."""
@@ -271,8 +281,7 @@ class Connection:
         if self._opening is not None:
             self._opening.cancel()
         if self.store is not None:
-            self._close(self.store)
-            self.store, self.coalescer, self.immediate = None, None, False
+            self._close(self._let_go(self.store))
         if self._closing is not None:
             await self._closing
 

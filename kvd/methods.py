@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 
 from kvd.answers import pack_collections, pack_description, pack_keys, pack_record
 from kvd.errors import Code, RequestError
-from kvd.params import READERS, Bin, Collection, Count, Flag, Key, Keys, Span, Text, Ttl, Value, Values, Version
+from kvd.params import READERS, Bin, Collection, Count, Flag, Key, Keys, Seconds, Span, Text, Ttl, Value, Values, Version
 from kvd.protocol import MAX_PAGE
 from stores.entry import utc_now
 from stores.errors import UnsupportedError
@@ -123,11 +123,17 @@ async def connect(use: Use) -> dict[str, Any]:
 
 
 @method("read")
-async def scan_collections(use: Use, *, cursor: Bin | None = None, limit: Count = PAGE) -> dict[str, Any]:
-    """A page of collections."""
-    page = await use.run(lambda: use.store.scan_collections(cursor=cursor, limit=min(limit, MAX_PAGE)))
+async def scan_collections(
+    use: Use, *, cursor: Bin | None = None, limit: Count = PAGE, max_age: Seconds | None = None
+) -> dict[str, Any]:
+    """A page of collections; of a flat keyspace from the walk that all clients share."""
+    limit = min(limit, MAX_PAGE)
+    if use.connection.listing is not None:
+        listed = await use.connection.listing.page(cursor, limit, max_age)
+        return {"items": pack_collections(listed.items), "cursor": listed.cursor, "scanned": listed.scanned, "age": listed.age}
+    page = await use.run(lambda: use.store.scan_collections(cursor=cursor, limit=limit))
     use.moved(cursor, page.cursor)
-    return {"items": pack_collections(page.items), "cursor": page.cursor, "scanned": page.scanned}
+    return {"items": pack_collections(page.items), "cursor": page.cursor, "scanned": page.scanned, "age": None}
 
 
 @method("read")

@@ -137,6 +137,9 @@ class Page(Generic[T]):
     cursor: bytes | None
     scanned: int
     """Names looked at for this page, those that did not match included."""
+    age: float | None = None
+    """Of collections that were not looked up for this page alone: seconds since the search began that all clients share. What
+    changed since then may be missing. `max_age` of `scan_collections` asks for a newer one."""
 
 
 @dataclass(frozen=True, slots=True)

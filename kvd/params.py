@@ -25,6 +25,7 @@ __all__ = [
     "Key",
     "Keys",
     "Map",
+    "Seconds",
     "Span",
     "Text",
     "Ttl",
@@ -41,6 +42,8 @@ Count = int
 Span = int
 """At least 0."""
 Id = int
+Seconds = float
+"""At least 0."""
 Ttl = float | None
 Keys = list[Key]
 Value = dict[str, Any]
@@ -133,6 +136,14 @@ def _keys(name: str, value: Any) -> Keys:
     return [one if type(one) is str and len(one) <= _SHORT else _key(name, one) for one in _list(name, value)]
 
 
+def _seconds(name: str, value: Any) -> Seconds:
+    if type(value) not in {int, float}:
+        raise _refuse(name, "a number of seconds", value)
+    if not value >= 0:
+        raise RequestError(Code.BAD_REQUEST, f"{name} must be at least 0, not {value}")
+    return float(value)
+
+
 def _ttl(name: str, value: Any) -> Ttl:
     if value is None or type(value) is float or type(value) is int:
         return value  # the store knows which numbers are TTLs
@@ -175,6 +186,7 @@ READERS: dict[str, Callable[[str, Any], Any]] = {
     "Key": _key,
     "Keys": _keys,
     "Map": _map,
+    "Seconds": _seconds,
     "Span": _span,
     "Text": _text,
     "Ttl": _ttl,

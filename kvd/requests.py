@@ -154,14 +154,20 @@ def unsubscribe(connection: str | None = None) -> Request[None]:
 # Browse
 
 
-def scan_collections(connection: str, *, cursor: bytes | None = None, limit: int | None = None) -> Request[Page[CollectionRow]]:
-    """A page of the connection's collections. `limit` is a hint."""
+def scan_collections(
+    connection: str, *, cursor: bytes | None = None, limit: int | None = None, max_age: float | None = None
+) -> Request[Page[CollectionRow]]:
+    """A page of the connection's collections. `limit` is a hint.
+
+    Where finding collections means looking at every name (Redis, Valkey, Memcached), clients share one search, and its result is
+    kept for a while, the longer the more it cost. `max_age` (seconds), with the first page, asks for a newer one; 0: of now.
+    """
 
     def decode(page: Any) -> Page[CollectionRow]:
         rows = [CollectionRow(_text(name), _token(token), bool(exact)) for name, token, exact, *_ in page["items"]]
-        return Page(rows, page["cursor"], page["scanned"])
+        return Page(rows, page["cursor"], page["scanned"], page.get("age"))
 
-    return Request("scan_collections", _drop_none(connection=connection, cursor=cursor, limit=limit), decode)
+    return Request("scan_collections", _drop_none(connection=connection, cursor=cursor, limit=limit, max_age=max_age), decode)
 
 
 def scan_keys(

@@ -88,6 +88,8 @@ class Use:
 
     def wrote(self, operation: str, collection: Collection, keys: Sequence[Key], *, ttl: float | None = None) -> None:
         """Make an event of a change."""
+        if self.connection.listing is not None:
+            self.connection.listing.wrote(operation, collection)
         hub = self._client.hub
         if hub:
             if keys and not collection:

@@ -21,7 +21,7 @@ from stores.arguments import check_keys, check_ttl
 from stores.entry import ManagedEntry, deadline_after, dump_json, utc_now
 from stores.errors import ConflictError, DeserializationError, UnsupportedError
 from stores.lifecycle import Lifecycle, Scope
-from stores.names import OUTSIDE, Collection, Key, Name, Page
+from stores.names import OUTSIDE, Collection, Key, Name, Page, Token, decode_name, encode_name
 from stores.records import ABSENT, ANY, KEEP, Description, Expected, Keep, Record, Version
 
 __all__ = ["BrowsableStore"]
@@ -91,6 +91,13 @@ class BrowsableStore(Lifecycle):
             if page.cursor is None and self._asks_for_outside and await self._has_outside():
                 page.items.append(Name("", OUTSIDE, exact=False))
             return page
+
+    def collection_name(self, collection: Collection = None) -> Name:
+        """The collection as a scan of a flat keyspace (`Traits.flat`) lists it."""
+        scope = self._scope(collection)
+        stored = scope.value if isinstance(scope, Token) else encode_name(self._sanitize_collection(scope))
+        text = decode_name(stored)
+        return Name(text, Token(stored), stored != OUTSIDE.value and self._collection_strategy.keeps(text))
 
     async def _has_outside(self) -> bool:
         cursor: bytes | None = None

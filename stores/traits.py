@@ -22,6 +22,8 @@ class Traits:
     """False for a store that forgets everything."""
     browses_collections: bool = True
     browses_keys: bool = True
+    flat: bool = False
+    """Whether collections are only beginnings of names, so that to find them is to look at every name: worth sharing."""
     expiry: Literal["native", "on read", "none"] = "native"
     """Who removes expired entries: the backend by itself, or nobody until `cull` (they are only hidden)."""
     ttl_granularity: float = 0.000001

@@ -80,6 +80,7 @@ class MemcachedStore(BaseDestroyStore, BaseContextManagerStore, BaseStore):
 
     traits: ClassVar[Traits] = Traits(
         name="memcached",
+        flat=True,
         persistent=True,
         ttl_granularity=1.0,
         scan="snapshot",

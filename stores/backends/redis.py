@@ -68,6 +68,7 @@ class RedisStore(RespStore, BaseDestroyStore, BaseEnumerateKeysStore, BaseContex
 
     traits: ClassVar[Traits] = Traits(
         name="redis",
+        flat=True,
         ttl_granularity=0.001,
         max_value_bytes=MAX_VALUE_BYTES,
         batch_size=BATCH,

@@ -76,6 +76,7 @@ class ValkeyStore(RespStore, BaseContextManagerStore, BaseStore):
 
     traits: ClassVar[Traits] = Traits(
         name="valkey",
+        flat=True,
         ttl_granularity=0.001,
         resumable_cursors=False,
         max_value_bytes=MAX_VALUE_BYTES,
