@@ -68,10 +68,10 @@ class Line(asyncio.BufferedProtocol):
         """Whether requests can be sent."""
         return self._transport is not None and self._gone is None
 
-    async def ask(self, request: bytes, count: int) -> list[Any]:
-        """Send a request, and wait for its `count` answers."""
-        while self._writable is not None:
-            await asyncio.shield(self._writable)
+    def ask(self, request: bytes, count: int) -> Awaitable[list[Any]]:
+        """Send a request; what is returned waits for its `count` answers."""
+        if self._writable is not None:
+            return self._ask_later(request, count)
         if self._gone is not None:
             raise self._lost(str(self._gone))
         if not self._waiting and not self._outgoing and self._transport is not None:
@@ -85,7 +85,12 @@ class Line(asyncio.BufferedProtocol):
             self._watch = self._loop.call_at(self._heard + self._timeout, self._check)
         answered: asyncio.Future[list[Any]] = self._loop.create_future()
         self._waiting.append((answered, count))
-        return await answered
+        return answered
+
+    async def _ask_later(self, request: bytes, count: int) -> list[Any]:
+        while self._writable is not None:
+            await asyncio.shield(self._writable)
+        return await self.ask(request, count)
 
     def close(self) -> None:
         """Close at once; whoever waits is told."""
@@ -175,12 +180,16 @@ class Link:
         """Connect."""
         await self._line(0)
 
-    async def ask(self, request: bytes, count: int) -> list[Any]:
-        """Send a request of `count` commands and wait for its answers."""
+    def ask(self, request: bytes, count: int) -> Awaitable[list[Any]]:
+        """Send a request of `count` commands; what is returned waits for its answers."""
         lane = int(count >= LARGE_REQUEST)
         line = self._lines[lane]
         if line is None or not line.is_open:
-            line = await self._line(lane)
+            return self._ask_anew(lane, request, count)
+        return line.ask(request, count)
+
+    async def _ask_anew(self, lane: int, request: bytes, count: int) -> list[Any]:
+        line = await self._line(lane)
         return await line.ask(request, count)
 
     async def _line(self, lane: int) -> Line:

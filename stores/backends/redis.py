@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Protocol, Unpack, overload
 
 import hiredis
@@ -28,8 +28,9 @@ from redis.exceptions import (
 )
 
 from stores.arguments import Secret
-from stores.backends.pipelined import INCOMPLETE, Line, Link
+from stores.backends.pipelined import Line, Link
 from stores.backends.resp import BATCH, MAX_VALUE_BYTES, Command, RespStore, Strategies
+from stores.backends.resp_answers import BoundedReader
 from stores.base import BaseContextManagerStore, BaseDestroyStore, BaseEnumerateKeysStore, BaseStore
 from stores.errors import KeyValueOperationError, KeyValueStoreError, ReadOnlyError, StoreConnectionError
 from stores.sanitization import SanitizationStrategy
@@ -58,7 +59,7 @@ class _Sender(Protocol):
 
     async def open(self) -> None: ...
 
-    async def send(self, commands: Sequence[Command]) -> list[Any]: ...
+    def send(self, commands: Sequence[Command]) -> Awaitable[list[Any]]: ...
 
     def close(self) -> None: ...
 
@@ -191,8 +192,8 @@ class RedisStore(RespStore, BaseDestroyStore, BaseEnumerateKeysStore, BaseContex
         self._sender.close()
         self._walks.clear()
 
-    async def _ask(self, commands: Sequence[Command]) -> list[Any]:
-        return await self._sender.send(commands)
+    def _ask(self, commands: Sequence[Command]) -> Awaitable[list[Any]]:
+        return self._sender.send(commands)
 
     async def _delete_store(self) -> bool:
         await self._run("FLUSHDB")
@@ -210,8 +211,8 @@ class _Own:
     async def open(self) -> None:
         await self._link.open()
 
-    async def send(self, commands: Sequence[Command]) -> list[Any]:
-        return await self._link.ask(_packed(commands), len(commands))
+    def send(self, commands: Sequence[Command]) -> Awaitable[list[Any]]:
+        return self._link.ask(_packed(commands), len(commands))
 
     def close(self) -> None:
         self._link.close()
@@ -221,8 +222,7 @@ class _Own:
         address = self._address
 
         def line() -> Line:
-            parser = hiredis.Reader(replyError=ResponseError, notEnoughData=INCOMPLETE)
-            return Line(parser, RedisConnectionError, self._timeout)
+            return Line(BoundedReader(), RedisConnectionError, self._timeout)
 
         try:
             async with asyncio.timeout(self._timeout):
@@ -289,7 +289,8 @@ class _Borrowed:
 
 
 def _packed(commands: Sequence[Command]) -> bytes:
-    return b"".join([hiredis.pack_command(command) for command in commands])  # type: ignore[arg-type] # its stub says one word
+    pack: Any = hiredis.pack_command  # its stub says one word
+    return pack(commands[0]) if len(commands) == 1 else b"".join(map(pack, commands))
 
 
 def _location(pool: ConnectionPool) -> str:

@@ -50,6 +50,7 @@ class ScannedStore(BaseStore, ABC):
         """As `BaseContextManagerStore`."""
         super().__init__(**options)
         self._walks: HeldCursors[_CollectionWalk] = HeldCursors()
+        self._last_prefix: tuple[Scope, bytes] = (OUTSIDE, b"")
 
     @abstractmethod
     async def _scan(self, position: Any, match: bytes | None, count: int) -> tuple[Any, list[bytes]]:
@@ -67,9 +68,13 @@ class ScannedStore(BaseStore, ABC):
 
     def _prefix(self, collection: Scope) -> bytes:
         """What the names of a collection start with."""
+        last, prefix = self._last_prefix
+        if last == collection:
+            return prefix
         if collection == OUTSIDE:
             return b""
         stored = collection.value if isinstance(collection, Token) else encode_name(self._sanitize_collection(collection))
+        self._last_prefix = (collection, stored + JOINT)
         return stored + JOINT
 
     async def _scan_keys(self, *, collection: Scope, cursor: bytes | None, limit: int, match: str | None) -> Page[Name]:

@@ -311,6 +311,6 @@ async def test_two_stores_count_together(
 async def test_a_value_over_the_servers_limit_is_refused_here(
     store: BaseStore, names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stores.backends.resp.MAX_VALUE_BYTES", 1000)
+    monkeypatch.setattr("stores.backends.resp_records.MAX_VALUE_BYTES", 1000)
     with pytest.raises(ValueTooLargeError, match="takes 1000"):
         await store.put("k", {"text": "x" * 1000}, collection=names("c"))
