@@ -4,6 +4,9 @@ r"""What is typed after `/`, turned into a test of key names. Pure.
 - `*`, `?`, `[a-z]`: a glob over the whole key, with `\` before what is meant literally
 - `re:…`: a regular expression, found anywhere in the key
 - `~text`: fuzzy: its characters in this order, with anything between
+
+Stores understand globs only, and some of them byte by byte. `store_glob` asks them for more rather than for less than the
+filter means: what they find is still tested here.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-__all__ = ["Matcher", "compile_filter"]
+__all__ = ["Matcher", "compile_filter", "store_glob"]
 
 Matcher = Callable[[str], object]
 """Truthy for a key that matches."""
@@ -70,3 +73,33 @@ def _glob(text: str) -> str:
                 at += 1
             out.append(re.escape(char))
     return "".join(out)
+
+
+def store_glob(text: str) -> str | None:
+    """A glob for the store that finds whatever the filter finds, and perhaps more; None where no glob can say it."""
+    if text in {"", "~"} or text.startswith("re:"):
+        return None
+    any_case = not any(map(str.isupper, text))
+    if text.startswith("~"):
+        return _joined(["*", *(piece for char in text[1:] for piece in (_exactly(char, any_case=any_case), "*"))])
+    if not _is_glob(text):
+        literal = re.sub(r"\\(.)", r"\1", text)
+        return _joined(["*", *(_exactly(char, any_case=any_case) for char in literal), "*"])
+    pieces: list[str] = []
+    for match in re.finditer(r"\\(.)|(\*|\?)|\[.[^\]]*\]|(.)", text, re.DOTALL):
+        char = match[1] or match[3]
+        pieces.append("*" if char is None else _exactly(char, any_case=False))
+    return _joined(pieces)
+
+
+def _exactly(char: str, *, any_case: bool) -> str:
+    """The glob of one character: one that is more than a byte, or has a case that does not count, may be anything."""
+    if not char.isascii():
+        return "*"
+    if any_case and char.isalpha():
+        return f"[{char.lower()}{char.upper()}]"
+    return "\\" + char if char in "*?[]^\\" else char
+
+
+def _joined(pieces: list[str]) -> str:
+    return "".join(piece for piece, before in zip(pieces, ["", *pieces], strict=False) if not piece == before == "*")

@@ -24,7 +24,7 @@ class Place:
     def of(cls, connection: str, row: CollectionRow) -> Place:
         """The place of a collection that a scan found."""
         if row.token == OUTSIDE:
-            return cls(connection, OUTSIDE, "outside collections")
+            return cls(connection, OUTSIDE, "(no collection)")
         return cls.named(connection, row.name) if row.exact else cls(connection, row.token, printable(row.name))
 
     @classmethod

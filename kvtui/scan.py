@@ -1,4 +1,8 @@
-"""One walk over the keys of a collection, page by page, that can be paused. Knows the daemon, not the screen."""
+"""One walk over the keys of a collection, page by page, that can be paused. Knows the daemon, not the screen.
+
+A walk with a glob is a search: the store looks at every key and sends only what matches, so that a filter finds among millions
+of keys those that nobody read.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +28,22 @@ UNASKED_PRODUCTION = 5_000
 class Scan:
     """A walk over a collection.
 
+    Args:
+        place: The collection.
+        production: Whether to ask for less before the reader says that more is wanted.
+        match: The glob of a search.
+
     Attributes:
         seen: What was found so far.
+        looked_at: How many keys the store went through for it.
         complete: Whether the walk came to its end.
         problem: Why it could not.
     """
 
-    def __init__(self, place: Place, *, production: bool) -> None:
+    def __init__(self, place: Place, *, production: bool, match: str | None = None) -> None:
         self.place = place
+        self.match = match
+        self.looked_at = 0
         self.seen: set[Key] = set()
         self.complete = False
         self.problem: str | None = None
@@ -56,6 +68,7 @@ class Scan:
         """Count a page in."""
         by_token = self.place.by_token
         self.seen.update(row.token if by_token or not row.exact else row.key for row in page.items)
+        self.looked_at += page.scanned
         self.complete = page.cursor is None
         if not self.complete and len(self.seen) >= self._unasked:
             self._go_on.clear()
@@ -67,7 +80,9 @@ class Scan:
         place = self.place
         try:
             while True:
-                page = await session.call(requests.scan_keys(place.connection, place.collection, cursor=cursor, limit=limit))
+                page = await session.call(
+                    requests.scan_keys(place.connection, place.collection, cursor=cursor, limit=limit, match=self.match)
+                )
                 self.take(page)
                 yield page
                 cursor = page.cursor

@@ -85,6 +85,8 @@ class BrowserScreen(EntryActions):
     def _go(self, pane: int) -> None:
         """Give a pane the focus, showing it when it is hidden."""
         self._at = pane
+        if pane:
+            self.keys_pane.content.follows_top = False
         self._lay_out()
         self.panes[pane].focus_content()
 
@@ -110,6 +112,7 @@ class BrowserScreen(EntryActions):
         for number, pane in enumerate(self.panes):
             if focused is not None and pane in focused.ancestors_with_self and number != self._at:
                 self._at = number
+                self.keys_pane.content.follows_top = False
                 self._lay_out()
         self._hint()
 
@@ -181,7 +184,7 @@ class BrowserScreen(EntryActions):
         if rows:
             self.say(problem, wrong=True)
         else:
-            self.keys_pane.say("Broken configuration", problem, helps="browser.refresh", wrong=True)
+            self.keys_pane.say("Broken configuration", problem, helps="browser.refresh", to="read it again", wrong=True)
 
     def _read_again(self) -> None:
         self.keys_pane.refresh_keys()
@@ -211,8 +214,7 @@ class BrowserScreen(EntryActions):
 
     def _open(self, place: Place, info: ConnectionInfo | None, seek: str | None = None) -> None:
         production = info is not None and info.production
-        self.keys_pane.set_read_only(info is not None and info.read_only)
-        self.keys_pane.open(place, production=production, seek=seek)
+        self.keys_pane.open(place, production=production, read_only=info is not None and info.read_only, seek=seek)
         listing = self.sidebar.content
         listing.opened = place
         listing.refresh()
@@ -224,7 +226,6 @@ class BrowserScreen(EntryActions):
     @on(Sidebar.Looked)
     def _looked(self, message: Sidebar.Looked) -> None:
         if self._at == 0 or self.keys_pane.place is None:
-            self.keys_pane.set_read_only(message.branch.info.read_only)
             self.keys_pane.close(message.branch)
             self.sidebar.content.opened = None
             self.set_class(message.branch.info.production, "-production")
@@ -284,7 +285,7 @@ class BrowserScreen(EntryActions):
             self.sidebar.content.go_to(connection)
             self._go(0)
             return
-        place = branch.collections.get(collection) or branch.add(Place.named(connection, collection))
+        place = branch.find(collection) or branch.add(Place.named(connection, collection))
         self.sidebar.content.rebuild()
         self._open(place, branch.info, seek=key)
         self._go(1)

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.style import Style
 from textual.strip import Strip
 
-from kvd.model import ConnectionInfo
+from kvd.model import Collection, ConnectionInfo
 from kvtui.codecs import elide, printable
 from kvtui.messages import Place
 from kvtui.widgets.lines import Lines
@@ -34,17 +34,21 @@ class Branch:
     loading: bool = False
     complete: bool = False
     problem: str | None = None
-    collections: dict[str, Place] = field(default_factory=dict)
-    """By the name that is shown."""
+    collections: dict[Collection, Place] = field(default_factory=dict)
+    """By how the daemon is asked for them: names that are shown alike may be different ones."""
 
     def add(self, place: Place) -> Place:
         """Take up a collection; answers with its place, the known one when there is one."""
-        return self.collections.setdefault(place.name, place)
+        return self.collections.setdefault(place.collection, place)
+
+    def find(self, name: str) -> Place | None:
+        """The collection of a name, or else the one that is shown so."""
+        return self.collections.get(name) or next((place for place in self.places if place.name == name), None)
 
     @property
     def places(self) -> list[Place]:
-        """The collections in their order."""
-        return [self.collections[name] for name in sorted(self.collections)]
+        """The collections in their order; what is in none comes last."""
+        return sorted(self.collections.values(), key=lambda place: (place.by_token, place.name))
 
     @property
     def note(self) -> str | None:

@@ -28,8 +28,8 @@ __all__ = ["KeyList", "kind_label"]
 TICK = 0.1
 """Seconds between two looks at what has to be repainted."""
 TTL_WIDTH, SIZE_WIDTH, TYPE_WIDTH = 7, 7, 6
-SIZE_FROM, TYPE_FROM = 36, 50
-"""Cells of the whole line from which the size and the type are shown."""
+ONE_FROM, BOTH_FROM = 36, 50
+"""Cells of the whole line from which one of size and type, and both of them are shown."""
 
 
 def kind_label(kind: str) -> str:
@@ -82,6 +82,10 @@ class KeyList(Lines):
         """Marked keys in the order of marking."""
         self.fading: dict[Key, float] = {}
         """Expired keys that are still shown, with when their fading began (epoch seconds)."""
+        self.kinds_first = False
+        """Whether the type tells more than the size, where there is room for one of them."""
+        self.follows_top = True
+        """Whether the cursor stays on the first line whatever comes before it: nobody has looked at a key yet."""
         self._second = 0
 
     @property
@@ -100,10 +104,15 @@ class KeyList(Lines):
 
     def watch_cursor(self, before: int, after: int) -> None:
         super().watch_cursor(before, after)
+        self.follows_top = False
         self._take_current()
 
     def reload(self) -> None:
         """Take up that the index changed; the cursor stays on its key, at the same height of the screen."""
+        if self.follows_top:
+            self.changed()
+            self._take_current()
+            return
         place = None if self.current is None else self.index.position(self.current)
         if place is not None and place != self.cursor:
             top = self.scroll_offset.y + place - self.cursor
@@ -131,6 +140,7 @@ class KeyList(Lines):
         self.current = None
         self.marked.clear()
         self.fading.clear()
+        self.follows_top = True
         self.set_reactive(Lines.cursor, 0)
         self.scroll_to(y=0, animate=False)
 
@@ -212,7 +222,8 @@ class KeyList(Lines):
 
     def _columns(self, width: int) -> tuple[int, bool, bool]:
         """The key's width, and whether size and type are shown."""
-        size, kind = width >= SIZE_FROM, width >= TYPE_FROM
+        both, one = width >= BOTH_FROM, width >= ONE_FROM
+        size, kind = both or (one and not self.kinds_first), both or (one and self.kinds_first)
         fixed = 2 + 1 + TTL_WIDTH + (2 + SIZE_WIDTH if size else 0) + (2 + TYPE_WIDTH if kind else 0) + 1
         return max(4, width - fixed), size, kind
 

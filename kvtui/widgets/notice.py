@@ -13,8 +13,8 @@ __all__ = ["Notice"]
 class Notice(Static):
     """A short text in the middle of a pane. Its text is never read as markup."""
 
-    def say(self, headline: str, *lines: str, helps: str | None = None, wrong: bool = False) -> None:
-        """Show a headline, lines below it, and the key of the command (by its id) that helps."""
+    def say(self, headline: str, *lines: str, helps: str | None = None, to: str | None = None, wrong: bool = False) -> None:
+        """Show a headline, lines below it, and the key of the command (by its id) that helps, with what it does here."""
         text = Text(justify="center")
         text.append(headline, self._style("notice--wrong" if wrong else "notice--head"))
         for line in lines:
@@ -23,7 +23,7 @@ class Notice(Static):
             command = next(command for command in COMMANDS if command.id == helps)
             text.append("\n\n")
             text.append(key_label(command.keys.split(",")[0]), self._style("notice--key"))
-            text.append(f"  {command.help[0].lower()}{command.help[1:]}", self._style("notice--text"))
+            text.append(f"  {to or command.help[0].lower() + command.help[1:]}", self._style("notice--text"))
         self.update(text)
 
     COMPONENT_CLASSES = {"notice--head", "notice--text", "notice--key", "notice--wrong"}  # noqa: RUF012 - Textual's ClassVar

@@ -37,9 +37,9 @@ class Pane(Vertical):
         """Show the content."""
         self.remove_class("-notice")
 
-    def say(self, headline: str, *lines: str, helps: str | None = None, wrong: bool = False) -> None:
+    def say(self, headline: str, *lines: str, helps: str | None = None, to: str | None = None, wrong: bool = False) -> None:
         """Show a notice instead of the content. The content keeps the focus, so that keys work on."""
-        self.notice.say(headline, *lines, helps=helps, wrong=wrong)
+        self.notice.say(headline, *lines, helps=helps, to=to, wrong=wrong)
         self.add_class("-notice")
 
     def caption(self, title: str, subtitle: str = "") -> None:

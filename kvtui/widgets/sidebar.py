@@ -11,7 +11,7 @@ from textual.message import Message
 
 from kvd import requests
 from kvd.errors import DaemonError, RequestError
-from kvd.model import Change, CollectionRow, ConnectionInfo, Page
+from kvd.model import Change, Collection, CollectionRow, ConnectionInfo, Page
 from kvtui import keymap
 from kvtui.messages import Place
 from kvtui.session import Session
@@ -69,7 +69,7 @@ class Sidebar(Pane):
     class PageRead(Message):
         """Some collections of a connection were found."""
 
-        def __init__(self, connection: str, page: Page[CollectionRow], seen: set[str], *, last: bool) -> None:
+        def __init__(self, connection: str, page: Page[CollectionRow], seen: set[Collection], *, last: bool) -> None:
             super().__init__()
             self.connection = connection
             self.page = page
@@ -113,10 +113,10 @@ class Sidebar(Pane):
             branch.info = info
             listing.branches[info.name] = branch
         if problem is not None and not rows:
-            self.say("Broken configuration", problem, helps="browser.refresh", wrong=True)
+            self.say("Broken configuration", problem, helps="browser.refresh", to="read it again", wrong=True)
             return
         if not rows:
-            self.say("No connections", "They are named in connections.toml.", helps="browser.refresh")
+            self.say("No connections", "They are named in connections.toml.", helps="browser.refresh", to="read it again")
             return
         self.show_content()
         listing.rebuild()
@@ -138,11 +138,11 @@ class Sidebar(Pane):
             return
         if change.collection is None and change.operation in {"resync", "destroy"} and branch.expanded:
             self.unfold(change.connection)
-        elif isinstance(change.collection, str) and change.operation == "put" and branch.expanded:
-            place = Place.named(change.connection, change.collection)
-            if place.name not in branch.collections:
-                branch.add(place)
-                self.content.rebuild()
+            return
+        name = change.collection
+        if isinstance(name, str) and change.operation == "put" and branch.expanded and branch.find(name) is None:
+            branch.add(Place.named(change.connection, name))
+            self.content.rebuild()
 
     @work(exclusive=True, group="states")
     async def update_states(self) -> None:
@@ -179,10 +179,10 @@ class Sidebar(Pane):
             info = await self.session.call(requests.connect(connection))
             self.post_message(self.Opened(connection, info, None))
             cursor: bytes | None = None
-            seen: set[str] = set()
+            seen: set[Collection] = set()
             while True:
                 page = await self.session.call(requests.scan_collections(connection, cursor=cursor, limit=PAGE))
-                seen.update(Place.of(connection, row).name for row in page.items)
+                seen.update(Place.of(connection, row).collection for row in page.items)
                 last = page.cursor is None or len(seen) >= MOST
                 self.post_message(self.PageRead(connection, page, seen, last=last))
                 cursor = page.cursor
@@ -218,8 +218,8 @@ class Sidebar(Pane):
             branch.loading = False
             branch.complete = message.page.cursor is None
             if branch.complete:
-                for name in branch.collections.keys() - message.seen:
-                    del branch.collections[name]
+                for collection in branch.collections.keys() - message.seen:
+                    del branch.collections[collection]
         self.content.rebuild()
         if self._wanted == message.connection and branch.places:
             self._wanted = None

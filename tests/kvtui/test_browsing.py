@@ -157,12 +157,38 @@ async def test_a_long_scan_can_be_paused_and_goes_on(fake: Daemon, monkeypatch: 
         await tui.press("1", "j", "j", "enter")
         await tui.sees("10 keys · more follow, p goes on")
         await tui.press("slash")
-        await tui.type("29")
-        await tui.sees("10 keys read so far", "No key matches 29")
+        await tui.type("re:29")
+        await tui.sees("10 keys read so far", "No key matches re:29", "p  read on")
         await tui.press("enter", "p")
         await tui.sees("0 of 20")
         await tui.press("p")
         await tui.sees("1 of 30")
+
+
+@pytest.mark.parametrize("production", [False, True])
+async def test_a_filter_finds_what_was_not_read(fake: Daemon, monkeypatch: pytest.MonkeyPatch, *, production: bool) -> None:
+    monkeypatch.setattr("kvtui.scan.UNASKED", 10)
+    monkeypatch.setattr("kvtui.scan.UNASKED_PRODUCTION", 10)
+    fake.page = 10
+    if production:
+        fake.production.add("local")
+    async with running(fake.open) as tui:
+        await tui.sees("greetings")
+        await tui.press("colon")
+        await tui.sees("Go to")
+        await tui.press("ctrl+u")
+        await tui.type("local/users\n")
+        await tui.sees("10 keys · more follow, p goes on")
+        await tui.press("slash")
+        await tui.type("r:29")
+        await tui.sees("10 keys read so far", "No key matches r:29", "p  search the rest")
+        await tui.press("enter")
+        if production:
+            await tui.sees("p searches the rest")
+            await tui.press("p")
+        await tui.sees("1 of 11 · all searched", "user:29")
+        await tui.press("escape")
+        await tui.sees("11 keys · more follow, p goes on")
 
 
 async def test_refresh_forgets_what_left_and_keeps_the_place(fake: Daemon) -> None:

@@ -1,7 +1,8 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from kvtui.filters import compile_filter
+from kvtui.filters import compile_filter, store_glob
+from stores.names import compile_glob
 
 
 @pytest.mark.parametrize(
@@ -49,3 +50,35 @@ def test_any_text_quoted_matches_itself(key: str) -> None:
     matcher = compile_filter(quoted)
     assert matcher is not None
     assert matcher(key)
+
+
+PIECES = st.lists(st.sampled_from([*"abzAZ09:*?[]!^-\\~é日", "user"]), max_size=12).map("".join)
+
+
+@given(PIECES, PIECES)
+def test_the_store_is_asked_for_nothing_less_than_the_filter_means(typed: str, key: str) -> None:
+    glob = store_glob(typed)
+    try:
+        matcher = compile_filter(typed)
+    except ValueError:
+        return
+    if glob is not None and matcher is not None and matcher(key):
+        assert compile_glob(glob).match(key)
+
+
+@pytest.mark.parametrize(
+    ("typed", "glob"),
+    [
+        ("user", "*[uU][sS][eE][rR]*"),
+        ("User:1", "*User:1*"),
+        ("user:*", "user:*"),
+        ("us?r[ab]*", "us*r*"),
+        (r"a\*B", r"*a\*B*"),
+        ("~u9", "*[uU]*9*"),
+        ("Straße", "*Stra*e*"),
+        ("re:user", None),
+        ("", None),
+    ],
+)
+def test_what_the_store_is_asked_for(typed: str, glob: str | None) -> None:
+    assert store_glob(typed) == glob

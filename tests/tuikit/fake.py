@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from kvd.errors import ConnectionLostError, RequestError
 from kvd.model import Change, pack_name, unpack_name
 from kvd.requests import Request
+from stores.names import compile_glob
 
 T = TypeVar("T")
 
@@ -179,13 +180,18 @@ class Client:
         match: str | None = None,
         describe: bool = True,
     ) -> dict[str, Any]:
-        del match, describe
+        del describe
         keys = self._keys(connection, collection)
+        wanted = compile_glob("*" if match is None else match)
         start = int(cursor or 0)
         names = list(keys)[start : start + min(limit, self.daemon.page)]
         after = start + len(names)
-        rows = [[pack_name(name), [name.encode("utf-8", "surrogateescape")], True, keys[name].description()] for name in names]
-        return {"items": rows, "cursor": b"%d" % after if after < len(keys) else None, "scanned": len(rows)}
+        rows = [
+            [pack_name(name), [name.encode("utf-8", "surrogateescape")], True, keys[name].description()]
+            for name in names
+            if wanted.match(name)
+        ]
+        return {"items": rows, "cursor": b"%d" % after if after < len(keys) else None, "scanned": len(names)}
 
     def describe(self, connection: str, keys: list[str], collection: Any = None) -> list[Any]:
         found = self._keys(connection, collection)
