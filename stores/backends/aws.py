@@ -228,7 +228,7 @@ class AwsClient:
         self._profile_name = profile_name
         self._ca_bundle = ca_bundle
         self._config = AioConfig(
-            http_session_cls=Session,
+            http_session_cls=self._new_session,
             max_pool_connections=max_connections,
             connect_timeout=connect_timeout,
             read_timeout=read_timeout,
@@ -238,6 +238,8 @@ class AwsClient:
         )
         self._settings = settings
         self._opened: AioBaseClient | None = given
+        self.session: Session | None = None
+        """The connections of the client that was made here."""
 
     @property
     def opened(self) -> Any:
@@ -254,6 +256,10 @@ class AwsClient:
             return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         region = self._settings.get("region_name") or (meta.region_name if meta is not None else None)
         return f"{self._service}://{region}" if region else f"{self._service}:/"
+
+    def _new_session(self, **options: Any) -> Session:
+        self.session = Session(**options)
+        return self.session
 
     async def open(self) -> None:
         """Make the client, unless there is one. It connects at its first request."""

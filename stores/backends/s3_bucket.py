@@ -16,6 +16,7 @@ from typing import Any, Final
 from botocore.exceptions import ClientError
 
 from stores.backends.aws import AwsClient, has_code
+from stores.backends.s3_requests import Requests
 from stores.batches import batched, run_bounded
 from stores.errors import KeyValueOperationError, StoreConnectionError
 
@@ -68,6 +69,7 @@ class Bucket:
         self._aws = aws
         self._name = name
         self._has_endpoint = has_endpoint
+        self._requests = Requests(aws, name)
         self._is_ready = False
         self.is_amazon = False
         """Whether Amazon's own S3 answered, which stores every name as it is."""
@@ -81,6 +83,7 @@ class Bucket:
 
     async def check(self) -> None:
         """Look whether the service answers these credentials. A bucket that is missing, or may not be listed, will do."""
+        self._requests.watch()
         try:
             reply = await self._aws.opened.list_objects_v2(Bucket=self._name, MaxKeys=1)
         except ClientError as exc:
@@ -120,7 +123,7 @@ class Bucket:
     async def _ask(self, operation: str, **parameters: Any) -> dict[str, Any] | None:
         """One request; None where there is no object, or no bucket."""
         try:
-            reply: dict[str, Any] = await getattr(self._aws.opened, operation)(Bucket=self._name, **parameters)
+            reply = await self._requests.ask(operation, **parameters)
         except ClientError as exc:
             if has_code(exc, *MISSING):
                 return None
@@ -212,13 +215,12 @@ class Bucket:
         return await self._put_now(arguments)
 
     async def _put_now(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        reply: dict[str, Any] = await self._aws.opened.put_object(Bucket=self._name, **arguments)
-        return reply
+        return await self._requests.ask("put_object", **arguments)
 
     async def delete(self, name: str, **condition: Any) -> None:
         """Delete an object. NameIsTakenError when a condition does not hold."""
         try:
-            await self._aws.opened.delete_object(Bucket=self._name, Key=name, **condition)
+            await self._requests.ask("delete_object", Key=name, **condition)
         except ClientError as exc:
             if not condition:
                 if has_code(exc, *MISSING):

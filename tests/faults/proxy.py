@@ -1,7 +1,9 @@
 """A TCP proxy on loopback whose network can be made bad while connections are open.
 
 Rules: it keeps one port for its whole life and passes bytes until told otherwise. What it is told holds for connections
-that are open and for those that follow, until `mend`; only a cut happens once. It runs on the event loop that enters it.
+that are open and for those that follow, until `mend`; only a cut happens once. It runs on the event loop that enters it,
+and when it has ended it leaves no socket, task or transport there. It accepts by itself, since `asyncio.Server` forgets a
+connection that it is accepting while it is closed.
 
     async with Proxy(host, port) as proxy:
         store = RedisStore(host="127.0.0.1", port=proxy.port)
@@ -14,7 +16,9 @@ Proxy(host, port)) as proxy: portal.call(proxy.black_hole)`.
 
 import asyncio
 import socket
+import ssl
 import struct
+from contextlib import suppress
 from enum import Enum
 from typing import Self
 
@@ -31,7 +35,7 @@ class Way(Enum):
 
 
 class Proxy:
-    """Passes TCP connections on to one server.
+    """Passes TCP connections on to one server; with `tls` it speaks TLS to its clients, and plainly to the server.
 
     Attributes:
         port: where it listens on loopback.
@@ -40,12 +44,13 @@ class Proxy:
         passed: how many bytes it has passed so far, each way.
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> None:
         self._target = host, port
+        self._tls = tls
         self._held = reserve_port()
-        self._server: asyncio.Server | None = None
-        self._handlers: set[asyncio.Task[None]] = set()
-        self._pumps: set[asyncio.Task[None]] = set()
+        self._listener: socket.socket | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._present: set[socket.socket] = set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._flows = asyncio.Event()
         self._flows.set()
@@ -59,8 +64,8 @@ class Proxy:
 
     @property
     def open(self) -> int:
-        """How many connections are open."""
-        return len(self._handlers)
+        """How many connections are open, as far as clients are concerned: one that left need not wait for the server."""
+        return len(self._present)
 
     async def __aenter__(self) -> Self:
         await self.mend()
@@ -68,9 +73,9 @@ class Proxy:
 
     async def __aexit__(self, *_: object) -> None:
         self.refuse()
-        for pump in self._pumps:
-            pump.cancel()
-        await asyncio.gather(*self._handlers)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         self._held.close()
 
     async def mend(self) -> None:
@@ -79,14 +84,17 @@ class Proxy:
         self._garbage = None
         self._until_cut.clear()
         self._flows.set()
-        if self._server is None:
-            self._server = await asyncio.start_server(self._client, "127.0.0.1", self.port)
+        if self._listener is None:
+            self._listener = socket.create_server(("127.0.0.1", self.port))
+            self._listener.setblocking(False)
+            asyncio.get_running_loop().add_reader(self._listener, self._accept, self._listener)
 
     def refuse(self) -> None:
         """Refuse new connections; those that are open stay."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
 
     def delay(self, seconds: float) -> None:
         """Hold every chunk back for so long, each way."""
@@ -112,29 +120,48 @@ class Proxy:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
 
-    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._handlers.add(task)
-        task.add_done_callback(self._handlers.discard)
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            connection, _ = listener.accept()
+        except (BlockingIOError, ConnectionError):
+            return  # the client has given up
+        task = asyncio.create_task(self._client(connection))
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: connection.close())  # one that is cancelled before it begins closes nothing itself
+        self._tasks.add(task)
+        self._present.add(connection)
         self.accepted += 1
         self.most_open = max(self.most_open, self.open)
+
+    async def _client(self, connection: socket.socket) -> None:
+        writers: list[asyncio.StreamWriter] = []
         try:
+            reader, writer = await self._streams(connection)
+            writers.append(writer)
             server_reader, server_writer = await asyncio.open_connection(*self._target)
+            writers.append(server_writer)
+            self._writers.update(writers)
+            async with asyncio.TaskGroup() as pumps:
+                requests = pumps.create_task(self._pump(reader, server_writer, Way.REQUESTS))
+                requests.add_done_callback(lambda _: self._present.discard(connection))
+                pumps.create_task(self._pump(server_reader, writer, Way.ANSWERS))
         except OSError:
-            writer.transport.abort()  # as a server that died after it was reached
-            return
-        pumps = {
-            asyncio.create_task(self._pump(reader, server_writer, Way.REQUESTS)),
-            asyncio.create_task(self._pump(server_reader, writer, Way.ANSWERS)),
-        }
-        self._pumps |= pumps
-        self._writers |= {writer, server_writer}
-        await asyncio.wait(pumps)
-        self._pumps -= pumps
-        self._writers -= {writer, server_writer}
-        writer.transport.abort()
-        server_writer.transport.abort()
+            pass  # no TLS with this client, or a server that died after it was reached
+        finally:
+            self._present.discard(connection)
+            self._writers.difference_update(writers)
+            for end in writers:
+                end.transport.abort()
+            for end in writers:
+                with suppress(OSError):
+                    await end.wait_closed()
+
+    async def _streams(self, connection: socket.socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(reader)
+        transport, _ = await loop.connect_accepted_socket(lambda: protocol, connection, ssl=self._tls)
+        return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: Way) -> None:
         try:
@@ -152,6 +179,9 @@ class Proxy:
                     self.cut()
                 elif way in self._until_cut:
                     self._until_cut[way] -= len(data)
-            writer.write_eof()
+            if writer.can_write_eof():
+                writer.write_eof()
+            else:  # TLS has no half that is closed
+                writer.close()
         except OSError:
             writer.transport.abort()

@@ -32,7 +32,7 @@ on_every_server = pytest.mark.parametrize("case", SERVED, ids=by_name)
 
 SILENCE = 1.5  # seconds after which the impatient stores give a server up
 BOUND = 10.0  # seconds in which a call must have ended: retries and their pauses, on a machine that has other things to do
-CONNECTIONS = 2 * 32 + 1  # the most that any pool holds, while those it let go may still be ending, and a driver's monitor
+CONNECTIONS = 32 + 2  # the most that any pool holds, and a driver's monitors
 COUNT = 60
 KEYS = [f"k{number:02}" for number in range(COUNT)]
 VALUES = [{"n": number, "text": "x" * 400} for number in range(COUNT)]

@@ -14,7 +14,7 @@ import pytest
 import stores
 from stores import BaseStore
 from tests.faults.proxy import Proxy, Way
-from tests.faults.test_store_faults import place, through
+from tests.faults.test_store_faults import CONNECTIONS, place, through
 from tests.stores.conftest import STORING, Names, by_name
 
 pytestmark = pytest.mark.anyio
@@ -73,5 +73,5 @@ async def test_batches_and_walks_of_many_keys(
             {"n": number, "text": "x" * 50} for number in range(0, count, 7)
         ]
         assert await store.delete_many(keys, collection=collection) == count
-        assert proxy is None or proxy.most_open <= 2 * 32 + 1
+        assert proxy is None or proxy.most_open <= CONNECTIONS
     await case.clean(endpoint, names.tag, tmp_path)
