@@ -20,8 +20,24 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 
 from kvd.answers import pack_collections, pack_description, pack_keys, pack_record
 from kvd.errors import Code, RequestError
-from kvd.params import READERS, Bin, Collection, Count, Flag, Key, Keys, Seconds, Span, Text, Ttl, Value, Values, Version
-from kvd.protocol import MAX_PAGE
+from kvd.params import (
+    READERS,
+    Bin,
+    Collection,
+    Count,
+    Flag,
+    Key,
+    Keys,
+    Record,
+    Seconds,
+    Span,
+    Text,
+    Ttl,
+    Value,
+    Values,
+    Version,
+)
+from kvd.protocol import MAX_PAGE, MAX_REPLY
 from stores.entry import utc_now
 from stores.errors import UnsupportedError
 from stores.names import Name
@@ -39,6 +55,8 @@ Found = tuple[bytes, datetime | None] | None
 F = TypeVar("F", bound=Callable[..., Any])
 
 PAGE: Final = 500
+MAX_SNAPSHOT: Final = MAX_REPLY - 4_096
+"""Bytes of a snapshot's body; what else a reply has is less than what is left."""
 
 
 class Method(NamedTuple):
@@ -223,6 +241,30 @@ async def delete(use: Use, *, collection: Collection = None, key: Key, expected:
     if deleted:
         use.wrote("delete", collection, [key])
     return deleted
+
+
+@method("read")
+async def snapshot(use: Use, *, collection: Collection = None, key: Key) -> dict[str, Any] | None:
+    """One entry whole, in the form that `restore` takes."""
+    record = await use.run(lambda: use.store.snapshot(key, collection=collection))
+    if record is not None and len(record.body) > MAX_SNAPSHOT:
+        raise RequestError(
+            Code.TOO_LARGE,
+            f"the snapshot has {len(record.body):,} bytes, and {MAX_REPLY:,} is the most a reply may have: read it in ranges",
+            connection=use.connection.name,
+        )
+    return pack_record(record)
+
+
+@method("write")
+async def restore(
+    use: Use, *, collection: Collection = None, key: Key, record: Record, expected: Version | None = None
+) -> dict[str, Any]:
+    """Put a snapshot back."""
+    version = await use.run(lambda: use.store.restore(key, record, collection=collection, expected=expected))
+    left = None if record.expires_at is None else (record.expires_at - utc_now()).total_seconds()
+    use.wrote("put", collection, [key], ttl=left)
+    return {"version": version}
 
 
 # The plain key-value protocol

@@ -181,7 +181,9 @@ class KeyRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One entry as it is stored."""
+    """One entry as it is stored. What `restore` is given is such a map too: it reads `kind`, the whole `body`, `created_at`,
+    `expires_at`, and of foreign data `version`.
+    """
 
     kind: str
     body: bytes

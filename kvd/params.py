@@ -7,13 +7,16 @@ that a method's signature is the only description of what it takes.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from kvd.errors import Code, RequestError
 from kvd.protocol import MAX_ID, MAX_KEYS, MAX_NAME
+from stores.entry import ManagedEntry, moment_at
 from stores.names import Collection, Key, Token
-from stores.records import Version
+from stores.records import ENTRY, Record, Version
 
 __all__ = [
     "READERS",
@@ -25,6 +28,7 @@ __all__ = [
     "Key",
     "Keys",
     "Map",
+    "Record",
     "Seconds",
     "Span",
     "Text",
@@ -168,6 +172,36 @@ def _values(name: str, value: Any) -> Values:
     return [_value(name, one) for one in _list(name, value)]
 
 
+def _record(name: str, value: Any) -> Record:
+    if type(value) is not dict:
+        raise _refuse(name, "a map", value)
+    kind, body = _text(f"{name}.kind", value.get("kind")), _bin(f"{name}.body", value.get("body"))
+    if value.get("length", len(body)) != len(body):
+        raise RequestError(Code.BAD_REQUEST, f"{name} has only a part of its body: `snapshot` gives all of it")
+    created_at, expires_at = (_moment(f"{name}.{one}", value.get(one)) for one in ("created_at", "expires_at"))
+    entry = None
+    if kind == ENTRY:
+        entry = ManagedEntry(value=_value(f"{name}.body", body), created_at=created_at, expires_at=expires_at)
+    return Record(
+        kind=kind,
+        body=body,
+        length=len(body),
+        size=len(body),
+        created_at=created_at,
+        expires_at=expires_at,
+        version=_version(f"{name}.version", value.get("version", b"")),
+        entry=entry,
+    )
+
+
+def _moment(name: str, value: Any) -> datetime | None:
+    if value is None:
+        return None
+    if type(value) not in {int, float} or not -math.inf < value < math.inf:
+        raise RequestError(Code.BAD_REQUEST, f"{name} must be seconds since the epoch or nil, not {value!r:.40}")
+    return moment_at(value)
+
+
 def _map(_name: str, value: Any) -> Map:
     return value
 
@@ -186,6 +220,7 @@ READERS: dict[str, Callable[[str, Any], Any]] = {
     "Key": _key,
     "Keys": _keys,
     "Map": _map,
+    "Record": _record,
     "Seconds": _seconds,
     "Span": _span,
     "Text": _text,

@@ -20,6 +20,8 @@ Messages. A body is an array that begins with its kind:
 - An id is an integer from 0 to `MAX_ID` that the client chooses; no two requests in flight may share one. Counting up and
   wrapping around is fine.
 - Arrays may become longer and maps may gain fields; a reader leaves alone what it does not know.
+- A parameter that a method does not know is refused (`bad_request`), because to leave it alone could be to leave a condition
+  alone; so a client sends what a newer daemon brought only when it is asked for.
 - `options`: `timeout` (seconds, float): the daemon answers `deadline` when it passes. Without it the connection's own
   deadline holds. It is at most `MAX_TIMEOUT`.
 - A map key given twice: the last one counts. Extension types are refused in requests.
@@ -43,7 +45,8 @@ one day: treat an unknown one like `internal`.
 Events. `change`: a map with the fields of `kvd.model.Change`, for what was subscribed to. `closing` with
 `{"reason": text}`: the daemon drains and leaves; requests in flight are still answered, new ones get `shutting_down`.
 
-Big values. `read` takes `offset` and `length`. A reply over `MAX_REPLY` bytes is not sent: the error is `too_large`.
+Big values. `read` takes `offset` and `length`. A reply over `MAX_REPLY` bytes is not sent: the error is `too_large`. A snapshot
+is whole or not at all, and only one that fits into a frame can be restored.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from typing import Any, Self, SupportsFloat, cast
 from kvd import requests
 from kvd.client import Client
 from kvd.protocol import MAX_FRAME, MAX_KEYS
-from kvd.remote_edge import to_description, to_model, to_name, to_record
+from kvd.remote_edge import from_record, to_description, to_model, to_name, to_record
 from kvd.remote_link import RemoteLink
 from stores.arguments import check_key, check_keys, check_limit, check_ttl
 from stores.entry import dump_json
@@ -247,6 +247,20 @@ class RemoteStore:
         return await self._call(
             requests.expire(self._connection, to_model(collection), _key(key), check_ttl(ttl), expected=_expected(expected))
         )
+
+    async def snapshot(self, key: Key, *, collection: Collection = None) -> Record | None:
+        """The whole entry, foreign data too, in a form that `restore` can put back. ValueTooLargeError over a reply's limit."""
+        check_key(key)
+        return to_record(await self._call(requests.snapshot(self._connection, to_model(collection), _key(key))))
+
+    async def restore(self, key: Key, record: Record, *, collection: Collection = None, expected: Expected = ANY) -> Version:
+        """Put a snapshot's value, creation time and absolute deadline back. Raises ConflictError as `edit` does."""
+        check_key(key)
+        request = requests.restore(
+            self._connection, to_model(collection), _key(key), from_record(record), expected=_expected(expected)
+        )
+        version = await self._call(request)
+        return Version(version)
 
 
 # Capabilities. Each is a protocol that programs check with isinstance.

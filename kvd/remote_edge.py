@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from kvd import model
 from kvd.errors import Code, DaemonError, RequestError
 from stores import errors
-from stores.entry import ManagedEntry
+from stores.entry import ManagedEntry, dump_json, moment_at
 from stores.names import Collection, Name, Token, encode_name
 from stores.records import ENTRY, Description, Record, Version
 
-__all__ = ["from_daemon", "to_description", "to_model", "to_name", "to_record"]
+__all__ = ["from_daemon", "from_record", "to_description", "to_model", "to_name", "to_record"]
 
 _CLASSES: dict[str, type[errors.BaseKeyValueError]] = {
     Code.CONFLICT: errors.ConflictError,
@@ -94,6 +94,21 @@ def to_record(record: model.Record | None) -> Record | None:
     )
 
 
+def from_record(record: Record) -> model.Record:
+    """A snapshot as the daemon takes it back."""
+    entry = record.entry
+    body = record.body if entry is None else dump_json(entry.value).encode()
+    return model.Record(
+        kind=record.kind if entry is None else ENTRY,
+        body=body,
+        length=record.length if entry is None else len(body),
+        size=record.size,
+        created_at=_seconds(record.created_at if entry is None else entry.created_at),
+        expires_at=_seconds(record.expires_at if entry is None else entry.expires_at),
+        version=model.Version(record.version),
+    )
+
+
 def from_daemon(error: DaemonError) -> errors.BaseKeyValueError:
     """What a store of one's own would have raised."""
     if not isinstance(error, RequestError):
@@ -111,4 +126,8 @@ def _known(packed: dict[str, Any]) -> model.Record:
 
 
 def _moment(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    return None if seconds is None else moment_at(seconds)
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()

@@ -159,8 +159,8 @@ def scan_collections(
 ) -> Request[Page[CollectionRow]]:
     """A page of the connection's collections. `limit` is a hint.
 
-    Where finding collections means looking at every name (Redis, Valkey, Memcached), clients share one search, and its result is
-    kept for a while, the longer the more it cost. `max_age` (seconds), with the first page, asks for a newer one; 0: of now.
+    Where finding collections means looking at every name (Redis, Valkey, Memcached), clients share one search, and its result
+    is kept for a while, the longer the more it cost. `max_age` (seconds), with the first page, asks for a newer one; 0: of now.
     """
 
     def decode(page: Any) -> Page[CollectionRow]:
@@ -257,6 +257,35 @@ def expire(
 def delete(connection: str, collection: Collection, key: Key, *, expected: Version | None = None) -> Request[bool]:
     """Delete an entry; False when it was not there. With `expected`, only what was seen is deleted (else conflict)."""
     return Request("delete", _edit_params(connection, collection, key, expected), bool)
+
+
+def snapshot(connection: str, collection: Collection, key: Key) -> Request[Record | None]:
+    """One entry whole, ours or foreign, in the form that `restore` puts back (of foreign data not that of `read`); None when it
+    is not there.
+
+    Errors: too_large, where its body does not fit into a reply.
+    """
+    params = {"connection": connection, "collection": pack_name(collection), "key": pack_name(key)}
+    return Request("snapshot", params, _record)
+
+
+def restore(
+    connection: str, collection: Collection, key: Key, record: Record, *, expected: Version | None = None
+) -> Request[Version]:
+    """Put a snapshot's value, creation time and deadline back, under any key. Answers with the new version.
+
+    Errors: those of `edit`; unsupported, for foreign data of another kind of store. A record that does not fit into a frame
+    cannot be sent.
+    """
+    packed = {
+        "kind": record.kind,
+        "body": record.body,
+        "length": record.length,
+        "created_at": record.created_at,
+        "expires_at": record.expires_at,
+        "version": record.version,
+    }
+    return Request("restore", _edit_params(connection, collection, key, expected) | {"record": packed}, _version)
 
 
 # The plain key-value protocol, for programs

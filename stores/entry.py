@@ -14,7 +14,7 @@ from typing import Any, Self, SupportsFloat
 
 from stores.errors import DeserializationError, SerializationError
 
-__all__ = ["ManagedEntry", "deadline_after", "dump_json", "dump_text", "load_json", "utc_now"]
+__all__ = ["ManagedEntry", "deadline_after", "dump_json", "dump_text", "load_json", "moment_at", "utc_now"]
 
 dump_text = json.JSONEncoder(sort_keys=True).encode
 """Anything JSON can carry, in the form of `dump_json`; `json.dumps` would make an encoder at each call."""
@@ -33,6 +33,14 @@ def deadline_after(start: datetime, seconds: float | None) -> datetime | None:
         return start + timedelta(seconds=seconds)
     except OverflowError:
         return datetime.max.replace(tzinfo=UTC)
+
+
+def moment_at(seconds: float) -> datetime:
+    """The moment so many seconds after the epoch; one beyond the calendar's ends is the calendar's last or first."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError):
+        return datetime.max.replace(tzinfo=UTC) if seconds > 0 else datetime.min.replace(tzinfo=UTC)
 
 
 def dump_json(value: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from kvd.errors import Code, ProtocolError, RequestError
+from kvd.model import ABSENT, Record, Version
 from kvd.protocol import (
     MAX_FRAME,
     MAX_ID,
@@ -28,7 +29,9 @@ from kvd.protocol import (
     frame,
     parts,
 )
+from kvd.requests import restore
 
+RECORD = Record(kind="entry", body=b"{}", length=2, size=99, created_at=1.5, expires_at=None, version=Version(b"\x01"))
 GOLDEN = {
     "hello": (
         encode_request(0, "hello", {"protocol": [1, 1], "client": "x", "version": "1"}),
@@ -37,6 +40,14 @@ GOLDEN = {
     "get": (
         encode_request(7, "get", {"connection": "c", "collection": None, "key": b"\xff"}),
         "00000028940007a367657483aa636f6e6e656374696f6ea163aa636f6c6c656374696f6ec0a36b6579c401ff",
+    ),
+    "restore": (
+        encode_request(9, *restore("c", None, "k", RECORD, expected=ABSENT)[:2]),
+        (
+            "00000079940009a7726573746f726584aa636f6e6e656374696f6ea163a36b6579a16ba86578706563746564c400a67265636f726486a4"
+            "6b696e64a5656e747279a4626f6479c4027b7da66c656e67746802aa637265617465645f6174cb3ff8000000000000aa65787069726573"
+            "5f6174c0a776657273696f6ec40101"
+        ),
     ),
     "timeout": (
         encode_request(MAX_ID, "ping", {}, timeout=1.5),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from kvd import paths, remote, requests, spawn
 from kvd.client import Client
@@ -209,6 +210,45 @@ async def test_without_a_daemon_it_says_so(home: Path) -> None:
     with pytest.raises(StoreConnectionError, match="no daemon listens"):
         await RemoteStore.open("scratch", spawn=False)
     assert spawn.connect(paths.socket_path()) is None
+
+
+async def test_foreign_data_is_restored_through_the_daemon(daemon: Path, redis_url: str, unique_name: str) -> None:
+    with Redis.from_url(redis_url) as redis:
+        name = f"{unique_name}::h"
+        redis.hset(name, mapping={"a": "1", "b": b"\xff"})
+        redis.pexpire(name, 400_000)
+        async with await RemoteStore.open(redis_url) as store:
+            record = await store.snapshot("h", collection=unique_name)
+            assert record is not None
+            assert record.kind == "hash"
+            redis.delete(name)
+            await store.restore("h", record, collection=unique_name, expected=ABSENT)
+            assert redis.hgetall(name) == {b"a": b"1", b"b": b"\xff"}
+            assert 390_000 < redis.pttl(name) <= 400_000
+        redis.delete(name)
+
+
+async def test_a_snapshot_that_does_not_fit_says_so(daemon: Path, redis_url: str, unique_name: str) -> None:
+    with Redis.from_url(redis_url) as redis:
+        redis.set(f"{unique_name}::huge", b"x" * (65 << 20))
+        redis.set(f"{unique_name}::large", b"x" * (20 << 20))
+        async with await RemoteStore.open(redis_url) as store:
+            with pytest.raises(ValueTooLargeError, match="snapshot has 68,157,440 bytes, and 67,108,864 is the most"):
+                await store.snapshot("huge", collection=unique_name)
+            record = await store.snapshot("large", collection=unique_name)
+            assert record is not None
+            assert record.length == 20 << 20
+            with pytest.raises(ValueTooLargeError, match=r"restore takes .* bytes, and 16,777,216 is the most"):
+                await store.restore("large", record, collection=unique_name)
+        redis.delete(f"{unique_name}::huge", f"{unique_name}::large")
+
+
+async def test_a_deadline_at_the_end_of_the_calendar_survives(store: Any, unique_name: str) -> None:
+    await store.put("k", {}, collection=unique_name, ttl=1e15)
+    record = await store.snapshot("k", collection=unique_name)
+    assert record.expires_at.year == 9999
+    await store.restore("k", record, collection=unique_name)
+    assert (await store.read("k", collection=unique_name)).expires_at == record.expires_at
 
 
 async def test_an_expired_entry_is_gone(store: Any, unique_name: str) -> None:

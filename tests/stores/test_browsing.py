@@ -288,22 +288,25 @@ async def test_expire_changes_the_deadline_and_nothing_else(store: BaseStore, na
 
 
 @on_storing
-async def test_a_snapshot_is_put_back_as_it_was(make: Callable[..., BaseStore], names: Names) -> None:
+async def test_a_snapshot_is_put_back_as_it_was(store: BaseStore, names: Names) -> None:
     c = names("c")
-    async with make() as store:
-        await store.put("k", {"n": 1}, collection=c, ttl=500)
-        record = await store.snapshot("k", collection=c)
-        assert record is not None
-        await store.delete("k", collection=c)
+    assert await store.snapshot("k", collection=c) is None
+    await store.put("k", {"n": 1}, collection=c, ttl=500)
+    record = await store.snapshot("k", collection=c)
+    assert record is not None
+    await store.delete("k", collection=c)
+    version = await store.restore("k", record, collection=c, expected=ABSENT)
+    restored = await store.read("k", collection=c)
+    assert restored is not None
+    assert restored.version == version
+    assert restored.body == record.body
+    assert restored.created_at == record.created_at
+    assert restored.expires_at == record.expires_at
+    with pytest.raises(ConflictError):
         await store.restore("k", record, collection=c, expected=ABSENT)
-        restored = await store.read("k", collection=c)
-        assert restored is not None
-        assert restored.body == record.body
-        assert restored.created_at == record.created_at
-        assert restored.expires_at == record.expires_at
-        with pytest.raises(ConflictError):
-            await store.restore("k", record, collection=c, expected=ABSENT)
-        await store.delete("k", collection=c)
+    await store.restore("other", record, collection=c)
+    assert await store.get("other", collection=c) == {"n": 1}
+    await store.delete_many(["k", "other"], collection=c)
 
 
 @on_storing
