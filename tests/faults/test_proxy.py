@@ -1,7 +1,10 @@
 """The proxy does to a real connection what its methods say."""
 
 import asyncio
+import gc
+import socket
 import time
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -117,3 +120,27 @@ async def test_ends_with_connections_open_and_held_back(redis_url: str) -> None:
         await asyncio.sleep(0.05)
     assert await reader.read() == b""
     writer.close()
+
+
+async def test_leaves_nothing_to_the_collector(redis_url: str) -> None:
+    """However far its connections have come when it ends: known to the kernel only, accepted, passing, left, cut."""
+    clients = []
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        for pauses in range(8):
+            async with Proxy(*addresses(redis_url)[0]) as proxy:
+                for _ in range(3):
+                    client = socket.socket()
+                    clients.append(client)
+                    client.connect(("127.0.0.1", proxy.port))
+                    client.send(b"PING\r\n")
+                clients[-1].close()
+                for _ in range(pauses):
+                    await asyncio.sleep(0)
+                if pauses % 2:
+                    proxy.cut()
+        del proxy
+        gc.collect()
+    for client in clients:
+        client.close()
+    assert [str(warning.message) for warning in seen] == []
