@@ -10,7 +10,10 @@ A connection is one store with a state:
                 daemon tries again by itself, at ever longer intervals; after `ATTEMPTS` of them only a request does
 
 A store that keeps nothing on its backend (memory) is never closed for a failure. A hung backend holds its own slots and no one
-else's time: each connection has its own limit of operations at the backend, and each request its own deadline.
+else's time: each connection has its own limit of operations at the backend, and each request its own deadline. A write that a
+store has goes on after its deadline, when the client was told that its outcome is not known; but not for ever: what has been at
+the backend `OVERDUE` times as long as any request of the connection may take is cancelled, and a store that is opened anew owes
+nothing to what hangs in the old one.
 """
 
 from __future__ import annotations
@@ -42,6 +45,7 @@ ONE_FAILURE: Final = 0.1
 ATTEMPTS: Final = 10
 FIRST_RETRY: Final = 0.5
 LONGEST_RETRY: Final = 30.0
+OVERDUE: Final = 4.0
 CLOSE_TIMEOUT: Final = 5.0
 """Seconds that closing a store may take."""
 
@@ -71,13 +75,17 @@ class Connection:
         self.listing: Listing | None = None
         """The search for the collections of a flat keyspace, which all clients share."""
         self.figures = Figures()
-        self.at_backend = 0
+        self.patience = config.timeout
+        """Seconds of the longest deadline that a request asked for."""
         self.users: set[object] = set()
         """Clients that hold a store opened by URL open."""
         self._changed = changed
         self._learn = learn
         self._traits: dict[str, Any] = {}
         self._slots = asyncio.Semaphore(config.max_in_flight)
+        self._at_backend: dict[asyncio.Task[Any], float] = {}
+        """Who is at the backend, and since when."""
+        self._overdue: asyncio.TimerHandle | None = None
         self._opening: asyncio.Task[BaseStore] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._retry: asyncio.TimerHandle | None = None
@@ -107,6 +115,11 @@ class Connection:
             "default_collection": self.default_collection,
             "traits": self._traits,
         }
+
+    @property
+    def at_backend(self) -> int:
+        """Operations that the store has."""
+        return len(self._at_backend)
 
     @property
     def default_collection(self) -> str:
@@ -181,6 +194,7 @@ class Connection:
         self.listing = Listing(store, self.guard) if store.traits.flat else None
         self.immediate = store.traits.immediate
         self._traits = _pack_traits(store)
+        self._slots = asyncio.Semaphore(self.config.max_in_flight)
         self._attempts = self._failures = 0
         self._become("ready", None)
 
@@ -293,21 +307,55 @@ class Connection:
         Args:
             work: starts the operation.
             begun: called when the operation is handed to the store.
+
+        Raises:
+            RequestError: deadline, long after the request's own: the store still has it.
         """
+        task = asyncio.current_task()
+        assert task is not None, "a coroutine that waits runs in a task"  # noqa: S101 - tells the type
         async with self._slots:
             if begun is not None:
                 begun()
-            self.at_backend += 1
+            self._at_backend[task] = time.monotonic()
+            if self._overdue is None:
+                self._watch()
             try:
                 result = await work()
             except Exception as error:
                 self._note(error)
                 raise
+            except asyncio.CancelledError:
+                if task in self._at_backend:
+                    raise
+                task.uncancel()
+                raise self._given_up() from None
             finally:
-                self.at_backend -= 1
+                self._at_backend.pop(task, None)
         if self._failures:
             self.worked()
         return result
+
+    def _watch(self) -> None:
+        """See to what is overdue when it is."""
+        due = next(iter(self._at_backend.values())) + OVERDUE * self.patience
+        self._overdue = asyncio.get_running_loop().call_later(max(due - time.monotonic(), 0.0), self._give_up_overdue)
+
+    def _give_up_overdue(self) -> None:
+        """Cancel what has been at the backend for too long."""
+        self._overdue = None
+        begun_before = time.monotonic() - OVERDUE * self.patience
+        for task, begun in list(self._at_backend.items()):
+            if begun <= begun_before:
+                del self._at_backend[task]
+                task.cancel()
+        if self._at_backend:
+            self._watch()
+
+    def _given_up(self) -> RequestError:
+        reason = f"the store did not end an operation within {OVERDUE * self.patience:g} seconds"
+        self.trouble(reason)
+        message = f"{self.name}: {reason}; whether it took effect is not known"
+        return RequestError(Code.DEADLINE, message, retry=True, connection=self.name, detail={"sent": True})
 
     def _note(self, error: Exception) -> None:
         from stores.errors import KeyValueOperationError, StoreClosedError, StoreConnectionError  # noqa: PLC0415 - as above

@@ -249,6 +249,7 @@ class Session(asyncio.BufferedProtocol):
     def _queue(self, request: RequestMessage, method: Method, connection: Connection, args: dict[str, Any]) -> None:
         """Give the request a task, and its place behind those on the same key."""
         pending = self._pend(request, connection.config.timeout)
+        connection.patience = max(connection.patience, pending.timeout)
         order = self._orders.setdefault(connection, Order())
         collection = args.get("collection") or connection.default_collection
         turn = order.enter((collection, args["key"]) if method.one_key else None, writes=method.access == "write")
@@ -326,6 +327,8 @@ class Session(asyncio.BufferedProtocol):
         if pending.connection is not None and not pending.connection.immediate:
             pending.connection.trouble(f"it gave no answer within {pending.timeout:g} seconds")
         message = f"there was no answer within {pending.timeout:g} seconds"
+        if pending.sent:
+            message += "; whether it took effect is not known"
         self.settle(pending, RequestError(Code.DEADLINE, message, retry=True, detail=pending.detail))
         self._give_up(pending)
 

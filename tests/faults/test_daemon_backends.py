@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from statistics import quantiles
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,8 @@ store = "redis"
 url = "redis://somebody:sesame-secret@127.0.0.1:1/0"
 """
     with running(config) as daemon:
+        with daemon.client() as client:  # what loading the driver takes is no part of the deadlines here
+            assert client.reply(client.ask("connect", {"connection": "remote"}, timeout=30))[0] is None
         yield daemon
         assert "Traceback" not in daemon.said()
         assert "sesame-secret" not in daemon.said()
@@ -149,6 +152,66 @@ def test_a_write_that_the_store_has_is_completed_though_cancelled(client: RawCli
     finally:
         redis.resume()
     assert client.call("get", connection="remote", collection="w", key="k") == b'{"n": 1}'
+
+
+HANGING = """
+[connections.remote]
+store = "redis"
+timeout = 0.4
+max_in_flight = 4
+[connections.remote.args]
+url = "{url}"
+timeout = 600.0  # the store itself would wait for ever
+"""
+
+
+def test_a_write_to_a_store_that_hangs_holds_nothing_for_ever(redis: Server) -> None:
+    with running(HANGING.format(url=redis.url)) as daemon, daemon.client() as client:
+
+        def figures() -> Any:
+            return client.call("status")["connections"][0]["figures"]
+
+        where = {"connection": "remote", "collection": "hung"}
+        assert client.reply(client.ask("put", where | {"key": "k", "value": b"{}"}, timeout=1)) == (None, None)
+        redis.pause()
+        try:
+            begun = time.monotonic()
+            with daemon.client() as leaving, daemon.client() as other:
+                leaving.ask("delete", where | {"key": "gone"})
+                writes = [
+                    (client, client.ask("put", where | {"key": "k", "value": b'{"n": 1}'})),
+                    (client, client.ask("restore", where | {"key": "third", "record": {"kind": "entry", "body": b"{}"}})),
+                    (other, other.ask("delete_many", where | {"keys": ["other"]})),
+                ]
+                for writer, number in writes:
+                    error, _ = writer.reply(number)
+                    assert (error["code"], error["detail"]) == ("deadline", {"sent": True})
+                    assert "whether it took effect is not known" in error["message"]
+            assert time.monotonic() - begun < 3
+            assert figures()["at_backend"] == 4, "what the store has goes on, though nobody waits for it"
+            eventually(lambda: figures()["at_backend"] == 0, 10)
+            assert time.monotonic() - begun >= 4
+        finally:
+            redis.resume()
+        eventually(lambda: client.reply(client.ask("put", where | {"key": "k", "value": b'{"n": 2}'}))[0] is None)
+        assert client.call("get", **where, key="k") == b'{"n": 2}'
+        client.call("delete_many", **where, keys=["k", "third"])
+        assert figures()["at_backend"] == 0
+        assert "Traceback" not in daemon.said()
+
+
+def test_a_long_deadline_is_waited_for(redis: Server) -> None:
+    with running(HANGING.format(url=redis.url)) as daemon, daemon.client() as client:
+        where = {"connection": "remote", "collection": "hung"}
+        assert client.reply(client.ask("put", where | {"key": "k", "value": b"{}"}, timeout=30)) == (None, None)
+        redis.pause()
+        try:
+            write = client.ask("put", where | {"key": "k", "value": b'{"n": 1}'}, timeout=30)
+            time.sleep(2.0)  # far longer than four times the connection's own deadline
+        finally:
+            redis.resume()
+        assert client.reply(write) == (None, None)
+        client.call("delete", **where, key="k")
 
 
 def test_a_disconnect_gives_up_reads_and_completes_writes(daemon: Daemon, client: RawClient, redis: Server) -> None:
