@@ -64,6 +64,8 @@ R = TypeVar("R")
 
 CHUNK: Final = 64
 THREADS: Final = 8
+WRITTEN_TOGETHER: Final = 128
+"""Files that are open at once while a batch is written."""
 ABANDONED: Final = 3600.0
 """Seconds after which a temporary file's writer is taken for dead."""
 
@@ -124,6 +126,7 @@ class FileTreeStore(BaseStore):
         for folder in (self._data, self._metadata):
             self._check_there(folder.path)
         self._threads: ThreadPoolExecutor | None = None
+        self._batch = asyncio.Lock()  # two batches at once only wait for each other's syncs
         self._scanner = Scanner(self._data, self._metadata, self._key_strategy, self._collection_strategy)
 
     @property
@@ -261,10 +264,9 @@ class FileTreeStore(BaseStore):
         contents = [self._adapter.dump_json(entry).encode() for entry in managed_entries]
         pairs = [(self._address(collection, key), content) for key, content in zip(keys, contents, strict=True)]
 
-        async def put(chunk: Sequence[tuple[Address, bytes]]) -> None:
-            await self._do(partial(self._put, collection, chunk))
-
-        await run_bounded(put, batched(pairs, CHUNK), limit=THREADS)
+        for chunk in batched(pairs, WRITTEN_TOGETHER):
+            async with self._batch:
+                await self._do(partial(self._put, collection, chunk))
 
     def _put(self, scope: Scope, pairs: Sequence[tuple[Address, bytes]]) -> None:
         for directory, group in groupby(pairs, key=lambda pair: pair[0].directory):
