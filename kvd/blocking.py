@@ -20,8 +20,9 @@ from typing import Any, Self, TypeVar
 
 from kvd import paths, spawn
 from kvd.errors import Code, ConnectionLostError, ProtocolError, RequestError, UnreachableDaemonError
+from kvd.frames import Inbox
 from kvd.handshake import ATTEMPTS, PAUSE, Server, hello, refused
-from kvd.protocol import MAX_ID, Inbox, Reply, encode_request
+from kvd.protocol import MAX_ID, REPLY, encode_request
 from kvd.requests import Request
 
 __all__ = ["BlockingClient"]
@@ -101,8 +102,8 @@ class BlockingClient:
             RequestError: the daemon refused or failed; `code` says why.
             ConnectionLostError: the daemon went before it answered, or long ago.
         """
-        patience = None if request.timeout is None else request.timeout + _GRACE
-        return request.decode(self._exchange(request.method, request.params, request.timeout, patience))
+        method, params, decode, timeout = request
+        return decode(self._exchange(method, params, timeout, None if timeout is None else timeout + _GRACE))
 
     def _exchange(self, method: str, params: dict[str, Any], timeout: float | None, patience: float | None) -> Any:
         with self._lock:
@@ -130,21 +131,21 @@ class BlockingClient:
                 # what was asked is on its way, and its answer must not be taken for the next one's
                 self._lose("an earlier request was interrupted")
                 raise
-        if reply.error is not None:
-            raise RequestError.unpack(reply.error)
-        return reply.result
+        if reply[2] is not None:
+            raise RequestError.unpack(reply[2])
+        return reply[3]
 
-    def _receive(self, number: int) -> Reply:
+    def _receive(self, number: int) -> list[Any]:
         """Read until the answer to this request is there; events are not for this client."""
         reason = "the daemon closed the connection"
         while data := self._sock.recv(_RECEIVE):
             found = None
-            for message in self._inbox.feed(data):
-                if type(message) is Reply:
-                    if message.id == number:
+            for message in self._inbox.take(data):
+                if message[0] == REPLY:
+                    if message[1] == number:
                         found = message
-                    elif message.id is None:
-                        reason = RequestError.unpack(message.error).message
+                    elif message[1] is None:
+                        reason = RequestError.unpack(message[2]).message
             if found is not None:
                 return found
         raise self._lose(reason)

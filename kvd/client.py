@@ -17,15 +17,17 @@ from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar
 from weakref import WeakSet
 
 from kvd import paths, spawn
 from kvd.errors import Code, ConnectionLostError, ProtocolError, RequestError, UnreachableDaemonError
+from kvd.frames import Inbox
 from kvd.handshake import ATTEMPTS, PAUSE, Server, hello, read_change, refused
 from kvd.model import Change
-from kvd.protocol import MAX_ID, MAX_IN_FLIGHT, Event, Inbox, Reply, encode_request
+from kvd.protocol import MAX_ID, MAX_IN_FLIGHT, REPLY, encode_request
 from kvd.requests import Request
+from kvd.transport import receive_in_pieces
 
 __all__ = ["Changes", "Client"]
 
@@ -34,7 +36,6 @@ T = TypeVar("T")
 _HELLO_TIMEOUT = 10.0
 _GRACE = 2.0
 """Seconds beyond a request's own deadline after which the daemon is taken to be stuck."""
-_RECEIVE = 64 << 10
 _MAX_CHANGES = 10_000
 """Changes that wait for one reader; over it they become one "resync"."""
 
@@ -69,7 +70,7 @@ class Changes(AsyncIterator[Change]):
         return self._waiting.popleft()
 
 
-class _Link(asyncio.BufferedProtocol):
+class _Link(asyncio.Protocol):
     """The connection: encodes, sends, and hands each answer to who waits for it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -80,8 +81,6 @@ class _Link(asyncio.BufferedProtocol):
         self.readers: WeakSet[Changes] = WeakSet()
         self.transport: asyncio.Transport | None = None
         self._inbox = Inbox()
-        # asyncio would allocate 256 KB for every read, which costs more than all the rest of a small answer
-        self._buffer = memoryview(bytearray(_RECEIVE))
         self._waiters: dict[int, asyncio.Future[Any] | None] = {}
         """By id; None for who has given up, whose answer is still to come."""
         self._unsent: dict[int, bytes] = {}
@@ -161,18 +160,15 @@ class _Link(asyncio.BufferedProtocol):
     # from the daemon
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
+        self.transport = receive_in_pieces(transport)
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return self._buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
+    def data_received(self, data: bytes) -> None:
         try:
-            for message in self._inbox.feed(bytes(self._buffer[:nbytes])):
-                if type(message) is Reply:
+            for message in self._inbox.take(data):
+                if message[0] == REPLY:
                     self._answer(message)
                 else:
-                    self._event(message)  # type: ignore[arg-type] # Reply or Event: `type() is` does not narrow the other branch
+                    self._event(message)
         except ProtocolError as error:
             self._reason = f"the daemon broke the protocol: {error.message}"
             if self.transport is not None:
@@ -180,26 +176,28 @@ class _Link(asyncio.BufferedProtocol):
         if self._unsent:
             self._flush()
 
-    def _answer(self, reply: Reply) -> None:
-        if reply.id is None:
-            self._reason = RequestError.unpack(reply.error).message
+    def _answer(self, reply: list[Any]) -> None:
+        number = reply[1]
+        if number is None:
+            self._reason = RequestError.unpack(reply[2]).message
             return
-        if reply.id not in self._waiters:
+        if number not in self._waiters:
             return
-        waiter = self._waiters.pop(reply.id)
+        waiter = self._waiters.pop(number)
         self._in_flight -= 1
         if waiter is None or waiter.done():
             return
-        if reply.error is None:
-            waiter.set_result(reply.result)
+        if reply[2] is None:
+            waiter.set_result(reply[3])
         else:
-            waiter.set_exception(RequestError.unpack(reply.error))
+            waiter.set_exception(RequestError.unpack(reply[2]))
 
-    def _event(self, event: Event) -> None:
-        if event.name == "closing":
-            self._reason = f"the daemon left: {event.params.get('reason', 'it was told to')}"
-        elif event.name == "change" and self.readers:
-            change = read_change(event.params)
+    def _event(self, event: list[Any]) -> None:
+        _, name, params, *_ = event
+        if name == "closing":
+            self._reason = f"the daemon left: {params.get('reason', 'it was told to')}"
+        elif name == "change" and self.readers:
+            change = read_change(params)
             for reader in self.readers:
                 reader.add(change)
 
@@ -269,12 +267,13 @@ class Client:
             RequestError: the daemon refused or failed; `code` says why.
             ConnectionLostError: the daemon went before it answered, or long ago.
         """
-        number, waiter = self._link.send(request.method, request.params, request.timeout)
+        method, params, decode, timeout = request
+        number, waiter = self._link.send(method, params, timeout)
         try:
-            if request.timeout is None:
-                return request.decode(await waiter)
-            async with asyncio.timeout(request.timeout + _GRACE):
-                return request.decode(await waiter)
+            if timeout is None:
+                return decode(await waiter)
+            async with asyncio.timeout(timeout + _GRACE):
+                return decode(await waiter)
         except asyncio.CancelledError:
             self._link.give_up(number)
             raise

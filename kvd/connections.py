@@ -71,6 +71,8 @@ class Connection:
         self.store: BaseStore | None = None
         self.immediate = False
         """Whether the store is open and never waits, so that its coroutines can be driven to their end at once."""
+        self.at_hand: BaseStore | None = None
+        """The store, if it never waits."""
         self.coalescer: Coalescer | None = None
         self.listing: Listing | None = None
         """The search for the collections of a flat keyspace, which all clients share."""
@@ -193,6 +195,7 @@ class Connection:
         self.coalescer = None if store.traits.immediate else Coalescer(store, self.guard)
         self.listing = Listing(store, self.guard) if store.traits.flat else None
         self.immediate = store.traits.immediate
+        self.at_hand = store if self.immediate else None
         self._traits = _pack_traits(store)
         self._slots = asyncio.Semaphore(self.config.max_in_flight)
         self._attempts = self._failures = 0
@@ -268,7 +271,8 @@ class Connection:
         """Be without the store, which is to be closed."""
         if self.listing is not None:
             self.listing.close()
-        self.store, self.coalescer, self.listing, self.immediate = None, None, None, False
+        self.store = self.at_hand = self.coalescer = self.listing = None
+        self.immediate = False
         return store
 
     def worked(self) -> None:

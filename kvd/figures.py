@@ -6,11 +6,11 @@ import time
 from array import array
 from typing import Any, Final
 
-__all__ = ["Figures"]
+__all__ = ["TIMED", "Figures"]
 
 _KEPT: Final = 512
 """Durations kept, from which the percentiles are taken."""
-_TIMED: Final = 7
+TIMED: Final = 7
 """Mask by which every eighth operation is timed, of those that take little longer than looking at the clock."""
 _WINDOW: Final = 10.0
 """Seconds over which the rate is taken."""
@@ -33,7 +33,7 @@ class Figures:
     def begin(self) -> float | None:
         """Count an operation that is over in microseconds. Of these only some are timed: None means that this one is not."""
         self.operations += 1
-        return time.monotonic() if self.operations & _TIMED == 1 else None
+        return time.monotonic() if self.operations & TIMED == 1 else None
 
     def add(self, started: float, ended: float) -> None:
         """Note that a counted operation lasted from `started` to `ended` on the monotonic clock."""

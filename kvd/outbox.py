@@ -13,7 +13,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from kvd.protocol import MAX_OUTBOX, PART_SIZE, encode_event, frame, parts
+from kvd.frames import frame, parts
+from kvd.protocol import HEADER, MAX_OUTBOX, PART_SIZE, encode_event
 
 __all__ = ["Outbox"]
 
@@ -79,6 +80,14 @@ class Outbox:
                 self._pump()
         if self._waiting > MAX_OUTBOX:
             self._overflow()
+
+    def send_alone(self, body: bytes) -> None:
+        """Send a body now, as `send` and `flush` would."""
+        if self._out or len(body) > PART_SIZE:
+            self.send(body)
+            self.flush()
+        else:
+            self._transport.write(len(body).to_bytes(HEADER, "big") + body)
 
     def send_change(self, change: dict[str, Any]) -> None:
         """Send the event of a change, or keep it until the client reads again."""

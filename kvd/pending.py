@@ -60,27 +60,25 @@ class Pending:
 class InFlight:
     """The requests in flight, by id. One timer serves all deadlines, which nearly no request lives to see."""
 
-    __slots__ = ("_expire", "_loop", "_requests", "_timer")
+    __slots__ = ("_expire", "_loop", "_timer", "requests")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, expire: Callable[[Pending], None]) -> None:
         """Hold none; `expire` is called with each whose deadline passes."""
         self._loop = loop
         self._expire = expire
-        self._requests: dict[int, Pending] = {}
+        self.requests: dict[int, Pending] = {}
+        """By id. Others may only look."""
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
-        return len(self._requests)
-
-    def __contains__(self, id: int) -> bool:  # noqa: A002 - the wire's own word
-        return id in self._requests
+        return len(self.requests)
 
     def __iter__(self) -> Iterator[Pending]:
-        return iter(list(self._requests.values()))
+        return iter(list(self.requests.values()))
 
     def get(self, id: int) -> Pending | None:  # noqa: A002 - the wire's own word
         """The request of this id."""
-        return self._requests.get(id)
+        return self.requests.get(id)
 
     def add(self, id: int, timeout: float | None) -> Pending:  # noqa: A002 - the wire's own word
         """Note a request, with the seconds that it has.
@@ -88,7 +86,7 @@ class InFlight:
         Raises:
             RequestError: too_many.
         """
-        if len(self._requests) >= MAX_IN_FLIGHT:
+        if len(self.requests) >= MAX_IN_FLIGHT:
             raise RequestError(Code.TOO_MANY, f"a client has at most {MAX_IN_FLIGHT} requests in flight", retry=True)
         if timeout is None:
             timeout = due = math.inf
@@ -96,7 +94,7 @@ class InFlight:
             due = self._loop.time() + timeout
             if self._timer is None or due < self._timer.when():
                 self._wake_at(due)
-        pending = self._requests[id] = Pending(id, timeout, due)
+        pending = self.requests[id] = Pending(id, timeout, due)
         return pending
 
     def finish(self, pending: Pending) -> bool:
@@ -104,12 +102,12 @@ class InFlight:
         if pending.answered:
             return False
         pending.answered = True
-        self._requests.pop(pending.id, None)
+        self.requests.pop(pending.id, None)
         return True
 
     def clear(self) -> None:
         """Forget all."""
-        self._requests.clear()
+        self.requests.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -125,6 +123,6 @@ class InFlight:
         for pending in self:
             if pending.due <= now:
                 self._expire(pending)
-        nearest = min((pending.due for pending in self._requests.values()), default=math.inf)
+        nearest = min((pending.due for pending in self.requests.values()), default=math.inf)
         if nearest < math.inf:
             self._wake_at(nearest)

@@ -38,12 +38,13 @@ class Pool:
         self.config = config
         self._changed = changed
         self._learn = learn
-        self._connections = {name: self._make(settings) for name, settings in config.connections.items()}
+        self.connections = {name: self._make(settings) for name, settings in config.connections.items()}
+        """By name, of whatever kind: `find` tells who may use one."""
         self._demos = 0
         self._leaving: set[asyncio.Task[None]] = set()
 
     def __iter__(self) -> Iterator[Connection]:
-        return iter(list(self._connections.values()))
+        return iter(list(self.connections.values()))
 
     def _make(self, settings: ConnectionConfig) -> Connection:
         return Connection(settings, changed=self._changed, learn=self._learn)
@@ -54,7 +55,7 @@ class Pool:
         Raises:
             RequestError: unknown_connection.
         """
-        connection = self._connections.get(name)
+        connection = self.connections.get(name)
         if connection is None or (connection.users and client not in connection.users):
             known = ", ".join(self.config.connections) or "none"
             raise RequestError(Code.UNKNOWN_CONNECTION, f"there is no connection {name!r}; those configured are: {known}")
@@ -62,7 +63,7 @@ class Pool:
 
     def is_visible(self, name: str, client: object) -> bool:
         """Tell whether the client may know of the connection."""
-        connection = self._connections.get(name)
+        connection = self.connections.get(name)
         return connection is None or not connection.users or client in connection.users
 
     def visible(self, client: object) -> list[Connection]:
@@ -76,9 +77,9 @@ class Pool:
             RequestError: config_error, setup_failed or unreachable.
         """
         settings = await in_thread(_from_url, url, read_only)
-        connection = self._connections.get(settings.name)
+        connection = self.connections.get(settings.name)
         if connection is None:
-            connection = self._connections[settings.name] = self._make(settings)
+            connection = self.connections[settings.name] = self._make(settings)
         connection.users.add(client)
         try:
             await connection.open(now=True)
@@ -90,9 +91,9 @@ class Pool:
     async def open_demo(self, client: object) -> Connection:
         """Open a store with the demo's data for this client alone."""
         self._demos += 1
-        name = "demo" if "demo" not in self._connections else f"demo-{self._demos}"
+        name = "demo" if "demo" not in self.connections else f"demo-{self._demos}"
         settings = await in_thread(_demo_settings, name)
-        connection = self._connections[name] = self._make(settings)
+        connection = self.connections[name] = self._make(settings)
         connection.users.add(client)
         try:
             store = await connection.open()
@@ -112,8 +113,8 @@ class Pool:
 
     def _leave(self, connection: Connection, client: object) -> None:
         connection.users.discard(client)
-        if not connection.users and self._connections.get(connection.name) is connection:
-            del self._connections[connection.name]
+        if not connection.users and self.connections.get(connection.name) is connection:
+            del self.connections[connection.name]
             self._close(connection)
 
     def _close(self, connection: Connection) -> None:
@@ -133,12 +134,12 @@ class Pool:
         before = self.config.connections
         changed = [name for name in {**before, **config.connections} if before.get(name) != config.connections.get(name)]
         others = {connection.name: connection for connection in self if connection.users}
-        kept = {name: connection for name, connection in self._connections.items() if name in before and name not in changed}
+        kept = {name: connection for name, connection in self.connections.items() if name in before and name not in changed}
         for name in changed:
             if name in before:
-                self._close(self._connections[name])
+                self._close(self.connections[name])
         configured = {name: kept.get(name) or self._make(settings) for name, settings in config.connections.items()}
-        self._connections = configured | others
+        self.connections = configured | others
         self.config = config
         for name in changed:
             if name in configured:
@@ -154,7 +155,7 @@ class Pool:
 
     async def close(self) -> None:
         """Close all stores."""
-        connections, self._connections = self._connections, {}
+        connections, self.connections = self.connections, {}
         await asyncio.gather(*(connection.close() for connection in connections.values()), *self._leaving)
 
 

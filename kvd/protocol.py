@@ -1,4 +1,4 @@
-"""The protocol between the daemon and its clients. Bytes in, messages out: no I/O here, and no loop.
+"""The protocol between the daemon and its clients: messages, limits, errors. No I/O here, and no loop.
 
 All that a client in another language needs stands here and in `kvd.model` (how names, values and times look) and
 `kvd.requests` (the methods with their parameters).
@@ -51,7 +51,6 @@ is whole or not at all, and only one that fits into a frame can be restored.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 import msgpack  # type: ignore[import-untyped]  # it ships no types
@@ -70,22 +69,16 @@ __all__ = [
     "Code",
     "ConnectionLostError",
     "DaemonError",
-    "Decoder",
-    "Event",
-    "Inbox",
     "IncompatibleError",
     "ProtocolError",
-    "Reply",
     "RequestError",
     "RequestMessage",
     "UnreachableDaemonError",
-    "decode_message",
-    "decode_request",
+    "check_request",
     "encode_event",
     "encode_reply",
     "encode_request",
-    "frame",
-    "parts",
+    "unpack_request",
 ]
 
 OLDEST_PROTOCOL: Final = 1
@@ -145,8 +138,10 @@ REPLY: Final = 1
 EVENT: Final = 2
 PART: Final = 3
 
-_HEADER: Final = 4
-_PACKED: Final = 1024  # bytes that a packer begins with
+HEADER: Final = 4
+"""Bytes of a frame's length."""
+PACKED: Final = 1024
+"""Bytes that a packer begins with: with so few, a new one costs no more than sharing one, and threads need not share it."""
 _SMALL: Final = 16 << 10  # below it, no body can grow to more than a few megabytes, and counting would only cost time
 _MAX_MAP: Final = 1_000
 _LAST_PART_OF_ARRAY: Final = 4
@@ -161,124 +156,38 @@ class RequestMessage(NamedTuple):
     options: dict[str, Any] | None
 
 
-class Reply(NamedTuple):
-    """`[1, id, error, result]`. `id` is None when the daemon could not tell which request it refuses."""
-
-    id: int | None
-    error: dict[str, Any] | None
-    result: Any
-
-
-class Event(NamedTuple):
-    """`[2, name, params]`."""
-
-    name: str
-    params: dict[str, Any]
-
-
-def _pack(message: list[Any]) -> bytes:
-    # a packer with a small buffer is as cheap to make as a shared one is to use, and threads need not share it
-    body: bytes = msgpack.Packer(buf_size=_PACKED).pack(message)
-    return body
-
-
-def frame(body: bytes) -> bytes:
-    """Put the length in front of a body."""
-    return len(body).to_bytes(_HEADER, "big") + body
-
-
 def encode_request(id: int, method: str, params: dict[str, Any], *, timeout: float | None = None) -> bytes:  # noqa: A002 - the wire's own word
     """Encode a request as a frame.
 
     Raises:
         ProtocolError: `too_large`, or `bad_request` for what msgpack cannot carry.
     """
-    message: list[Any] = [REQUEST, id, method, params]
-    if timeout is not None:
-        message.append({"timeout": timeout})
+    message: Any = (REQUEST, id, method, params) if timeout is None else (REQUEST, id, method, params, {"timeout": timeout})
     try:
-        body: bytes = msgpack.Packer(buf_size=_PACKED).pack(message)
+        body: bytes = msgpack.Packer(buf_size=PACKED).pack(message)
     except (TypeError, ValueError, OverflowError) as error:
         raise ProtocolError(Code.BAD_REQUEST, f"{method} cannot be sent: {error}", id=id) from error
     length = len(body)
     if length > MAX_FRAME:
         text = f"{method} takes {length:,} bytes, and {MAX_FRAME:,} is the most a request may have"
         raise ProtocolError(Code.TOO_LARGE, text, id=id)
-    return length.to_bytes(_HEADER, "big") + body
+    return length.to_bytes(HEADER, "big") + body
 
 
 def encode_reply(id: int | None, error: dict[str, Any] | None, result: Any = None) -> bytes:  # noqa: A002 - the wire's own word
-    """Encode a reply as a body without its length: see `frame` and `parts`.
+    """Encode a reply as a body without its length: see `kvd.frames`.
 
     Raises:
         TypeError, ValueError, OverflowError: msgpack cannot carry the result.
     """
-    return _pack([REPLY, id, error, result])
+    body: bytes = msgpack.Packer(buf_size=PACKED).pack((REPLY, id, error, result))
+    return body
 
 
 def encode_event(name: str, params: dict[str, Any]) -> bytes:
     """Encode an event as a body without its length."""
-    return _pack([EVENT, name, params])
-
-
-def parts(body: bytes, stream: int) -> Iterator[bytes]:
-    """Cut a body into the frames of its parts."""
-    view = memoryview(body)
-    for start in range(0, len(body), PART_SIZE):
-        end = start + PART_SIZE
-        yield frame(_pack([PART, stream, end >= len(body), view[start:end]]))
-
-
-class Decoder:
-    """Cuts what a socket delivers into bodies. It keeps nothing but what is not yet a whole frame."""
-
-    __slots__ = ("_at", "_data")
-
-    def __init__(self) -> None:
-        self._data: bytes | bytearray = b""
-        self._at = 0
-
-    def feed(self, data: bytes) -> None:
-        """Take what was received."""
-        if not self._data:
-            self._data = data
-            return
-        if not isinstance(self._data, bytearray):
-            self._data = bytearray(memoryview(self._data)[self._at :])
-            self._at = 0
-        self._data += data
-
-    def next_body(self) -> bytes | bytearray | None:
-        """Return the next whole body, or None until more is fed.
-
-        Raises:
-            ProtocolError: the length in front of it is 0 or over `MAX_FRAME`. The stream cannot be read any further.
-        """
-        data, at = self._data, self._at
-        start = at + _HEADER
-        if len(data) < start:
-            return None
-        length = int.from_bytes(data[at:start], "big")
-        if not 0 < length <= MAX_FRAME:
-            self._data, self._at = b"", 0
-            code = Code.TOO_LARGE if length else Code.BAD_REQUEST
-            raise ProtocolError(code, f"a frame has from 1 to {MAX_FRAME:,} bytes, not {length:,}")
-        end = start + length
-        if len(data) < end:
-            return None
-        body = data[start:end]
-        if len(data) == end:
-            self._data, self._at = b"", 0
-        elif isinstance(data, bytearray):
-            del data[:end]  # cheap: a bytearray moves its start
-        else:
-            self._at = end
-        return body
-
-    @property
-    def pending(self) -> int:
-        """Bytes received that are not yet taken out as bodies."""
-        return len(self._data) - self._at
+    body: bytes = msgpack.Packer(buf_size=PACKED).pack((EVENT, name, params))
+    return body
 
 
 def _counter() -> Any:
@@ -299,28 +208,24 @@ def _refuse_extension(_code: int, _data: bytes) -> Any:
     raise ProtocolError(Code.BAD_REQUEST, "extension types are not part of the protocol")
 
 
-def _unpack_request(body: bytes | bytearray) -> Any:
-    if len(body) <= _SMALL:
-        return msgpack.unpackb(body, ext_hook=_refuse_extension)
-    count = _counter()
-    return msgpack.unpackb(
-        body,
-        ext_hook=_refuse_extension,
-        list_hook=count,
-        object_hook=count,
-        max_array_len=MAX_KEYS,
-        max_map_len=_MAX_MAP,
-    )
-
-
-def decode_request(body: bytes | bytearray) -> RequestMessage:
-    """Read a request, as the daemon does: nothing about it is taken for granted.
+def unpack_request(body: bytes | bytearray) -> Any:
+    """Read the msgpack value that a request's body is; whether it is a request, `check_request` tells.
 
     Raises:
-        ProtocolError: it is not one; `id` is set where it has one that can be answered.
+        ProtocolError: it is no msgpack, or over a limit.
     """
     try:
-        message = _unpack_request(body)
+        if len(body) <= _SMALL:
+            return msgpack.unpackb(body, ext_hook=_refuse_extension)
+        count = _counter()
+        return msgpack.unpackb(
+            body,
+            ext_hook=_refuse_extension,
+            list_hook=count,
+            object_hook=count,
+            max_array_len=MAX_KEYS,
+            max_map_len=_MAX_MAP,
+        )
     except ProtocolError:
         raise
     except msgpack.StackError:
@@ -330,6 +235,14 @@ def decode_request(body: bytes | bytearray) -> RequestMessage:
     except (ValueError, TypeError, OverflowError) as error:
         code = Code.TOO_MANY if len(body) > _SMALL and "exceeds max_" in str(error) else Code.BAD_REQUEST
         raise ProtocolError(code, f"the request cannot be read as msgpack: {error}") from None
+
+
+def check_request(message: Any) -> RequestMessage:
+    """Take nothing about an unpacked request for granted.
+
+    Raises:
+        ProtocolError: it is none; `id` is set where it has one that can be answered.
+    """
     if type(message) is not list or len(message) < _LAST_PART_OF_ARRAY or message[0] != REQUEST:
         raise ProtocolError(Code.BAD_REQUEST, "a request is the array [0, id, method, params, options?]")
     id = message[1]  # noqa: A001 - the wire's own word
@@ -340,78 +253,3 @@ def decode_request(body: bytes | bytearray) -> RequestMessage:
     if type(method) is not str or type(params) is not dict or not (options is None or type(options) is dict):
         raise ProtocolError(Code.BAD_REQUEST, "a request's method is a string, its params and options are maps", id=id)
     return RequestMessage(id, method, params, options)
-
-
-def decode_message(body: bytes | bytearray) -> Reply | Event:
-    """Read a reply or an event, as a client does.
-
-    Raises:
-        ProtocolError: it is neither.
-    """
-    message = _unpack_from_daemon(body)
-    match message:
-        case [1, int() as id, None, result]:  # nearly all
-            return Reply(id, None, result)
-        case [1, int() | None as id, dict() | None as error, result, *_]:
-            return Reply(id, error, result)
-        case [2, str() as name, dict() as params, *_]:
-            return Event(name, params)
-    raise ProtocolError(Code.BAD_REQUEST, "the daemon sent what is neither a reply nor an event")
-
-
-def _unpack_from_daemon(body: bytes | bytearray) -> Any:
-    try:
-        return msgpack.unpackb(body)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise ProtocolError(Code.BAD_REQUEST, f"the daemon sent what cannot be read as msgpack: {error}") from None
-
-
-class Inbox:
-    """The receiving half of a client: bytes in, replies and events out, parts joined."""
-
-    __slots__ = ("_decoder", "_streams")
-
-    def __init__(self) -> None:
-        self._decoder = Decoder()
-        self._streams: dict[int, bytearray] = {}
-
-    def feed(self, data: bytes) -> Iterable[Reply | Event]:
-        """Take what was received and give the messages that it completes. Walk them to their end.
-
-        Raises:
-            ProtocolError: the daemon broke the protocol; the connection is of no use any more.
-        """
-        whole = len(data) - _HEADER
-        if (
-            whole > 1
-            and not self._decoder.pending
-            and data[_HEADER + 1] != PART
-            and int.from_bytes(data[:_HEADER], "big") == whole
-        ):
-            return (decode_message(data[_HEADER:]),)  # nearly always: one message, and all of it
-        return self._feed(data)
-
-    def _feed(self, data: bytes) -> Iterator[Reply | Event]:
-        self._decoder.feed(data)
-        while (body := self._decoder.next_body()) is not None:
-            if len(body) > 1 and body[1] == PART:  # the second byte: all kinds are small integers
-                joined = self._join(body)
-                if joined is None:
-                    continue
-                body = joined
-            yield decode_message(body)
-
-    def _join(self, body: bytes | bytearray) -> bytearray | None:
-        match _unpack_from_daemon(body):
-            case [3, int() as stream, bool() as last, bytes() as chunk, *_]:
-                pass
-            case _:
-                raise ProtocolError(Code.BAD_REQUEST, "the daemon sent a part that is not one")
-        joined = self._streams.setdefault(stream, bytearray())
-        joined += chunk
-        if len(joined) > MAX_REPLY:
-            raise ProtocolError(Code.TOO_LARGE, f"the daemon sent a reply of more than {MAX_REPLY:,} bytes")
-        if not last:
-            return None
-        del self._streams[stream]
-        return joined

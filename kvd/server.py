@@ -21,9 +21,10 @@ from kvd import __version__
 from kvd.connections import Connection
 from kvd.errors import Code, RequestError
 from kvd.events import Hub
+from kvd.frames import frame
 from kvd.peer import is_welcome
 from kvd.pool import Pool
-from kvd.protocol import MAX_CLIENTS, PROTOCOL, encode_reply, frame
+from kvd.protocol import MAX_CLIENTS, PROTOCOL, encode_reply
 from kvd.session import Session
 from stores.names import Collection, Key
 
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Server"]
 
-RECEIVE: Final = 256 << 10
-"""Bytes received in one go."""
 ACCEPTS: Final = 64
 """Clients accepted in one turn of the loop."""
 HELLO_TIMEOUT: Final = 30.0
@@ -61,8 +60,6 @@ class Server:
         """
         self.loop = asyncio.get_running_loop()
         self.log = log
-        self.buffer = memoryview(bytearray(RECEIVE))
-        """Where what clients send is received. Left to itself, asyncio allocates as much for each little request."""
         self.draining = False
         self.stopped = asyncio.Event()
         """Set when the daemon is to leave."""

@@ -12,14 +12,16 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from kvd import control
 from kvd.answers import mistake, refusal
+from kvd.at_hand import answer_at_hand
 from kvd.coalesce import MAX_BATCH
 from kvd.connections import Connection
 from kvd.errors import Code, ProtocolError, RequestError
-from kvd.methods import METHODS, Found, Method
+from kvd.frames import Decoder
+from kvd.methods import METHODS, Method
 from kvd.order import Order, Turn
 from kvd.outbox import Outbox
 from kvd.pending import InFlight, Pending
@@ -27,13 +29,14 @@ from kvd.protocol import (
     MAX_CURSORS,
     MAX_REPLY,
     MAX_TIMEOUT,
-    Decoder,
     RequestMessage,
-    decode_request,
+    check_request,
     encode_event,
     encode_reply,
+    unpack_request,
 )
 from kvd.reads import Read
+from kvd.transport import receive_in_pieces
 from kvd.use import PIECE, Use
 
 if TYPE_CHECKING:
@@ -46,7 +49,7 @@ BURST: Final = 16
 """Requests of one client in one turn of the loop."""
 
 
-class Session(asyncio.BufferedProtocol):
+class Session(asyncio.Protocol):
     """A client, as the daemon sees it."""
 
     __slots__ = (
@@ -57,6 +60,7 @@ class Session(asyncio.BufferedProtocol):
         "_pending",
         "_reading",
         "_transport",
+        "_waiting",
         "_working",
         "greeted",
         "hub",
@@ -78,14 +82,17 @@ class Session(asyncio.BufferedProtocol):
         self._pending = InFlight(server.loop, self._expire)
         self._orders: dict[Connection, Order] = {}
         self._cursors: OrderedDict[tuple[Connection, bytes], None] | None = None
-        self._reading = True
+        self._waiting: list[bytes | bytearray] = []
+        """Requests that came and are still to be taken up."""
         self._working = False
+        """Whether the loop comes again for them."""
+        self._reading = True
 
     # The transport's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
-        self._transport = cast("asyncio.Transport", transport)
+        self._transport = receive_in_pieces(transport)
         self._out = Outbox(self._transport, self.server.loop, self._overflow)
         self.server.joined(self)
 
@@ -101,15 +108,21 @@ class Session(asyncio.BufferedProtocol):
         self._cursors = None
         self.server.left(self)
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """Lend the loop a buffer: it takes out at once what it puts in, so that all clients can share one."""
-        return self.server.buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """Take what came."""
-        self._decoder.feed(self.server.buffer[:nbytes].tobytes())
-        if not self._working:
-            self._work()
+    def data_received(self, data: bytes) -> None:
+        """Take what came: nearly always one request."""
+        bodies = self._decoder.take(data)
+        if len(bodies) != 1 or self._waiting or self._out.paused or self._decoder.error is not None:
+            self._waiting += bodies
+            if not self._working:
+                self._work()
+            return
+        try:
+            reply = self._take(bodies[0])
+        except ProtocolError as error:
+            self._fail(error)
+        else:
+            if reply is not None:
+                self._out.send_alone(reply)
 
     def pause_writing(self) -> None:
         """Stop: the client does not read."""
@@ -132,81 +145,79 @@ class Session(asyncio.BufferedProtocol):
     # Requests
 
     def _work(self) -> None:
+        """Do what waits, `BURST` requests of it, and come again for the rest in the next turn."""
         self._working = False
-        if self._transport.is_closing():
-            return
-        left = BURST
+        waiting, out = self._waiting, self._out
+        done = 0
         try:
-            while not (self._out.paused and self._out.full) and (body := self._decoder.next_body()) is not None:
-                self._take(decode_request(body))
-                left -= 1
-                if not left:
-                    self._working = True
+            for body in waiting[:BURST]:
+                if self._stuck:
                     break
+                done += 1
+                reply = self._take(body)
+                if reply is not None:
+                    out.send(reply)
+            del waiting[:done]
+            if self._decoder.error is not None and not waiting:
+                raise self._decoder.error
+        except ProtocolError as error:
+            self._fail(error)
+            return
+        stuck = self._stuck
+        if waiting and not stuck:
+            self._working = True
+            self.server.loop.call_soon(self._work)
+        if self._reading is bool(waiting or stuck):
+            self._read(on=not self._reading)
+        out.flush()
+
+    @property
+    def _stuck(self) -> bool:
+        """Whether the client should read before more is done for it."""
+        return self._out.paused and self._out.full
+
+    def _take(self, body: bytes | bytearray) -> bytes | None:
+        """Do what is asked, or begin to; returns the reply's body, unless it comes later.
+
+        Raises:
+            ProtocolError: the stream is of no use any more.
+        """
+        message = unpack_request(body)
+        if self.greeted and not self._orders and not self.server.draining:
+            reply = answer_at_hand(message, self, self.server.pool.connections, self._pending.requests)
+            if reply is not None:
+                return reply
+        try:
+            request = check_request(message)
         except ProtocolError as error:
             if error.id is None:
-                self._fail(error)
-                return
-            self._refuse(error.id, error)
-            self._working = True
-        if self._working:
-            self.server.loop.call_soon(self._work)
-        if self._reading is (self._working or (self._out.paused and self._out.full)):
-            self._read(on=not self._reading)
-        self._out.flush()
+                raise
+            return self._refusal(error.id, error)
+        if request.id in self._pending.requests:
+            raise ProtocolError(Code.BAD_REQUEST, f"request {request.id} is still in flight")
+        return self._do(request)
 
-    def _take(self, request: RequestMessage) -> None:
-        """Do what is asked, or begin to, and answer."""
-        id = request.id  # noqa: A001 - the wire's own word
-        if id in self._pending:
-            raise ProtocolError(Code.BAD_REQUEST, f"request {id} is still in flight")
+    def _do(self, request: RequestMessage) -> bytes | None:
         try:
             method = self._method(request.method)
-            if method.finish is not None and (found := self._at_hand(method, request.params)) is not None:
-                self._answer(id, method.finish(found))
-                return
             args = method.read(request.params)
             if method.access == "daemon":
                 if method.waits:
                     self._begin(self._pend(request, None), method.function(self, **args))
-                    return
+                    return None
                 result = method.function(self, **args)
             else:
                 connection = self._connection(method, args.pop("connection"))
                 if not connection.immediate or self._orders.get(connection) or not _is_quick(args):
                     self._queue(request, method, connection, args)
-                    return
-                result = self._do(method, connection, args)
+                    return None
+                result = self._drive(method, connection, args)
         except RequestError as error:
-            self._refuse(id, error)
+            return self._refusal(request.id, error)
         except Exception:
             self.server.log.exception("%s failed", request.method)
-            self._refuse(id, mistake())
-        else:
-            self._answer(id, result)
-
-    def _at_hand(self, method: Method, params: dict[str, Any]) -> list[Found] | None:
-        """Do a plain read at once, if the store never waits, has all that is asked for, and nothing else is unusual.
-
-        Nearly all requests are such. The others take more steps, which tell what is wrong where something is.
-        """
-        name, collection = params.get("connection"), params.get("collection")
-        keys = [params.get("key")] if method.one_key else params.get("keys")
-        if type(name) is not str or len(params) != (2 if collection is None else 3) or self._orders:
-            return None
-        connection = self.server.pool.find(name, self)
-        if connection.store is None or not connection.immediate or type(keys) is not list or len(keys) > PIECE:
-            return None
-        if type(collection) is not str and collection is not None:
-            return None
-        figures = connection.figures
-        started = figures.begin()
-        found = connection.store.texts_at_hand(keys, collection=collection)
-        if found is None:
-            figures.operations -= 1  # the longer way counts it
-        elif started is not None:
-            figures.add(started, time.monotonic())
-        return found
+            return self._refusal(request.id, mistake())
+        return self._encode(request.id, result)
 
     def _method(self, name: str) -> Method:
         method = METHODS.get(name)
@@ -224,7 +235,7 @@ class Session(asyncio.BufferedProtocol):
             raise RequestError(Code.READ_ONLY, f"connection {name} is read-only", connection=name)
         return connection
 
-    def _do(self, method: Method, connection: Connection, args: dict[str, Any]) -> Any:
+    def _drive(self, method: Method, connection: Connection, args: dict[str, Any]) -> Any:
         """Drive a method on a store that never waits to its end."""
         store = connection.store
         assert store is not None, "an immediate connection is open"  # noqa: S101 - `immediate` says so
@@ -347,7 +358,7 @@ class Session(asyncio.BufferedProtocol):
     def reply(self, pending: Pending, result: Any) -> None:
         """Answer a request, unless it was given up."""
         if self._pending.finish(pending):
-            self._answer(pending.id, result)
+            self._out.send(self._encode(pending.id, result))
             if self._pending:
                 self._out.flush_soon()
             else:
@@ -356,35 +367,34 @@ class Session(asyncio.BufferedProtocol):
     def settle(self, pending: Pending, error: RequestError) -> None:
         """Answer a request with an error, unless it was given up."""
         if self._pending.finish(pending):
-            self._refuse(pending.id, error)
+            self._out.send(self._refusal(pending.id, error))
             self._out.flush_soon()
 
     @property
     def busy(self) -> bool:
         """Whether it has requests in flight or something left to send."""
-        return bool(self._pending or self._working or self._out)
+        return bool(self._pending or self._waiting or self._out)
 
     # Replies and events
 
-    def _answer(self, id: int, result: Any) -> None:  # noqa: A002 - the wire's own word
+    def _encode(self, id: int, result: Any) -> bytes:  # noqa: A002 - the wire's own word
+        """Return the body of the reply, or of the refusal to send it."""
         try:
             body = encode_reply(id, None, result)
         except (TypeError, ValueError, OverflowError):
             self.server.log.exception("an answer cannot be sent")
-            self._refuse(id, mistake())
-            return
-        if len(body) > MAX_REPLY:
-            message = f"the answer has {len(body):,} bytes, and {MAX_REPLY:,} is the most a reply may have: ask for less"
-            self._refuse(id, RequestError(Code.TOO_LARGE, message))
-        else:
-            self._out.send(body)
+            return self._refusal(id, mistake())
+        if len(body) <= MAX_REPLY:
+            return body
+        message = f"the answer has {len(body):,} bytes, and {MAX_REPLY:,} is the most a reply may have: ask for less"
+        return self._refusal(id, RequestError(Code.TOO_LARGE, message))
 
-    def _refuse(self, id: int | None, error: RequestError) -> None:  # noqa: A002 - the wire's own word
-        self._out.send(encode_reply(id, self.server.redact(error.pack())))
+    def _refusal(self, id: int | None, error: RequestError) -> bytes:  # noqa: A002 - the wire's own word
+        return encode_reply(id, self.server.redact(error.pack()))
 
     def _fail(self, error: RequestError) -> None:
         """Say what is wrong with the stream itself, and end it."""
-        self._refuse(None, error)
+        self._out.send(self._refusal(None, error))
         self._out.flush()
         self.close()
 

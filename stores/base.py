@@ -174,6 +174,10 @@ class BaseStore(BrowsableStore, AsyncKeyValue, ABC):
         live = [None if one is None or (one[1] is not None and one[1] <= now) else one for one in found]
         return live if len(unique) == len(listed) else _spread(listed, unique, live)
 
+    def text_at_hand(self, key: Key, *, collection: Collection = None) -> bytes | None:
+        """As `texts` of one key, without its deadline, for a store that can answer without waiting; None where it cannot."""
+        return None
+
     def texts_at_hand(
         self, keys: Sequence[Key], *, collection: Collection = None
     ) -> list[tuple[bytes, datetime | None] | None] | None:

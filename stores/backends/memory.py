@@ -116,6 +116,14 @@ class MemoryStore(BaseDestroyStore, BaseDestroyCollectionStore, BaseEnumerateCol
         """As in the base, which is asked only where something is not found: a name under which something is needs no check."""
         return self.texts_at_hand(keys, collection=collection) or await super().texts(keys, collection=collection)
 
+    def text_at_hand(self, key: Key, *, collection: Collection = None) -> bytes | None:
+        """The text, if it is there."""
+        cache = self._caches.get(collection or self.default_collection)  # type: ignore[arg-type] # a Token is not found
+        if cache is None or not self._open:
+            return None
+        held = cache.get(key, time.time())  # type: ignore[arg-type] # as above
+        return None if held is None else held.text
+
     def texts_at_hand(
         self, keys: Sequence[Key], *, collection: Collection = None
     ) -> list[tuple[bytes, datetime | None] | None] | None:

@@ -16,7 +16,7 @@ from typing import Any
 import msgpack  # type: ignore[import-untyped]  # it ships no types
 
 from kvd.errors import ProtocolError
-from kvd.protocol import decode_request
+from kvd.protocol import check_request, unpack_request
 from tests.daemonkit import Daemon, RawClient
 
 CONFIG = """
@@ -110,7 +110,7 @@ def reshaped(rng: random.Random) -> bytes:
 def read(body: bytes) -> int | None:
     """The id under which the body must be answered; None when it ends the stream."""
     try:
-        return decode_request(body).id
+        return check_request(unpack_request(body)).id
     except ProtocolError as error:
         return error.id
 

@@ -110,7 +110,7 @@ def test_a_stopped_daemon_is_named_and_serves_again_when_it_goes_on(monkeypatch:
     monkeypatch.setattr("kvd.blocking._GRACE", 0.2)
     with running() as daemon, BlockingClient.open(daemon.socket, spawn=False) as blocking:
         ask = requests.put("scratch", None, "k", b"{}")._replace(timeout=0.1)
-        blocking.call(ask)
+        blocking.call(ask._replace(timeout=None))
 
         async def ask_async() -> str:
             async with await Client.open(daemon.socket, spawn=False) as client:

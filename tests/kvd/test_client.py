@@ -15,8 +15,9 @@ from kvd import client as client_module, paths, requests, spawn
 from kvd.blocking import BlockingClient
 from kvd.client import Client
 from kvd.errors import Code, ConnectionLostError, IncompatibleError, RequestError, UnreachableDaemonError
+from kvd.frames import Decoder, frame
 from kvd.model import ABSENT, Change
-from kvd.protocol import MAX_FRAME, MAX_ID, PART_SIZE, PROTOCOL, Decoder, encode_event, encode_reply, frame
+from kvd.protocol import MAX_FRAME, MAX_ID, PART_SIZE, PROTOCOL, encode_event, encode_reply
 from kvd.requests import Request
 
 pytestmark = pytest.mark.anyio
@@ -165,8 +166,7 @@ def misbehaving(home: Path, script: Script) -> Iterator[Path]:
             with sock:
                 decoder = Decoder()
                 while data := sock.recv(65536):
-                    decoder.feed(data)
-                    while (body := decoder.next_body()) is not None:
+                    for body in decoder.take(data):
                         _, number, method, params, *_ = msgpack.unpackb(body)
                         try:
                             script(sock, number, method, params)
