@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from stores.errors import PathSecurityError
 
@@ -26,6 +26,7 @@ __all__ = ["HEAD", "Folder", "Found", "is_temporary"]
 
 HEAD: Final = 2048
 """Bytes of a file that are enough to describe it."""
+READ_AT_ONCE: Final = 1 << 30
 TEMPORARY: Final = ".kv-"
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # non-blocking: a pipe's open would wait
@@ -144,10 +145,9 @@ class Folder:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 return Found("special file", b"", status)
-            with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
-                content = file.read() if limit is None else _read(file, limit)
-                if limit is not None and whole_json and content.lstrip()[:1] == b"{":
-                    content += file.read()
+            content = _read(descriptor, limit, status.st_size)
+            if limit is not None and whole_json and content.lstrip()[:1] == b"{":
+                content += _read(descriptor, None, status.st_size - len(content))
             return Found("file", content, status)
         finally:
             os.close(descriptor)
@@ -261,8 +261,13 @@ def _is_link(name: str, directory: int) -> bool:
         return False
 
 
-def _read(file: IO[bytes], limit: int) -> bytes:
+def _read(file: int, limit: int | None, expected: int) -> bytes:
+    """From where the file stands: at most `limit` bytes, or all, of which there are probably as many as expected."""
     content = b""
-    while len(content) < limit and (more := file.read(limit - len(content))):
-        content += more
+    while limit is None or len(content) < limit:
+        room = max(expected - len(content), 0) + 1 if limit is None else limit - len(content)
+        more = os.read(file, min(room, READ_AT_ONCE))
+        if not more:
+            break
+        content = content + more if content else more
     return content
