@@ -13,22 +13,20 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import datetime
-from functools import partial
 from typing import Annotated, Any, Final, overload
 from urllib.parse import parse_qsl, urlsplit
 
 import bson
 from bson import json_util
 from bson.raw_bson import RawBSONDocument
-from pymongo import AsyncMongoClient, DeleteOne, IndexModel, UpdateOne, errors as driver
-from pymongo.asynchronous.collection import AsyncCollection
+from pymongo import AsyncMongoClient, IndexModel, errors as driver
 from pymongo.asynchronous.database import AsyncDatabase
 
 from stores.arguments import Secret
-from stores.backends import mongodb_documents as documents
-from stores.backends.mongodb_errors import DUPLICATE_KEY, ERRORS, advised, bulk_failure
+from stores.backends import mongodb_documents as documents, mongodb_requests as requests
+from stores.backends.mongodb_errors import ERRORS, advised
 from stores.base import BaseContextManagerStore, BaseDestroyCollectionStore, BaseStore
-from stores.batches import batched, run_bounded
+from stores.batches import run_bounded
 from stores.entry import ManagedEntry, utc_now
 from stores.errors import (
     BaseKeyValueError,
@@ -37,26 +35,20 @@ from stores.errors import (
     InvalidKeyError,
 )
 from stores.lifecycle import Scope
-from stores.names import Key, Name, Page, Token, compile_glob, decode_name, encode_name
+from stores.names import Key, Name, Page, Token, decode_name, encode_name
 from stores.records import ABSENT, ANY, Description, Expected, Record, Version
 from stores.sanitization import ALPHANUMERIC_UNDERSCORE, HybridSanitizationStrategy, SanitizationStrategy
 from stores.traits import Traits
 
 __all__ = ["MongoDBStore", "MongoDBV1CollectionSanitizationStrategy"]
 
-Native = AsyncCollection[dict[str, Any]]
-
 DEFAULT_DB: Final = "kv-store-adapter"
 MAX_NAMESPACE: Final = 255
 """Bytes of database, dot and collection."""
-BATCH: Final = 250
-"""Keys in one command. A longer `$in` costs some servers more for each key."""
-CONCURRENT_BATCHES: Final = 4
-MATCH_PAGE: Final = 2000
-"""Keys that are looked at for one page when most of them will not match."""
+MAX_NATIVES: Final = 1000
+"""Collections whose objects are kept: the driver takes as long to make one as for a tenth of a request."""
 RECHECK: Final = 60.0
 """Seconds after which a writer looks whether its indexes are still there (somebody may have dropped the collection)."""
-RACES: Final = 16
 
 OURS: Final = {"version": 1, "key": {"$exists": True}, "value.object": {"$exists": True}}
 """What the TTL index covers: another program's documents may have a field `expires_at` and must not be deleted for it."""
@@ -83,7 +75,7 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
         big_integers=False,
         max_collection_bytes=MAX_NAMESPACE - 1 - len(DEFAULT_DB),
         max_value_bytes=documents.MAX_DOCUMENT,
-        batch_size=BATCH,
+        batch_size=requests.BATCH,
         notes="The server removes expired documents about once a minute; edits by compare-and-set go up to 8 MB.",
     )
     _errors = ERRORS
@@ -191,6 +183,7 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
             name: option for name, option in given.items() if option is not None
         }
         self._checked: dict[str, float] = {}
+        self._natives: dict[Scope, requests.Native] = {}
         self._caller_names: dict[str, str] = {}
 
     @property
@@ -213,6 +206,7 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
 
     async def _close(self) -> None:
         self._checked.clear()
+        self._natives.clear()
         if self._client is not None and not self._client_provided_by_user:
             client, self._client = self._client, None
             await client.close()
@@ -232,7 +226,7 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
             await native.create_indexes(missing)
         self._checked[collection] = time.monotonic()
 
-    async def _writable(self, scope: Scope) -> Native:
+    async def _writable(self, scope: Scope) -> requests.Native:
         if isinstance(scope, str) and time.monotonic() - self._checked.get(scope, 0.0) > RECHECK:
             self._set_up_collections.discard(scope)
             await self.setup_collection(collection=scope)
@@ -249,8 +243,10 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
         assert self._client is not None  # noqa: S101 - the base opens the store before it calls a hook
         return self._client[self._db_name]
 
-    def _collection(self, scope: Scope) -> Native:
+    def _collection(self, scope: Scope) -> requests.Native:
         """The MongoDB collection of a collection. The only place that names one."""
+        if (known := self._natives.get(scope)) is not None:
+            return known
         name = decode_name(scope.value) if isinstance(scope, Token) else self._sanitize_collection(scope)
         if len(encode_name(f"{self._db_name}.{name}")) > MAX_NAMESPACE or name.startswith("system."):
             raise InvalidKeyError(
@@ -258,9 +254,13 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
                 "and the name does not start with `system.`. A sanitization strategy can make it fit."
             )
         try:
-            return self._database.get_collection(name, codec_options=documents.CODEC)
+            native = self._database.get_collection(name, codec_options=documents.CODEC)
         except driver.InvalidName as exc:
             raise InvalidKeyError(f"{name!r} cannot be a collection in MongoDB: {exc}.") from exc
+        if len(self._natives) >= MAX_NATIVES:
+            self._natives.clear()
+        self._natives[scope] = native
+        return native
 
     async def _caller_name(self, native: str) -> tuple[str, bool]:
         """The caller's name of a stored collection and whether it is that for sure: documents know what the form hides."""
@@ -287,33 +287,20 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
         return None if document is None else self._load(document, collection, key)
 
     async def _get_managed_entries(self, *, collection: Scope, keys: Sequence[Key]) -> list[ManagedEntry | None]:
-        native = self._collection(collection)
-        by_token = any(isinstance(key, Token) for key in keys)
-        wanted = set(keys)
-
-        async def fetch(batch: Sequence[Key]) -> list[ManagedEntry | None]:
-            found: dict[Key, ManagedEntry] = {}
-            async for document in native.find(documents.addresses(batch), batch_size=len(batch) + 1):
-                for name in documents.names_of(document, by_token=by_token):
-                    if name in wanted and name not in found:
-                        found[name] = self._load(document, collection, name)
-            return [found.get(key) for key in batch]
-
-        pages = await run_bounded(fetch, batched(keys, BATCH), limit=CONCURRENT_BATCHES)
-        return [entry for page in pages for entry in page]
+        found = await requests.find(self._collection(collection), keys)
+        return [self._load(found[key], collection, key) if key in found else None for key in keys]
 
     def _load(self, document: dict[str, Any], scope: Scope, key: Key) -> ManagedEntry:
         try:
             return self._adapter.load_dict(document)
         except DeserializationError as exc:
-            raise DeserializationError(
-                f"Key {_shown(key)} in collection {_shown(scope)} at {self.location} is another program's document. {exc}"
-            ) from exc
+            what = f"Key {requests.shown(key)} in collection {requests.shown(scope)} at {self.location}"
+            raise DeserializationError(f"{what} is another program's document. {exc}") from exc
 
     async def _put_managed_entry(self, *, collection: Scope, key: Key, managed_entry: ManagedEntry) -> None:
         native = await self._writable(collection)
         document = documents.encode_entry(managed_entry, key, await self._written_name(collection))
-        await self._upsert(native, key, document)
+        await requests.upsert(native, key, document)
 
     async def _put_managed_entries(
         self,
@@ -327,36 +314,8 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
     ) -> None:
         native = await self._writable(collection)
         name = await self._written_name(collection)
-        writes = [(key, documents.encode_entry(entry, key, name)) for key, entry in zip(keys, managed_entries, strict=True)]
-
-        async def send(batch: Sequence[tuple[Key, RawBSONDocument]]) -> None:
-            try:
-                await native.bulk_write(
-                    [UpdateOne(*_upsert(key, document), upsert=True) for key, document in batch], ordered=False
-                )
-            except driver.BulkWriteError as exc:
-                failed = exc.details["writeErrors"]
-                if exc.details["writeConcernErrors"] or any(one["code"] != DUPLICATE_KEY for one in failed):
-                    raise bulk_failure(exc, len(batch)) from exc
-                for one in failed:
-                    await self._upsert(native, *batch[one["index"]])
-
-        await run_bounded(send, batched(writes, BATCH), limit=CONCURRENT_BATCHES)
-
-    async def _upsert(self, native: Native, key: Key, document: RawBSONDocument) -> None:
-        """Write over the document, or make one. Who loses the race of two first writes finds a document to write over."""
-        for _ in range(RACES):
-            try:
-                await native.update_one(*_upsert(key, document), upsert=True)
-            except driver.DuplicateKeyError as exc:
-                if not (exc.details or {}).get("keyPattern", {"_id": 1}).keys() <= {"_id", "key"}:
-                    raise  # another unique index than ours refuses the value: trying again would not help
-                if await _is_taken(native, document["key"]):
-                    await native.update_one(*_upsert(key, document, new_id=False), upsert=True)
-                    return
-            else:
-                return
-        raise ConflictError(f"Key {_shown(key)} in {native.name!r} is written and deleted again and again by others.")
+        pairs = zip(keys, managed_entries, strict=True)
+        await requests.upsert_all(native, [(key, documents.encode_entry(entry, key, name)) for key, entry in pairs])
 
     async def _delete_managed_entry(self, *, key: Key, collection: Scope) -> bool:
         gone = await self._collection(collection).find_one_and_delete(documents.address(key), projection={"expires_at": 1})
@@ -364,19 +323,7 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
         return gone is not None and not (isinstance(deadline, datetime) and deadline <= utc_now())
 
     async def _delete_managed_entries(self, *, keys: Sequence[Key], collection: Scope) -> int:
-        """Only what lives, so that the count is right in one round trip; what has expired the server removes."""
-        native = self._collection(collection)
-        live = {"expires_at": {"$not": {"$lte": utc_now()}}}
-
-        async def remove(batch: Sequence[Key]) -> int:
-            wheres = [documents.address(key) for key in batch]
-            deletes = [DeleteOne(where if "_id" in where else where | live) for where in wheres]
-            try:
-                return (await native.bulk_write(deletes, ordered=False)).deleted_count
-            except driver.BulkWriteError as exc:
-                raise bulk_failure(exc, len(batch)) from exc
-
-        return sum(await run_bounded(remove, batched(keys, BATCH), limit=CONCURRENT_BATCHES))
+        return await requests.delete_live(self._collection(collection), keys)
 
     async def _delete_collection(self, *, collection: Scope) -> bool:
         native = self._collection(collection)
@@ -390,65 +337,16 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
         names = await self._database.list_collection_names(authorizedCollections=True)
         left = sorted(name for name in names if not name.startswith("system.") and (after is None or name > after))
         page = left[:limit]
-        shown = await run_bounded(self._caller_name, page, limit=CONCURRENT_BATCHES)
+        shown = await run_bounded(self._caller_name, page, limit=requests.CONCURRENT_BATCHES)
         items = [Name(text, Token(encode_name(name)), exact) for name, (text, exact) in zip(page, shown, strict=True)]
         return Page(items, encode_name(page[-1]) if len(left) > limit else None, len(page))
 
     async def _scan_keys(self, *, collection: Scope, cursor: bytes | None, limit: int, match: str | None) -> Page[Name]:
-        """Entries in the order of their keys, then documents without a key in the order of their `_id`."""
-        native = self._collection(collection)
-        limit = limit if match is None else max(limit, MATCH_PAGE)
-        field: str = "key"
-        last: Any = documents.START
-        if cursor is not None:
-            field, last = documents.read_token(cursor)
-        names: list[Name] = []
-        after: Token | None = None
-        scanned = 0
-        if field == "key":
-            keys = await self._keys(native, documents.keys_after(last, match), limit)
-            scanned = len(keys)
-            names = [Name(key, documents.token_of("key", key)) for key in dict.fromkeys(keys) if key != last]
-            if scanned == limit:
-                after = documents.token_of("key", keys[-1])
-            else:
-                field, last = "_id", documents.START
-        if field == "_id":
-            room = limit - scanned
-            where = documents.without_key_after(last)
-            found = await native.find(where, {"_id": 1}, sort=[("_id", 1)], limit=room, batch_size=room + 1).to_list()
-            scanned += len(found)
-            own = [Name(documents.id_text(one["_id"]), documents.token_of("_id", one["_id"]), exact=False) for one in found]
-            names += own
-            after = own[-1].token if len(own) == room else None
-        glob = None if match is None else compile_glob(match)
-        items = [name for name in names if glob is None or glob.match(name.text)]
-        return Page(items, None if after is None else after.value, scanned)
-
-    async def _keys(self, native: Native, where: documents.Filter, limit: int) -> list[str]:
-        """Keys from the index alone; a list with strings in it, which the index holds under each of them, is no key."""
-        find = partial(native.find, projection={"_id": 0, "key": 1}, sort=[("key", 1)], limit=limit, batch_size=limit + 1)
-        keys = [document["key"] for document in await find(where).to_list()]
-        if not all(isinstance(key, str) for key in keys):
-            strings = {"$and": [where, {"key": {"$not": {"$type": "array"}}}]}
-            keys = [document["key"] for document in await find(strings).to_list()]
-        return keys
+        return await requests.scan(self._collection(collection), cursor, limit, match)
 
     async def _describe(self, *, collection: Scope, keys: Sequence[Key]) -> list[Description | None]:
-        native = self._collection(collection).with_options(codec_options=documents.RAW)
-        by_token = any(isinstance(key, Token) for key in keys)
-
-        async def fetch(batch: Sequence[Key]) -> list[Description | None]:
-            found: dict[Key, Description] = {}
-            stages = [{"$match": documents.addresses(batch)}, documents.SUMMARY]
-            async for summary in await native.aggregate(stages, batchSize=len(batch) + 1):
-                head, description = documents.read_summary(bytes(summary.raw))
-                for name in documents.names_of(head, by_token=by_token):
-                    found.setdefault(name, description)
-            return [found.get(key) for key in batch]
-
-        pages = await run_bounded(fetch, batched(keys, BATCH), limit=CONCURRENT_BATCHES)
-        return [description for page in pages for description in page]
+        found = await requests.describe(self._collection(collection), keys)
+        return [found.get(key) for key in keys]
 
     async def _read(self, *, collection: Scope, key: Key, limit: int | None) -> Record | None:
         stored = await self._stored(collection, key)
@@ -468,7 +366,7 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
 
     async def _commit(self, *, collection: Scope, key: Key, new: ManagedEntry | Record | None, expected: Expected) -> Version:
         native = self._collection(collection) if new is None else await self._writable(collection)
-        for _ in range(RACES):
+        for _ in range(requests.RACES):
             stored = await self._stored(collection, key)
             if expected is not ANY and expected != (ABSENT if stored is None else documents.version_of(stored)):
                 raise ConflictError
@@ -478,7 +376,7 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
             else:
                 document = await self._successor(collection, key, new, stored)
                 if stored is None:
-                    done = await _insert(native, document)
+                    done = await requests.insert(native, document)
                 else:
                     done = bool((await native.replace_one(documents.unchanged(stored), document)).matched_count)
                 if done:
@@ -493,28 +391,3 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
         if isinstance(new, Record):
             return documents.encode_record(new, own_id, keep_id=stored is not None)
         return documents.encode_entry(new, key, await self._written_name(scope), {"_id": own_id})
-
-
-def _upsert(key: Key, document: RawBSONDocument, *, new_id: bool = True) -> tuple[documents.Filter, documents.Document]:
-    where = documents.address(key)
-    return where, documents.overwrite(document, new_id=new_id and "_id" not in where)
-
-
-async def _insert(native: Native, document: RawBSONDocument) -> bool:
-    """Put if absent: False when the `_id`, which is the key, was taken meanwhile."""
-    try:
-        await native.insert_one(document)
-    except driver.DuplicateKeyError:
-        if document["_id"] != document.get("key") or not await _is_taken(native, document["key"]):
-            return False
-        await native.insert_one(documents.encode({**bson.decode(document.raw, documents.CODEC), "_id": bson.ObjectId()}))
-    return True
-
-
-async def _is_taken(native: Native, key: str) -> bool:
-    """Whether another program's document, with another key or none, has this key as its `_id`."""
-    return await native.find_one({"_id": key, "key": {"$ne": key}}, {"_id": 1}) is not None
-
-
-def _shown(name: Key) -> str:
-    return repr(name if isinstance(name, str) else name.value)

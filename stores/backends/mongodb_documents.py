@@ -194,6 +194,8 @@ def read_summary(raw: bytes) -> tuple[Document, Description]:
 
 def token_of(field: str, value: Any) -> Token:
     """The token of the document with this key or `_id`."""
+    if isinstance(value, str):  # as below, for what most names are
+        return Token(json.dumps({field: value}).encode())
     return Token(json_util.dumps({field: value}, json_options=json_util.CANONICAL_JSON_OPTIONS).encode())
 
 
@@ -216,13 +218,17 @@ def address(key: Key) -> Filter:
     return {field: value}
 
 
-def addresses(keys: Sequence[Key]) -> Filter:
-    """The filter that finds the documents of many keys."""
+def addresses(keys: Sequence[Key], *, alive_at: datetime | None = None) -> Filter:
+    """The filter that finds the documents of many keys; with a moment, of the entries only those that live then."""
     fields: dict[str, list[Any]] = {}
     for key in keys:
         for field, value in address(key).items():
             fields.setdefault(field, []).append(value)
-    filters = [{field: {"$in": values}} for field, values in fields.items()]
+    filters: list[Filter] = [{field: {"$in": values}} for field, values in fields.items()]
+    if alive_at is not None:
+        for where in filters:
+            if "key" in where:
+                where["expires_at"] = {"$not": {"$lte": alive_at}}
     return filters[0] if len(filters) == 1 else {"$or": filters}
 
 
@@ -238,13 +244,12 @@ def names_of(document: Mapping[str, Any], *, by_token: bool) -> Iterator[Key]:
 
 
 def keys_after(last: Any, match: str | None) -> Filter:
-    """The range of the keys that follow; a glob's literal beginning narrows it."""
-    bounds: list[Filter] = [{"key": {"$gte": ""} if last is START else {"$gt": last}}]
-    if match is not None and (prefix := glob_prefix(match)):
-        bounds.append({"key": {"$gte": prefix}})
-        if prefix[-1] < LAST_BEFORE_SURROGATES:
-            bounds.append({"key": {"$lt": prefix[:-1] + chr(ord(prefix[-1]) + 1)}})
-    return {"$and": bounds}
+    """The range of the keys that follow; a glob's literal beginning narrows it. One condition: some servers scan for more."""
+    prefix = "" if match is None else glob_prefix(match)
+    bounds: Filter = {"$gt": last} if last is not START and last >= prefix else {"$gte": prefix}
+    if prefix and prefix[-1] < LAST_BEFORE_SURROGATES:
+        bounds["$lt"] = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+    return {"key": bounds}
 
 
 def without_key_after(last: Any) -> Filter:

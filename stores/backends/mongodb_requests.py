@@ -1,0 +1,193 @@
+"""The commands that one MongoDB collection gets, in batches, and who wins when two write at once.
+
+A new document gets its key as `_id`, so that of two first writes one inserts and the other one finds a document to write over.
+Where another program has taken that `_id`, the document gets one of the server's kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+import bson
+from bson.raw_bson import RawBSONDocument
+from pymongo import UpdateOne, errors as driver
+from pymongo.asynchronous.collection import AsyncCollection
+
+from stores.backends import mongodb_documents as documents
+from stores.backends.mongodb_errors import DUPLICATE_KEY, bulk_failure
+from stores.batches import batched, run_bounded
+from stores.entry import utc_now
+from stores.errors import ConflictError
+from stores.names import Key, Name, Page, Token, compile_glob
+from stores.records import Description
+
+__all__ = [
+    "BATCH",
+    "CONCURRENT_BATCHES",
+    "RACES",
+    "Native",
+    "delete_live",
+    "describe",
+    "find",
+    "insert",
+    "scan",
+    "shown",
+    "upsert",
+    "upsert_all",
+]
+
+Native = AsyncCollection[dict[str, Any]]
+
+BATCH: Final = 250
+"""Keys in one command. A longer `$in` costs some servers more for each key."""
+CONCURRENT_BATCHES: Final = 4
+MATCH_PAGE: Final = 2000
+"""Keys that are looked at for one page when most of them will not match."""
+RACES: Final = 16
+
+
+# Read
+
+
+async def find(native: Native, keys: Sequence[Key]) -> dict[Key, documents.Document]:
+    """The documents that are there, by the names under which they were asked for."""
+    by_token = any(isinstance(key, Token) for key in keys)
+    wanted = set(keys)
+    found: dict[Key, documents.Document] = {}
+
+    async def fetch(batch: Sequence[Key]) -> None:
+        async for document in native.find(documents.addresses(batch), batch_size=len(batch) + 1):
+            for name in documents.names_of(document, by_token=by_token):
+                if name in wanted:
+                    found.setdefault(name, document)
+
+    await run_bounded(fetch, batched(keys, BATCH), limit=CONCURRENT_BATCHES)
+    return found
+
+
+async def describe(native: Native, keys: Sequence[Key]) -> dict[Key, Description]:
+    """As `find`, descriptions."""
+    raw = native.with_options(codec_options=documents.RAW)
+    by_token = any(isinstance(key, Token) for key in keys)
+    found: dict[Key, Description] = {}
+
+    async def fetch(batch: Sequence[Key]) -> None:
+        stages: list[Mapping[str, Any]] = [{"$match": documents.addresses(batch)}, documents.SUMMARY]
+        async for summary in await raw.aggregate(stages, batchSize=len(batch) + 1):
+            head, description = documents.read_summary(bytes(summary.raw))
+            for name in documents.names_of(head, by_token=by_token):
+                found.setdefault(name, description)
+
+    await run_bounded(fetch, batched(keys, BATCH), limit=CONCURRENT_BATCHES)
+    return found
+
+
+async def scan(native: Native, cursor: bytes | None, limit: int, match: str | None) -> Page[Name]:
+    """A page: entries in the order of their keys, then documents without a key in the order of their `_id`."""
+    limit = limit if match is None else max(limit, MATCH_PAGE)
+    field, last = ("key", documents.START) if cursor is None else documents.read_token(cursor)
+    names: list[Name] = []
+    after: Token | None = None
+    scanned = 0
+    if field == "key":
+        keys = await _keys(native, documents.keys_after(last, match), limit)
+        scanned = len(keys)
+        names = [Name(key, documents.token_of("key", key)) for key in dict.fromkeys(keys) if key != last]
+        if scanned == limit:
+            after = documents.token_of("key", keys[-1])
+        else:
+            field, last = "_id", documents.START
+    if field == "_id":
+        room = limit - scanned
+        where = documents.without_key_after(last)
+        found = await native.find(where, {"_id": 1}, sort=[("_id", 1)], limit=room, batch_size=room + 1).to_list()
+        scanned += len(found)
+        own = [Name(documents.id_text(one["_id"]), documents.token_of("_id", one["_id"]), exact=False) for one in found]
+        names += own
+        after = own[-1].token if len(own) == room else None
+    glob = None if match is None else compile_glob(match)
+    items = [name for name in names if glob is None or glob.match(name.text)]
+    return Page(items, None if after is None else after.value, scanned)
+
+
+async def _keys(native: Native, where: documents.Filter, limit: int) -> list[str]:
+    """Keys from the index alone; a list with strings in it, which the index holds under each of them, is no key."""
+    ask = partial(native.find, projection={"_id": 0, "key": 1}, sort=[("key", 1)], limit=limit, batch_size=limit + 1)
+    keys = [document["key"] for document in await ask(where).to_list()]
+    if not all(isinstance(key, str) for key in keys):
+        strings = {"$and": [where, {"key": {"$not": {"$type": "array"}}}]}
+        keys = [document["key"] for document in await ask(strings).to_list()]
+    return keys
+
+
+# Write
+
+
+async def upsert(native: Native, key: Key, document: RawBSONDocument) -> None:
+    """Write over the document, or make one. Who loses the race of two first writes finds a document to write over."""
+    for _ in range(RACES):
+        try:
+            await native.update_one(*_update(key, document), upsert=True)
+        except driver.DuplicateKeyError as exc:
+            if not (exc.details or {}).get("keyPattern", {"_id": 1}).keys() <= {"_id", "key"}:
+                raise  # another unique index than ours refuses the value: trying again would not help
+            if await _is_taken(native, document["key"]):
+                await native.update_one(*_update(key, document, new_id=False), upsert=True)
+                return
+        else:
+            return
+    raise ConflictError(f"Key {shown(key)} in {native.name!r} is written and deleted again and again by others.")
+
+
+async def upsert_all(native: Native, writes: Sequence[tuple[Key, RawBSONDocument]]) -> None:
+    """As `upsert`, different keys."""
+
+    async def send(batch: Sequence[tuple[Key, RawBSONDocument]]) -> None:
+        try:
+            await native.bulk_write([UpdateOne(*_update(*write), upsert=True) for write in batch], ordered=False)
+        except driver.BulkWriteError as exc:
+            failed = exc.details["writeErrors"]
+            if exc.details["writeConcernErrors"] or any(one["code"] != DUPLICATE_KEY for one in failed):
+                raise bulk_failure(exc, len(batch)) from exc
+            for one in failed:
+                await upsert(native, *batch[one["index"]])
+
+    await run_bounded(send, batched(writes, BATCH), limit=CONCURRENT_BATCHES)
+
+
+async def insert(native: Native, document: RawBSONDocument) -> bool:
+    """Put if absent: False when the `_id`, which is the key, was taken meanwhile."""
+    try:
+        await native.insert_one(document)
+    except driver.DuplicateKeyError:
+        if document["_id"] != document.get("key") or not await _is_taken(native, document["key"]):
+            return False
+        await native.insert_one(documents.encode({**bson.decode(document.raw, documents.CODEC), "_id": bson.ObjectId()}))
+    return True
+
+
+async def delete_live(native: Native, keys: Sequence[Key]) -> int:
+    """Delete what lives and tell how many, in one command a batch; what has expired is left to the server."""
+    now = utc_now()
+
+    async def remove(batch: Sequence[Key]) -> int:
+        return (await native.delete_many(documents.addresses(batch, alive_at=now))).deleted_count
+
+    return sum(await run_bounded(remove, batched(keys, BATCH), limit=CONCURRENT_BATCHES))
+
+
+def shown(name: Key) -> str:
+    """A name for a message."""
+    return repr(name if isinstance(name, str) else name.value)
+
+
+def _update(key: Key, document: RawBSONDocument, *, new_id: bool = True) -> tuple[documents.Filter, documents.Document]:
+    where = documents.address(key)
+    return where, documents.overwrite(document, new_id=new_id and "_id" not in where)
+
+
+async def _is_taken(native: Native, key: str) -> bool:
+    """Whether another program's document, with another key or none, has this key as its `_id`."""
+    return await native.find_one({"_id": key, "key": {"$ne": key}}, {"_id": 1}) is not None
