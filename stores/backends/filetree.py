@@ -22,12 +22,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
-from hashlib import blake2b
 from itertools import groupby
 from pathlib import Path
 from typing import ClassVar, Final, TypeVar
 
-from stores.backends.envelope import peek
 from stores.backends.filetree_files import Folder, Found, is_temporary
 from stores.backends.filetree_names import (
     INFO,
@@ -38,6 +36,7 @@ from stores.backends.filetree_names import (
     FileTreeV1KeySanitizationStrategy,
     plain,
 )
+from stores.backends.filetree_records import Contents, expect, version_of
 from stores.backends.filetree_scan import Scanner
 from stores.base import BaseStore
 from stores.batches import batched, run_bounded
@@ -53,9 +52,9 @@ from stores.errors import (
 )
 from stores.lifecycle import Scope
 from stores.names import OUTSIDE, Key, Name, Page, Token, decode_name
-from stores.records import ABSENT, ANY, ENTRY, Description, Expected, Record, Version
+from stores.records import ABSENT, Description, Expected, Record, Version
 from stores.sanitization import SanitizationStrategy
-from stores.serialization import BasicSerializationAdapter, SerializationAdapter
+from stores.serialization import SerializationAdapter
 from stores.traits import Traits
 
 __all__ = ["FileTreeStore", "FileTreeV1CollectionSanitizationStrategy", "FileTreeV1KeySanitizationStrategy"]
@@ -126,6 +125,7 @@ class FileTreeStore(BaseStore):
         for folder in (self._data, self._metadata):
             self._check_there(folder.path)
         self._threads: ThreadPoolExecutor | None = None
+        self._contents = Contents(self._adapter)
         self._batch = asyncio.Lock()  # two batches at once only wait for each other's syncs
         self._scanner = Scanner(self._data, self._metadata, self._key_strategy, self._collection_strategy)
 
@@ -227,15 +227,10 @@ class FileTreeStore(BaseStore):
             for name in names:
                 found = None if descriptor is None else self._data.look(name, descriptor, where, limit=None)
                 try:
-                    entries.append(None if found is None else self._entry(found))
+                    entries.append(None if found is None else self._contents.entry(found))
                 except DeserializationError as exc:
                     raise DeserializationError(f"{where / name} holds no entry. {exc}") from exc
         return entries
-
-    def _entry(self, found: Found) -> ManagedEntry:
-        if found.kind != "file":
-            raise DeserializationError(f"It is a {found.kind}.")
-        return self._adapter.load_json(found.content)
 
     def _opened(self, addresses: Sequence[Address]) -> Iterator[tuple[int | None, Path, list[str]]]:
         """Each directory opened once: its descriptor, None when it is missing; its path; the files asked for."""
@@ -296,7 +291,7 @@ class FileTreeStore(BaseStore):
             for name in names:
                 found = None if descriptor is None else self._data.peek(name, descriptor, where)
                 removed = descriptor is not None and found is not None and self._data.remove(name, descriptor)
-                deleted.append(removed and found is not None and not _is_past(self._describe_one(found).expires_at))
+                deleted.append(removed and not self._contents.has_ended(found))
             if descriptor is not None:
                 os.fsync(descriptor)
         return deleted
@@ -322,8 +317,7 @@ class FileTreeStore(BaseStore):
             os.fsync(descriptor)
 
     def _has_ended(self, name: str, descriptor: int, where: Path) -> bool:
-        found = self._data.peek(name, descriptor, where)
-        return found is not None and _is_past(self._describe_one(found).expires_at)
+        return self._contents.has_ended(self._data.peek(name, descriptor, where))
 
     def _expect_ended(self, name: str, descriptor: int, where: Path) -> None:
         if not self._has_ended(name, descriptor, where):
@@ -348,29 +342,8 @@ class FileTreeStore(BaseStore):
         for descriptor, where, names in self._opened(addresses):
             for name in names:
                 found = None if descriptor is None else self._data.peek(name, descriptor, where)
-                described.append(None if found is None else self._describe_one(found))
+                described.append(None if found is None else self._contents.describe(found))
         return described
-
-    def _describe_one(self, found: Found) -> Description:
-        kind, created_at, expires_at = found.kind, None, None
-        if _may_be_entry(found):
-            kind = "unknown"
-            times = peek(found.content) if type(self._adapter) is BasicSerializationAdapter else None
-            if times is not None and not found.is_whole:
-                kind, (created_at, expires_at) = ENTRY, times
-            elif found.is_whole:
-                entry = self._entry_or_none(found)
-                if entry is None:
-                    kind = found.kind
-                else:
-                    kind, created_at, expires_at = ENTRY, entry.created_at, entry.expires_at
-        return Description(kind, found.status.st_size, created_at, expires_at, found.stamp)
-
-    def _entry_or_none(self, found: Found) -> ManagedEntry | None:
-        try:
-            return self._entry(found)
-        except DeserializationError:
-            return None
 
     # Edit
 
@@ -382,27 +355,7 @@ class FileTreeStore(BaseStore):
             None if descriptor is None else self._data.peek(name, descriptor, where, whole_json=True)
             for descriptor, where, [name] in self._opened([address])
         ]
-        if found is None:
-            return None
-        version, size = _version(found), found.status.st_size
-        entry = self._entry_or_none(found) if _may_be_entry(found) else None
-        if entry is not None:
-            body = entry.value_as_json.encode()
-            return Record(
-                kind=ENTRY,
-                body=body,
-                length=len(body),
-                size=size,
-                created_at=entry.created_at,
-                expires_at=entry.expires_at,
-                version=version,
-                entry=entry,
-            )
-        if found.kind != "file":
-            return Record(kind=found.kind, body=found.content, length=len(found.content), size=size, version=version)
-        if limit is None or limit > len(found.content):
-            found = self._more(address, limit) or found
-        return Record(kind="file", body=found.content[:limit], length=size, size=size, version=version)
+        return None if found is None else self._contents.record(found, limit, partial(self._more, address, limit))
 
     def _more(self, address: Address, limit: int | None) -> Found | None:
         with self._data.directory(address.directory) as descriptor:
@@ -421,34 +374,15 @@ class FileTreeStore(BaseStore):
         directory, name = address
         where = self._data.where(directory)
         if content is None and not where.is_dir():
-            return _check(ABSENT, expected)
+            return expect(ABSENT, expected)
         with self._writable(scope, directory) as descriptor:
 
             def look() -> Version:
-                return _version(self._data.peek(name, descriptor, where, whole_json=True))
+                return version_of(self._data.peek(name, descriptor, where, whole_json=True))
 
             if content is None:
-                self._data.remove(name, descriptor, lambda: _check(look(), expected))
+                self._data.remove(name, descriptor, lambda: expect(look(), expected))
                 os.fsync(descriptor)
                 return ABSENT
-            self._data.swap(name, content, descriptor, lambda: _check(look(), expected))
+            self._data.swap(name, content, descriptor, lambda: expect(look(), expected))
             return look()
-
-
-def _may_be_entry(found: Found) -> bool:
-    return found.kind == "file" and found.content.lstrip()[:1] == b"{"
-
-
-def _version(found: Found | None) -> Version:
-    """Of the file's identity and of what was read of it: all of what may be an entry, else the beginning."""
-    return ABSENT if found is None else Version(blake2b(found.stamp + b"\n" + found.content, digest_size=16).digest())
-
-
-def _check(now: Version, expected: Expected) -> Version:
-    if expected is not ANY and now != expected:
-        raise ConflictError
-    return now
-
-
-def _is_past(moment: datetime | None) -> bool:
-    return moment is not None and moment <= utc_now()
