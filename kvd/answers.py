@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from kvd.errors import Code, RequestError
-from stores import errors
+from stores import errors, protocols
 from stores.names import Collection, Name, Token
 from stores.records import Description, Record
 
-__all__ = ["mistake", "pack_collections", "pack_description", "pack_keys", "pack_name", "pack_record", "refusal"]
+if TYPE_CHECKING:
+    from stores.base import BaseStore
+
+__all__ = [
+    "mistake",
+    "pack_collections",
+    "pack_description",
+    "pack_keys",
+    "pack_name",
+    "pack_record",
+    "pack_traits",
+    "refusal",
+]
 
 CONFLICT_BODY: Final = 64 << 10
 """Bytes of the body that a conflict carries; its record's `length` tells how many there are."""
@@ -76,6 +88,21 @@ def pack_keys(names: Sequence[Name], descriptions: Sequence[Description | None])
         [pack_name(name.text), [name.token.value], name.exact, pack_description(description)]
         for name, description in zip(names, descriptions, strict=True)
     ]
+
+
+def pack_traits(store: BaseStore) -> dict[str, Any]:
+    """Pack what a store can do as the traits of `kvd.model.ConnectionInfo`."""
+    from dataclasses import asdict  # noqa: PLC0415 - the daemon starts without it
+
+    capabilities: dict[str, type] = {
+        "keys": protocols.AsyncEnumerateKeysProtocol,
+        "collections": protocols.AsyncEnumerateCollectionsProtocol,
+        "destroy": protocols.AsyncDestroyStoreProtocol,
+        "destroy_collection": protocols.AsyncDestroyCollectionProtocol,
+        "cull": protocols.AsyncCullProtocol,
+    }
+    held = [name for name, protocol in capabilities.items() if isinstance(store, protocol)]
+    return asdict(store.traits) | {"capabilities": held}
 
 
 _CODES: Final[dict[type[BaseException], Code]] = {

@@ -24,6 +24,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from kvd.answers import pack_traits
 from kvd.coalesce import Coalescer
 from kvd.errors import Code, ConfigError, RequestError
 from kvd.figures import Figures
@@ -171,6 +172,7 @@ class Connection:
         try:
             if self._closing is not None:
                 await asyncio.wait({self._closing}, timeout=CLOSE_TIMEOUT)
+            await in_thread(_load_driver, self.config.store)  # what that takes tells nothing of the backend
             async with asyncio.timeout(self.config.connect_timeout):
                 store = await in_thread(_build, self.config, self._learn)
                 await store.setup()
@@ -196,7 +198,7 @@ class Connection:
         self.listing = Listing(store, self.guard) if store.traits.flat else None
         self.immediate = store.traits.immediate
         self.at_hand = store if self.immediate else None
-        self._traits = _pack_traits(store)
+        self._traits = pack_traits(store)
         self._slots = asyncio.Semaphore(self.config.max_in_flight)
         self._attempts = self._failures = 0
         self._become("ready", None)
@@ -370,8 +372,14 @@ class Connection:
             self.worked()
 
 
+def _load_driver(store: str) -> None:
+    from kvd.config_fields import store_class  # noqa: PLC0415 - imports stores and drivers, in a thread and only when asked for
+
+    store_class(store)
+
+
 def _build(config: ConnectionConfig, learn: Callable[[str], None]) -> BaseStore:
-    from kvd.opening import open_store  # noqa: PLC0415 - imports stores and drivers, in a thread and only when asked for
+    from kvd.opening import open_store  # noqa: PLC0415 - as above
 
     return open_store(config, learn=learn)
 
@@ -380,19 +388,3 @@ def _look(task: asyncio.Task[Any]) -> None:
     """Look at a task's error, which went to those who waited, so that nobody complains that none did."""
     if not task.cancelled():
         task.exception()
-
-
-def _pack_traits(store: BaseStore) -> dict[str, Any]:
-    from dataclasses import asdict  # noqa: PLC0415 - the daemon starts without it
-
-    from stores import protocols  # noqa: PLC0415 - as above
-
-    capabilities: dict[str, type] = {
-        "keys": protocols.AsyncEnumerateKeysProtocol,
-        "collections": protocols.AsyncEnumerateCollectionsProtocol,
-        "destroy": protocols.AsyncDestroyStoreProtocol,
-        "destroy_collection": protocols.AsyncDestroyCollectionProtocol,
-        "cull": protocols.AsyncCullProtocol,
-    }
-    held = [name for name, protocol in capabilities.items() if isinstance(store, protocol)]
-    return asdict(store.traits) | {"capabilities": held}
