@@ -154,11 +154,15 @@ class DiskStore(BaseContextManagerStore, BaseStore):
             await worker.close(self._database.close)
 
     async def _do(self, work: Callable[[], R], access: Access = Access.READ) -> R:
-        if access and self._read_only:
-            raise ReadOnlyError(f"The disk store at {self.location} was opened read-only.")
+        if access:
+            self._check_writable()
         if self._worker is None:  # closed while the caller was on its way here
             raise StoreClosedError(f"The disk store at {self.location} was closed.")
         return await self._worker.do(work, access)
+
+    def _check_writable(self) -> None:
+        if self._read_only:
+            raise ReadOnlyError(f"The disk store at {self.location} was opened read-only.")
 
     def _translate(self, exc: BaseException, scope: Scope | None, key: Key | None) -> BaseKeyValueError | None:
         code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
@@ -215,13 +219,13 @@ class DiskStore(BaseContextManagerStore, BaseStore):
     def _access_of_get(self) -> Access:
         return Access.CHANGE if self._database.touches else Access.READ
 
-    def _look_up(self, places: Sequence[Place], load: Callable[[Row, bytes], R]) -> list[R | None]:
+    def _look_up(self, places: Sequence[Place], load: Callable[[Row, str | bytes], R]) -> list[R | None]:
         """What is loaded from each place; None where nothing is."""
         rows = self._database.rows(places)
         self._database.touch(rows)
         found: list[R | None] = []
         for place, row in zip(places, rows, strict=True):
-            content = None if row is None else self._database.content(row)
+            content = None if row is None else row.text or self._database.content(row)
             if row is None or content is None:
                 found.append(None)
                 continue
@@ -233,15 +237,15 @@ class DiskStore(BaseContextManagerStore, BaseStore):
                 raise DeserializationError(f"Key {key!r}{where} of {self.location} holds no entry. {exc}") from exc
         return found
 
-    def _text(self, row: Row, content: bytes) -> tuple[bytes, datetime | None]:
-        opened = open_text(content) if row.kind == "text" else None
+    def _text(self, row: Row, content: str | bytes) -> tuple[bytes, datetime | None]:
+        opened = open_text(content.encode() if isinstance(content, str) else content) if row.kind == "text" else None
         if opened is None:
             entry = self._entry(row, content)
             return entry.value_as_json.encode(), entry.expires_at
         text, times = opened
         return text, times.expires_at if row.expire_time is None else _moment(row.expire_time)
 
-    def _entry(self, row: Row, content: bytes) -> ManagedEntry:
+    def _entry(self, row: Row, content: str | bytes) -> ManagedEntry:
         if row.kind != "text":
             raise DeserializationError(f"It is {row.kind!r}.")
         entry = self._adapter.load_json(content)
@@ -273,7 +277,15 @@ class DiskStore(BaseContextManagerStore, BaseStore):
         return await self._delete_managed_entries(keys=[key], collection=collection) == 1
 
     async def _delete_managed_entries(self, *, keys: Sequence[Key], collection: Scope) -> int:
+        self._check_writable()
         places = self._places(collection, keys)
+
+        def is_there() -> bool:
+            return any(row is not None for row in self._database.rows(places, head=1))
+
+        # diskcache writes its settings when it is opened for the first change: not for one that changes nothing
+        if not self._database.is_opened_for_changes and not await self._do(is_there):
+            return 0
 
         def delete() -> int:
             now = time.time()

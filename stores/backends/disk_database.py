@@ -74,6 +74,12 @@ class Row(NamedTuple):
         return _KINDS.get(type(self.value), "null")
 
     @property
+    def text(self) -> str | None:
+        """The value, where it is text that all can read as it is: it need not be made bytes first."""
+        value = self.value
+        return value if type(value) is str and self.filename is None and self.mode != PICKLE and value.isascii() else None
+
+    @property
     def version(self) -> Version:
         """Changes with every write: rows keep their time, files have random names."""
         facts = (self.rowid, self.store_time, self.expire_time, self.mode, self.filename, self.value)
@@ -110,6 +116,11 @@ class Database:
         self._writes = 0
         self._made: list[str | None] = []
         self._gone: list[str | None] = []
+
+    @property
+    def is_opened_for_changes(self) -> bool:
+        """Whether diskcache itself has been opened."""
+        return self._cache is not None
 
     # Hops
 
@@ -270,7 +281,7 @@ class Database:
         if self._connection is None or len(places) == 1:
             return [self.row(place, head=head) for place in places]
         columns = _ROW if head is None else _HEAD.format(head=head)
-        plain = [_is_plain(place) for place in places]
+        plain = [place.raw == 1 and type(place.key) is str and place.key.isascii() for place in places]  # as _is_plain
         found: dict[Any, Row] = {}
         for keys in batched([place.key for place, is_plain in zip(places, plain, strict=True) if is_plain], IN_ONE):
             query = f"{columns} WHERE raw = 1 AND key IN ({_marks(keys)})"

@@ -287,6 +287,18 @@ async def test_an_existing_cache_keeps_its_settings(folder: Path) -> None:
     assert len(files_of(folder)) == 1
 
 
+async def test_deleting_what_is_not_there_changes_no_byte(folder: Path) -> None:
+    with Cache(str(folder)) as cache:
+        cache.set("c::k", "text")
+    before = database_of(folder)
+    async with DiskStore(directory=folder) as store:
+        assert await store.delete("other", collection="c") is False
+        assert await store.delete_many(["other", "another"], collection="c") == 0
+    assert database_of(folder) == before
+    async with DiskStore(directory=folder) as store:
+        assert await store.delete_many(["other", "k"], collection="c") == 1
+
+
 async def test_looking_changes_no_byte(folder: Path) -> None:
     with Cache(str(folder)) as cache:
         cache.set("c::k", "text")
