@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from stores.entry import ManagedEntry
@@ -69,7 +70,10 @@ def encode_entry(entry: ManagedEntry, key: str, collection: str) -> bytes:
     for what, name in (("key", key), ("collection", collection)):
         if len(encode_name(name)) > MAX_TERM:
             raise InvalidKeyError(f"The {what} has more than {MAX_TERM:,} bytes, which is Elasticsearch's limit on a field.")
-    body = ADAPTER.dump_json(entry, key=key, collection=collection).encode()
+    made = "" if entry.created_at is None else f'"created_at": "{entry.created_at.isoformat()}", '
+    ends = "" if entry.expires_at is None else f'"expires_at": "{entry.expires_at.isoformat()}", '
+    names = f'"collection": {json.dumps(collection)}, {made}{ends}"key": {json.dumps(key)}'
+    body = f'{{{names}, "value": {{"flattened": {entry.value_as_json}}}, "version": 1}}'.encode()
     try:
         _check_leaves(entry.value, 0, 1)
     except UnicodeEncodeError as exc:
@@ -123,6 +127,14 @@ def read_description(found: Document) -> Description:
     except DeserializationError:
         return Description(DOCUMENT, None, None, None, stamp)
     return Description(ENTRY, None, entry.created_at, entry.expires_at, stamp)
+
+
+def has_expired(found: Document, now: datetime) -> bool:
+    """Whether a document of which at least the head was fetched is an entry whose deadline has come."""
+    if found["_source"].get("expires_at") is None:
+        return False
+    deadline = read_description(found).expires_at
+    return deadline is not None and deadline <= now
 
 
 def version_of(found: Document) -> Version:

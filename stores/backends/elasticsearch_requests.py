@@ -1,19 +1,25 @@
-"""Many documents in the server's batches: `_mget` and `_bulk`, in order, with what was refused for load sent again."""
+"""The requests of a store: an index that is made, and many documents in the server's batches, `_mget` and `_bulk`.
+
+Batches answer in order, and what was refused for load is sent again.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 from elastic_transport import AiohttpHttpNode, ConnectionError as TransportConnectionError, NodeConfig
-from elasticsearch import AsyncElasticsearch
+from elasticsearch import AsyncElasticsearch, BadRequestError
 
-from stores.backends.elasticsearch_errors import NO_INDEX, RETRIED, item_failure
+from stores.backends.elasticsearch_documents import MAPPING
+from stores.backends.elasticsearch_errors import NO_INDEX, RETRIED, item_failure, types_of
 from stores.batches import batched, run_bounded
 
-__all__ = ["BATCH", "Node", "Operation", "bulk", "mget"]
+__all__ = ["BATCH", "Node", "Operation", "bulk", "create_index", "has_our_mapping", "mget", "operations", "with_port"]
 
 BATCH: Final = 1000
 BATCH_BYTES: Final = 8 * 1024 * 1024
@@ -42,6 +48,14 @@ class Node(AiohttpHttpNode):
         await super().close()
 
 
+def with_port(url: str) -> str:
+    """The URL with the port that its scheme implies, which the driver wants to be told."""
+    parts = urlsplit(url)
+    if parts.port is not None or not parts.hostname:
+        return url
+    return parts._replace(netloc=f"{parts.netloc}:{443 if parts.scheme == 'https' else 9200}").geturl()
+
+
 class Operation(NamedTuple):
     """One line of a bulk request, or two."""
 
@@ -49,19 +63,45 @@ class Operation(NamedTuple):
     body: bytes | None = None
 
 
+def operations(
+    verb: str, index: str, ids: Sequence[str], bodies: Sequence[bytes | None] | None = None, **condition: Any
+) -> list[Operation]:
+    """Operations of one kind on documents of one index."""
+    head, tail = (f'{{"{verb}": {json.dumps({"_index": index, **condition})[:-1]}, "_id": ', "}}")
+    actions = [f"{head}{json.dumps(own_id)}{tail}".encode() for own_id in ids]
+    return [Operation(action, body) for action, body in zip(actions, bodies or [None] * len(ids), strict=True)]
+
+
+async def create_index(client: AsyncElasticsearch, index: str) -> None:
+    """Create an index for entries, unless somebody else has just done so."""
+    try:
+        await client.indices.create(index=index, mappings=MAPPING)
+    except BadRequestError as exc:
+        if "resource_already_exists_exception" not in types_of(exc):
+            raise
+
+
+async def has_our_mapping(client: AsyncElasticsearch, index: str) -> bool:
+    """Whether the values in an index are flattened."""
+    mapping = (await client.indices.get_mapping(index=index))[index]["mappings"]
+    value = mapping.get("properties", {}).get("value", {})
+    return bool(value.get("properties", {}).get("flattened", {}).get("type") == "flattened")
+
+
 async def mget(
-    client: AsyncElasticsearch, wanted: Sequence[dict[str, str]], fields: list[str] | None
+    client: AsyncElasticsearch, index: str, ids: Sequence[str], fields: list[str] | None
 ) -> list[dict[str, Any] | None]:
     """Documents in the order asked for; None for what is not there, a missing index included."""
 
-    async def fetch(batch: Sequence[dict[str, str]]) -> list[dict[str, Any] | None]:
-        answer = await client.mget(docs=batch, source_includes=fields)
+    async def fetch(batch: Sequence[str]) -> list[dict[str, Any] | None]:
+        wanted = [{"_index": index, "_id": own_id} for own_id in batch]
+        answer = await client.mget(docs=wanted, source_includes=fields)
         for document in answer["docs"]:
             if "error" in document and document["error"].get("type") != NO_INDEX:
                 raise item_failure(document, "A read from Elasticsearch failed")
         return [document if document.get("found") else None for document in answer["docs"]]
 
-    pages = await run_bounded(fetch, batched(wanted, BATCH), limit=CONCURRENT_BATCHES)
+    pages = await run_bounded(fetch, batched(ids, BATCH), limit=CONCURRENT_BATCHES)
     return [document for page in pages for document in page]
 
 

@@ -22,7 +22,7 @@ from stores import (
     Token,
 )
 from stores.backends import elasticsearch_requests
-from stores.backends.elasticsearch import _with_port
+from stores.backends.elasticsearch_requests import with_port
 from stores.errors import (
     BaseKeyValueError,
     ConflictError,
@@ -635,7 +635,7 @@ def test_the_location_shows_no_secret() -> None:
     ],
 )
 def test_a_url_may_leave_its_port_out(url: str, full: str) -> None:
-    assert _with_port(url) == full
+    assert with_port(url) == full
 
 
 async def test_credentials_reach_the_server() -> None:
