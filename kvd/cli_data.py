@@ -19,6 +19,8 @@ from kvd.terminal import complain, say, say_json, show_size, show_table, visible
 __all__ = ["UsageError", "get", "ls", "put", "rm", "ttl"]
 
 OK, GONE = 0, 1
+OLD = 2.0
+"""Seconds from which the age of a listing is worth telling."""
 
 
 class UsageError(Exception):
@@ -77,6 +79,8 @@ def _collections(client: BlockingClient, connection: str, limit: int | None) -> 
     shown = 0
     while True:
         page: Page[CollectionRow] = client.call(requests.scan_collections(connection, cursor=cursor))
+        if cursor is None and page.age is not None and page.age > OLD:
+            complain(f"as of {page.age:.0f} s ago: to look at every name takes the server long")
         for row in page.items:
             if shown == limit:
                 return

@@ -1,6 +1,9 @@
 """The collections of a flat keyspace: one walk for all clients, kept for a while, and never wrong about what the daemon did."""
 
 import asyncio
+import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -176,3 +179,17 @@ async def test_walks_are_few_and_forgotten(redis: Redis, server: Server, monkeyp
         assert len(listing._walks) == 1
         listing.close()
         assert len(store._walks) == 0
+
+
+def test_the_command_tells_the_age_of_an_old_listing(redis: Redis, daemon: Daemon) -> None:
+    def ls() -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "kvd", "ls", "redis"]
+        return subprocess.run(command, env=daemon.environment, capture_output=True, text=True, check=True, timeout=60)
+
+    first = ls()
+    assert set(first.stdout.split()) == ALL
+    assert first.stderr == ""
+    time.sleep(2)
+    second = ls()
+    assert second.stdout == first.stdout
+    assert re.fullmatch(r"kvd: as of \d s ago: .*\n", second.stderr)
