@@ -12,14 +12,15 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, overload
+from typing import TYPE_CHECKING, ClassVar, Final, TypeVar, overload
 
-from stores.backends.disk_database import PICKLE, Database, Row
+from stores.backends.disk_database import Database
 from stores.backends.disk_places import Place, collections_page, keys_page, outside_page, prefix_of
-from stores.backends.envelope import open_text, peek
+from stores.backends.disk_records import HEAD, RESTORED, Contents
+from stores.backends.disk_rows import PICKLE, Row
 from stores.backends.worker import Access, Worker
 from stores.base import BaseContextManagerStore, BaseStore
 from stores.entry import ManagedEntry
@@ -36,8 +37,8 @@ from stores.errors import (
     ValueTooLargeError,
 )
 from stores.lifecycle import SEPARATOR, Scope
-from stores.names import OUTSIDE, Key, Name, Page, Token, decode_name
-from stores.records import ABSENT, ANY, ENTRY, Description, Expected, Record, Version
+from stores.names import OUTSIDE, Key, Name, Page, Token
+from stores.records import ABSENT, ANY, Description, Expected, Record, Version
 from stores.traits import Traits
 
 if TYPE_CHECKING:
@@ -47,19 +48,7 @@ __all__ = ["DiskStore"]
 
 R = TypeVar("R")
 
-HEAD: Final = 2048
-"""Characters of a value that are enough to describe it."""
 CULL_STEP: Final = 500
-LOST: Final = "missing file"
-"""The kind of a row whose file is gone."""
-
-_RESTORED: dict[str, Callable[[bytes], str | bytes | float]] = {
-    "text": decode_name,
-    "bytes": bytes,
-    "pickle": bytes,
-    "integer": int,
-    "float": float,
-}
 
 
 class DiskStore(BaseContextManagerStore, BaseStore):
@@ -132,6 +121,7 @@ class DiskStore(BaseContextManagerStore, BaseStore):
         self._directory = folder
         self._read_only = read_only
         self._database = Database(cache=disk_cache, directory=folder, max_size=max_size, read_only=read_only, timeout=timeout)
+        self._contents = Contents(self._database, self._adapter)
         self._worker: Worker | None = None
 
     @property
@@ -209,11 +199,11 @@ class DiskStore(BaseContextManagerStore, BaseStore):
 
     async def _get_managed_entries(self, *, collection: Scope, keys: Sequence[Key]) -> list[ManagedEntry | None]:
         places = self._places(collection, keys)
-        return await self._do(partial(self._look_up, places, self._entry), self._access_of_get)
+        return await self._do(partial(self._look_up, places, self._contents.entry), self._access_of_get)
 
     async def _get_texts(self, *, collection: Scope, keys: Sequence[Key]) -> list[tuple[bytes, datetime | None] | None]:
         places = self._places(collection, keys)
-        return await self._do(partial(self._look_up, places, self._text), self._access_of_get)
+        return await self._do(partial(self._look_up, places, self._contents.text), self._access_of_get)
 
     @property
     def _access_of_get(self) -> Access:
@@ -236,22 +226,6 @@ class DiskStore(BaseContextManagerStore, BaseStore):
                 key = place.text if place.split is None else place.split[1]
                 raise DeserializationError(f"Key {key!r}{where} of {self.location} holds no entry. {exc}") from exc
         return found
-
-    def _text(self, row: Row, content: str | bytes) -> tuple[bytes, datetime | None]:
-        opened = open_text(content.encode() if isinstance(content, str) else content) if row.kind == "text" else None
-        if opened is None:
-            entry = self._entry(row, content)
-            return entry.value_as_json.encode(), entry.expires_at
-        text, times = opened
-        return text, times.expires_at if row.expire_time is None else _moment(row.expire_time)
-
-    def _entry(self, row: Row, content: str | bytes) -> ManagedEntry:
-        if row.kind != "text":
-            raise DeserializationError(f"It is {row.kind!r}.")
-        entry = self._adapter.load_json(content)
-        if row.expire_time is not None:
-            entry.expires_at = _moment(row.expire_time)
-        return entry
 
     async def _put_managed_entry(self, *, collection: Scope, key: Key, managed_entry: ManagedEntry) -> None:
         place, text = self._place(collection, key), self._dump(collection, key, managed_entry)
@@ -314,53 +288,12 @@ class DiskStore(BaseContextManagerStore, BaseStore):
 
     async def _describe(self, *, collection: Scope, keys: Sequence[Key]) -> list[Description | None]:
         places = self._places(collection, keys)
-        return await self._do(lambda: [self._description(row) for row in self._database.rows(places, head=HEAD)])
-
-    def _description(self, row: Row | None) -> Description | None:
-        if row is None:
-            return None
-        kind, created_at, expires_at = row.kind, None, None
-        if kind == "text":
-            content = self._database.content(row, HEAD)
-            if content is None:
-                kind = LOST
-            elif len(content) >= row.size:
-                try:
-                    entry = self._adapter.load_json(content)
-                except DeserializationError:
-                    pass
-                else:
-                    kind, created_at, expires_at = ENTRY, entry.created_at, entry.expires_at
-            elif times := peek(content):
-                kind, (created_at, expires_at) = ENTRY, times
-            else:
-                kind = "unknown"
-        if row.expire_time is not None:
-            expires_at = _moment(row.expire_time)
-        return Description(kind, row.size, created_at, expires_at, row.stamp)
+        return await self._do(lambda: [self._contents.description(row) for row in self._database.rows(places, head=HEAD)])
 
     # Edit
 
     async def _read(self, *, collection: Scope, key: Key, limit: int | None) -> Record | None:
-        return await self._do(partial(self._record, self._place(collection, key), limit))
-
-    def _record(self, place: Place, limit: int | None) -> Record | None:
-        row = self._database.row(place)
-        if row is None:
-            return None
-        expires_at = None if row.expire_time is None else _moment(row.expire_time)
-        facts: dict[str, Any] = {"version": row.version, "expires_at": expires_at}
-        content = self._database.content(row, None if row.kind == "text" else limit)
-        if content is None:
-            return Record(kind=LOST, body=b"", length=0, size=row.size, **facts)
-        size = row.size if row.filename is not None else len(self._database.content(row) or b"")
-        try:
-            entry = self._entry(row, content)
-        except DeserializationError:
-            return Record(kind=row.kind, body=content[:limit], length=size, size=size, **facts)
-        body = entry.value_as_json.encode()
-        facts["expires_at"] = entry.expires_at
-        return Record(kind=ENTRY, body=body, length=len(body), size=size, created_at=entry.created_at, entry=entry, **facts)
+        return await self._do(partial(self._contents.record, self._place(collection, key), limit))
 
     async def _commit(self, *, collection: Scope, key: Key, new: ManagedEntry | Record | None, expected: Expected) -> Version:
         place = self._place(collection, key)
@@ -369,9 +302,9 @@ class DiskStore(BaseContextManagerStore, BaseStore):
         if isinstance(new, ManagedEntry):
             value = self._dump(collection, key, new)
         elif new is not None:
-            if new.kind not in _RESTORED or len(new.body) != new.length:
+            if new.kind not in RESTORED or len(new.body) != new.length:
                 raise UnsupportedError(f"What is {new.kind!r}, or not known whole, cannot be put back.")
-            value, mode = _RESTORED[new.kind](new.body), PICKLE if new.kind == "pickle" else None
+            value, mode = RESTORED[new.kind](new.body), PICKLE if new.kind == "pickle" else None
 
         def commit() -> Version:
             row = self._expected(place, expected)
@@ -405,11 +338,3 @@ class DiskStore(BaseContextManagerStore, BaseStore):
 
 def _epoch(moment: datetime | None) -> float | None:
     return None if moment is None else moment.timestamp()
-
-
-def _moment(epoch: float) -> datetime:
-    """The moment of a diskcache deadline; beyond the calendar's end it is the calendar's end."""
-    try:
-        return datetime.fromtimestamp(epoch, UTC)
-    except (ValueError, OverflowError, OSError):
-        return datetime.max.replace(tzinfo=UTC) if epoch > 0 else datetime.min.replace(tzinfo=UTC)

@@ -15,80 +15,22 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from stores.backends.disk_places import Place
+from stores.backends.disk_rows import HEAD, IN_ONE, ROW, WRITE, Row, bind, decode, is_plain, marks, select, to_bytes
 from stores.backends.worker import Access, Job
 from stores.batches import batched
 from stores.errors import BaseKeyValueError, ReadOnlyError, StoreSetupError
-from stores.records import Version
 
 if TYPE_CHECKING:
     from diskcache import Cache
 
-__all__ = ["PICKLE", "Database", "Row"]
+__all__ = ["Database"]
 
 FILE: Final = "cache.db"
-TEXT, PICKLE = 3, 4
-"""diskcache's modes of a value: text in a file; a pickle. 1 is a value in its column, 2 bytes in a file."""
-
-_KINDS = {str: "text", bytes: "bytes", int: "integer", float: "float"}
-IN_ONE: Final = 200
-"""Keys in one statement at most."""
-_ROW = "SELECT rowid, store_time, expire_time, size, mode, filename, tag, value, key FROM Cache"
-_HEAD = (
-    "SELECT rowid, store_time, expire_time, coalesce(nullif(size, 0), length(CAST(value AS BLOB)), 0), mode, filename, tag,"
-    " CASE WHEN typeof(value) IN ('text', 'blob') THEN substr(value, 1, {head}) ELSE value END, key FROM Cache"
-)
-_WRITE = (
-    "INSERT INTO Cache (key, raw, store_time, expire_time, access_time, access_count, tag, size, mode, filename, value)"
-    " VALUES ({key}, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?) ON CONFLICT (key, raw) DO UPDATE SET store_time = excluded.store_time,"
-    " expire_time = excluded.expire_time, access_time = excluded.access_time, access_count = 0, tag = excluded.tag,"
-    " size = excluded.size, mode = excluded.mode, filename = excluded.filename, value = excluded.value"
-)
-
-
-class Row(NamedTuple):
-    """A stored value without its file's content."""
-
-    rowid: int
-    store_time: float
-    expire_time: float | None
-    size: int
-    mode: int
-    filename: str | None
-    tag: Any
-    value: str | bytes | int | float | None
-    key: str | bytes | int | float
-
-    @property
-    def kind(self) -> str:
-        """The label of the value's type."""
-        if self.mode == PICKLE:
-            return "pickle"
-        if self.filename is not None:
-            return "text" if self.mode == TEXT else "bytes"
-        return _KINDS.get(type(self.value), "null")
-
-    @property
-    def text(self) -> str | None:
-        """The value, where it is text that all can read as it is: it need not be made bytes first."""
-        value = self.value
-        return value if type(value) is str and self.filename is None and self.mode != PICKLE and value.isascii() else None
-
-    @property
-    def version(self) -> Version:
-        """Changes with every write: rows keep their time, files have random names."""
-        facts = (self.rowid, self.store_time, self.expire_time, self.mode, self.filename, self.value)
-        return Version(blake2b(repr(facts).encode("utf-8", "surrogatepass"), digest_size=16).digest())
-
-    @property
-    def stamp(self) -> bytes:
-        """As the version, without looking at the value."""
-        return repr((self.rowid, self.store_time, self.expire_time)).encode()
 
 
 class _FileGoneError(Exception):
@@ -260,7 +202,7 @@ class Database:
         self._adopt(cache._con, self._identify(), settings)  # noqa: SLF001 - this thread's own connection
 
     def _adopt(self, connection: sqlite3.Connection, identity: tuple[int, int] | None, settings: dict[str, Any]) -> None:
-        connection.text_factory = _decode
+        connection.text_factory = decode
         self._connection, self._identity = connection, identity
         by_use = settings.get("eviction_policy") in ("least-recently-used", "least-frequently-used")
         self.touches = not self._read_only and (by_use or bool(settings.get("statistics")))
@@ -271,8 +213,8 @@ class Database:
         """The row at a place, of a large value in its column only the first `head` characters."""
         if self._connection is None:
             return None
-        key, bound = _bind(place.key)
-        columns = _ROW if head is None else _HEAD.format(head=head)
+        key, bound = bind(place.key)
+        columns = ROW if head is None else HEAD.format(head=head)
         found = self._connection.execute(f"{columns} WHERE key = {key} AND raw = ?", (bound, place.raw)).fetchone()
         return None if found is None else Row._make(found)
 
@@ -280,21 +222,20 @@ class Database:
         """As `row` for each, in their order."""
         if self._connection is None or len(places) == 1:
             return [self.row(place, head=head) for place in places]
-        columns = _ROW if head is None else _HEAD.format(head=head)
-        plain = [place.raw == 1 and type(place.key) is str and place.key.isascii() for place in places]  # as _is_plain
+        columns = ROW if head is None else HEAD.format(head=head)
+        plain = {place.key for place in places if is_plain(place)}
         found: dict[Any, Row] = {}
-        for keys in batched([place.key for place, is_plain in zip(places, plain, strict=True) if is_plain], IN_ONE):
-            query = f"{columns} WHERE raw = 1 AND key IN ({_marks(keys)})"
-            found.update({row[-1]: Row._make(row) for row in _select(self._connection, query, keys)})
+        for keys in batched(list(plain), IN_ONE):
+            query = f"{columns} WHERE raw = 1 AND key IN ({marks(keys)})"
+            found.update({row[-1]: Row._make(row) for row in select(self._connection, query, keys)})
         return [
-            found.get(place.key) if is_plain else self.row(place, head=head)
-            for place, is_plain in zip(places, plain, strict=True)
+            found.get(place.key) if place.raw == 1 and place.key in plain else self.row(place, head=head) for place in places
         ]
 
     def content(self, row: Row, limit: int | None = None) -> bytes | None:
         """The value's bytes, numbers as text; None when its file is gone."""
         if row.filename is None:
-            return _to_bytes(row.value)[:limit]
+            return to_bytes(row.value)[:limit]
         try:
             with self._file(row.filename).open("rb") as file:
                 return file.read() if limit is None else file.read(limit)
@@ -309,11 +250,11 @@ class Database:
             return []
         where, bounds = ["1"], []
         if after is not None:
-            key, bound = _bind(after.key)
+            key, bound = bind(after.key)
             where.append(f"(key, raw) > ({key}, ?)")
             bounds += [bound, after.raw]
         if before is not None:
-            key, bound = _bind(before)
+            key, bound = bind(before)
             where.append(f"key < {key}")
             bounds.append(bound)
         query = f"SELECT key, raw, expire_time FROM Cache WHERE {' AND '.join(where)} ORDER BY key, raw LIMIT ?"  # noqa: S608 - all are placeholders
@@ -353,20 +294,20 @@ class Database:
         for place, value in values.items():
             size, stored_mode, filename, column = store(value, False)
             self._made.append(filename)
-            key, bound = _bind(place.key)
+            key, bound = bind(place.key)
             kept = stored_mode if mode is None else mode
             records.setdefault(key, []).append((bound, place.raw, now, expire_time, now, tag, size, kept, filename, column))
         for key, written in records.items():
-            self._connection.executemany(_WRITE.format(key=key), written)
+            self._connection.executemany(WRITE.format(key=key), written)
 
     def _filenames(self, places: Sequence[Place]) -> list[str]:
         """The files of the rows that are there."""
         assert self._connection is not None  # noqa: S101 - the transaction writes
         found: list[tuple[str]] = []
-        for keys in batched([place.key for place in places if _is_plain(place)], IN_ONE):
-            query = f"SELECT filename FROM Cache WHERE raw = 1 AND key IN ({_marks(keys)}) AND filename IS NOT NULL"  # noqa: S608 - placeholders
+        for keys in batched([place.key for place in places if is_plain(place)], IN_ONE):
+            query = f"SELECT filename FROM Cache WHERE raw = 1 AND key IN ({marks(keys)}) AND filename IS NOT NULL"  # noqa: S608 - placeholders
             found += self._connection.execute(query, keys)
-        rows = [self.row(place, head=1) for place in places if not _is_plain(place)]
+        rows = [self.row(place, head=1) for place in places if not is_plain(place)]
         return [name for (name,) in found] + [row.filename for row in rows if row is not None and row.filename is not None]
 
     def expire(self, row: Row, expire_time: float | None) -> None:
@@ -378,7 +319,7 @@ class Database:
         """Delete rows and their files."""
         for ids in batched([row.rowid for row in rows], IN_ONE):
             assert self._connection is not None  # noqa: S101 - the rows were read from it
-            self._connection.execute(f"DELETE FROM Cache WHERE rowid IN ({_marks(ids)})", ids)  # noqa: S608 - placeholders
+            self._connection.execute(f"DELETE FROM Cache WHERE rowid IN ({marks(ids)})", ids)  # noqa: S608 - placeholders
         self._gone += [row.filename for row in rows]
 
     def delete_expired(self, limit: int) -> int:
@@ -405,47 +346,6 @@ class Database:
                     self._cache.disk.remove(filename)
             except FileNotFoundError:
                 continue
-
-
-def _decode(text: bytes) -> str:
-    return text.decode("utf-8", "surrogateescape")
-
-
-def _select(connection: sqlite3.Connection, query: str, bound: Sequence[Any]) -> list[tuple[Any, ...]]:
-    """All that a query finds; `_decode` is called for each text only where some text is not UTF-8."""
-    connection.text_factory = str
-    try:
-        return connection.execute(query, bound).fetchall()
-    except sqlite3.OperationalError:
-        connection.text_factory = _decode
-        return connection.execute(query, bound).fetchall()
-    finally:
-        connection.text_factory = _decode
-
-
-def _bind(key: str | bytes | float) -> tuple[str, str | bytes | float]:
-    """The SQL of a key and what is bound to it; text that is not UTF-8 can only be bound as bytes."""
-    if isinstance(key, str) and not key.isascii():
-        # `+` takes the affinity off, which would turn the column's numbers into text and lose the index
-        return "+CAST(? AS TEXT)", key.encode("utf-8", "surrogateescape")
-    return "?", key
-
-
-def _is_plain(place: Place) -> bool:
-    """Whether the key can be bound as it is, and what is found under it is told by it."""
-    return place.raw == 1 and isinstance(place.key, str) and place.key.isascii()
-
-
-def _marks(bound: Sequence[object]) -> str:
-    return ", ".join("?" * len(bound))
-
-
-def _to_bytes(value: str | bytes | float | None) -> bytes:
-    if isinstance(value, bytes):
-        return value
-    if value is None:
-        return b""
-    return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else repr(value).encode()
 
 
 def _is_locked(exc: Exception) -> bool:

@@ -1,0 +1,131 @@
+"""Rows of diskcache's table: their columns, the SQL that reads and writes them, and how keys and texts are bound.
+
+Text that is not UTF-8 comes and goes as a `str` with surrogates.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Any, Final, NamedTuple
+
+from stores.backends.disk_places import Place
+from stores.records import Version
+
+__all__ = [
+    "HEAD",
+    "IN_ONE",
+    "PICKLE",
+    "ROW",
+    "WRITE",
+    "Row",
+    "bind",
+    "decode",
+    "is_plain",
+    "marks",
+    "select",
+    "to_bytes",
+]
+
+TEXT, PICKLE = 3, 4
+"""diskcache's modes of a value: text in a file; a pickle. 1 is a value in its column, 2 bytes in a file."""
+
+_KINDS = {str: "text", bytes: "bytes", int: "integer", float: "float"}
+IN_ONE: Final = 200
+"""Keys in one statement at most."""
+ROW = "SELECT rowid, store_time, expire_time, size, mode, filename, tag, value, key FROM Cache"
+HEAD = (
+    "SELECT rowid, store_time, expire_time, coalesce(nullif(size, 0), length(CAST(value AS BLOB)), 0), mode, filename, tag,"
+    " CASE WHEN typeof(value) IN ('text', 'blob') THEN substr(value, 1, {head}) ELSE value END, key FROM Cache"
+)
+WRITE = (
+    "INSERT INTO Cache (key, raw, store_time, expire_time, access_time, access_count, tag, size, mode, filename, value)"
+    " VALUES ({key}, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?) ON CONFLICT (key, raw) DO UPDATE SET store_time = excluded.store_time,"
+    " expire_time = excluded.expire_time, access_time = excluded.access_time, access_count = 0, tag = excluded.tag,"
+    " size = excluded.size, mode = excluded.mode, filename = excluded.filename, value = excluded.value"
+)
+
+
+class Row(NamedTuple):
+    """A stored value without its file's content."""
+
+    rowid: int
+    store_time: float
+    expire_time: float | None
+    size: int
+    mode: int
+    filename: str | None
+    tag: Any
+    value: str | bytes | int | float | None
+    key: str | bytes | int | float
+
+    @property
+    def kind(self) -> str:
+        """The label of the value's type."""
+        if self.mode == PICKLE:
+            return "pickle"
+        if self.filename is not None:
+            return "text" if self.mode == TEXT else "bytes"
+        return _KINDS.get(type(self.value), "null")
+
+    @property
+    def text(self) -> str | None:
+        """The value, where it is text that all can read as it is: it need not be made bytes first."""
+        value = self.value
+        return value if type(value) is str and self.filename is None and self.mode != PICKLE and value.isascii() else None
+
+    @property
+    def version(self) -> Version:
+        """Changes with every write: rows keep their time, files have random names."""
+        facts = (self.rowid, self.store_time, self.expire_time, self.mode, self.filename, self.value)
+        return Version(blake2b(repr(facts).encode("utf-8", "surrogatepass"), digest_size=16).digest())
+
+    @property
+    def stamp(self) -> bytes:
+        """As the version, without looking at the value."""
+        return repr((self.rowid, self.store_time, self.expire_time)).encode()
+
+
+def decode(text: bytes) -> str:
+    """SQLite's text, odd bytes as surrogates."""
+    return text.decode("utf-8", "surrogateescape")
+
+
+def select(connection: sqlite3.Connection, query: str, bound: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """All that a query finds; `decode` is called for each text only where some text is not UTF-8."""
+    connection.text_factory = str
+    try:
+        return connection.execute(query, bound).fetchall()
+    except sqlite3.OperationalError:
+        connection.text_factory = decode
+        return connection.execute(query, bound).fetchall()
+    finally:
+        connection.text_factory = decode
+
+
+def bind(key: str | bytes | float) -> tuple[str, str | bytes | float]:
+    """The SQL of a key and what is bound to it; text that is not UTF-8 can only be bound as bytes."""
+    if isinstance(key, str) and not key.isascii():
+        # `+` takes the affinity off, which would turn the column's numbers into text and lose the index
+        return "+CAST(? AS TEXT)", key.encode("utf-8", "surrogateescape")
+    return "?", key
+
+
+def is_plain(place: Place) -> bool:
+    """Whether the key can be bound as it is, and what is found under it is told by it."""
+    return place.raw == 1 and type(place.key) is str and place.key.isascii()
+
+
+def marks(bound: Sequence[object]) -> str:
+    """A placeholder for each."""
+    return ", ".join("?" * len(bound))
+
+
+def to_bytes(value: str | bytes | float | None) -> bytes:
+    """A column's value as bytes, numbers as text."""
+    if isinstance(value, bytes):
+        return value
+    if value is None:
+        return b""
+    return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else repr(value).encode()
