@@ -6,6 +6,9 @@ read so far; its rows are a fixed number of bytes, as text or in hexadecimal, so
 
 from __future__ import annotations
 
+import difflib
+import re
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Protocol
@@ -20,6 +23,8 @@ __all__ = ["CHUNK", "BytesDocument", "Document", "Row", "TextDocument"]
 CHUNK = 65_536
 """Bytes that are read at once of a value that is too large to be had whole."""
 CHUNKS_KEPT = 32
+COMPARED = 4_000
+"""Lines up to which two texts are compared as a person would; beyond, line by line."""
 HEX_BYTES = (16, 12, 8, 4)
 """Bytes in a row of the hex view: as many as there is room for."""
 
@@ -31,6 +36,10 @@ class Row:
     margin: str
     text: str
     spans: tuple[tuple[int, int, str], ...] = ()
+    found: tuple[tuple[int, int, bool], ...] = ()
+    """What a search found in it: start, end, and whether the reader is there."""
+    changed: bool = False
+    """Whether it is another one than before."""
 
 
 class Document(Protocol):
@@ -56,6 +65,11 @@ class TextDocument:
         self._rows: list[tuple[int, int, int, int]] = []
         """Number of the line, start and end in it, cells of indentation."""
         self._width = 0
+        self._changed: set[int] = set()
+        self._found: list[tuple[int, int, int]] = []
+        """Number of the line, start and end in it, in their order."""
+        self.at: int | None = None
+        """Which of what was found the reader is at."""
 
     @property
     def margin(self) -> int:
@@ -88,7 +102,62 @@ class TextDocument:
                 for first, last, name in jsontext.spans(line)
                 if first < end and last > start
             )
-        return Row(str(number + 1) if start == 0 else "", " " * hang + line[start:end], spans)
+        found = tuple(
+            (max(first, start) - start + hang, min(last, end) - start + hang, which == self.at)
+            for which, (_, first, last) in self._found_in(number)
+            if first < end and last > start
+        )
+        margin = str(number + 1) if start == 0 else ""
+        return Row(margin, " " * hang + line[start:end], spans, found, number in self._changed)
+
+    def _found_in(self, number: int) -> list[tuple[int, tuple[int, int, int]]]:
+        low, high = bisect_left(self._found, (number, 0, 0)), bisect_left(self._found, (number + 1, 0, 0))
+        return list(enumerate(self._found[low:high], low))
+
+    def find(self, wanted: str) -> None:
+        """Mark where a text stands; capitals count only when it has some."""
+        self.at = None
+        self._found = []
+        if wanted:
+            pattern = re.compile(re.escape(wanted), 0 if any(map(str.isupper, wanted)) else re.IGNORECASE)
+            self._found = [
+                (number, match.start(), match.end())
+                for number, line in enumerate(self._lines)
+                for match in pattern.finditer(line)
+            ]
+
+    @property
+    def find_count(self) -> int:
+        """How often the text that was searched for stands here."""
+        return len(self._found)
+
+    def go_on(self, by: int, row: int) -> int | None:
+        """Be at the next of what was found, or the one before; answers its row, None when nothing was found.
+
+        Args:
+            by: 1 or -1.
+            row: Where the reader looks, in case that nothing was gone to yet.
+        """
+        if not self._found:
+            return None
+        if self.at is None:
+            number, start, _, _ = self._rows[min(row, len(self._rows) - 1)]
+            self.at = bisect_left(self._found, (number, start, 0)) - (by < 0)
+        else:
+            self.at += by
+        self.at %= len(self._found)
+        line, start, _ = self._found[self.at]
+        return bisect_right(self._rows, (line, start, self._width * 2, 0)) - 1
+
+    def mark_changes(self, before: TextDocument) -> None:
+        """Mark the lines that are others than before."""
+        old, new = before._lines, self._lines
+        if max(len(old), len(new)) > COMPARED:
+            self._changed = {number for number, line in enumerate(new) if number >= len(old) or old[number] != line}
+            return
+        for kind, _, _, first, last in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+            if kind != "equal":
+                self._changed.update(range(first, last))
 
 
 def _parts(line: str, width: int, hang: int) -> list[tuple[int, int]]:
@@ -120,6 +189,8 @@ class BytesDocument:
     def __init__(self, length: int, *, as_hex: bool) -> None:
         self.length = length
         self.as_hex = as_hex
+        self.found: range | None = None
+        """The bytes that a search came to."""
         self._chunks: OrderedDict[int, bytes] = OrderedDict()
         self._per_row = HEX_BYTES[0]
 
@@ -147,11 +218,25 @@ class BytesDocument:
         if body is None:
             return None
         offset = f"{start:0{self.margin}x}"
+        hit = range(max(start, self.found.start) - start, min(end, self.found.stop) - start) if self.found else range(0)
         if not self.as_hex:
-            return Row(offset, text_row(body, start - before, end - before))
+            text = text_row(body, start - before, end - before)
+            straight = text.isascii() and len(text) == end - start  # each byte is the character that it stands for
+            first, last = (hit.start, hit.stop) if straight else (0, len(text))
+            return Row(offset, text, found=((first, last, True),) if hit else ())
         dump, shown = hex_row(body[start - before : end - before], self._per_row)
         text = f"{dump} {shown}"
-        return Row(offset, text, ((len(dump) + 1, len(text), "string"),))
+        cells = (_hex_cell(hit.start), _hex_cell(hit.stop - 1) + 2), (len(dump) + 1 + hit.start, len(dump) + 1 + hit.stop)
+        found = tuple((first, last, True) for first, last in cells)
+        return Row(offset, text, ((len(dump) + 1, len(text), "string"),), found if hit else ())
+
+    def row_of(self, offset: int) -> int:
+        """The row in which a byte stands."""
+        return offset // self._per_row
+
+    def offset_of(self, row: int) -> int:
+        """The first byte of a row."""
+        return min(self.length, row * self._per_row)
 
     def take(self, offset: int, body: bytes) -> None:
         """Take up bytes that were read; `offset` is a multiple of `CHUNK`."""
@@ -176,6 +261,11 @@ class BytesDocument:
             at = number * CHUNK
             parts.append(chunk[max(0, start - at) : max(0, end - at)])
         return b"".join(parts)
+
+
+def _hex_cell(at: int) -> int:
+    """The cell at which a byte of a row begins in the hex view."""
+    return 3 * at + at // 8
 
 
 def _hex_cells(count: int) -> int:

@@ -48,6 +48,8 @@ class Traits:
     max_collection_bytes: int | None = None
     max_value_bytes: int | None = None
     """Limit on the stored record, envelope included."""
+    max_text_bytes: int | None = None
+    """Limit on a text inside a value, with the names that lead to it."""
     batch_size: int | None = None
     """Keys that one round trip carries; None when there is no limit."""
     notes: str = ""

@@ -124,7 +124,7 @@ class BrowserScreen(EntryActions):
         own: tuple[keymap.Scope, ...]
         if self.value_pane.edited is not None and self._at == 2:  # noqa: PLR2004 - the value's pane
             own = ("editor",)
-        elif self.keys_pane.filter.has_focus:
+        elif self.keys_pane.filter.has_focus or self.value_pane.search.has_focus:
             own = ("filter",)
         else:
             own = (("sidebar", "browser"), ("keys", "entry", "browser"), ("entry", "value", "browser"))[self._at]
@@ -149,6 +149,24 @@ class BrowserScreen(EntryActions):
     def action_zoom(self) -> None:
         self._zoomed = not self._zoomed
         self._lay_out()
+
+    def action_next_match(self) -> None:
+        self._go_on(1)
+
+    def action_previous_match(self) -> None:
+        self._go_on(-1)
+
+    def _go_on(self, by: int) -> None:
+        """All keys that are shown match their filter; in the value there is somewhere to go."""
+        if self._at == 1 and self.keys_pane.filter.value:
+            self.keys_pane.content.action_move(by)
+        elif self.value_pane.search.value:
+            self.value_pane.go_on(by)
+        else:
+            self.say("Nothing is searched for yet; / begins.")
+
+    def action_watch(self) -> None:
+        self.value_pane.toggle_watch()
 
     # What the session tells
 

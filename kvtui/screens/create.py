@@ -17,6 +17,7 @@ from kvd.durations import parse_ttl
 from kvd.errors import DaemonError
 from kvtui import jsontext
 from kvtui.codecs import printable
+from kvtui.limits import Limits
 from kvtui.operations import NewEntry, Taken, create
 from kvtui.session import Session
 from kvtui.widgets.editor import Editor
@@ -46,10 +47,11 @@ class CreateScreen(ModalScreen[NewEntry | None]):
         Binding("shift+tab", "app.focus_previous", show=False, priority=True),
     ]
 
-    def __init__(self, session: Session, draft: Draft) -> None:
+    def __init__(self, session: Session, draft: Draft, limits: Limits) -> None:
         super().__init__()
         self._session = session
         self._draft = draft
+        self._limits = limits
 
     def compose(self) -> ComposeResult:
         draft = self._draft
@@ -76,6 +78,14 @@ class CreateScreen(ModalScreen[NewEntry | None]):
         if self._draft.value.count("\n") == 2:  # noqa: PLR2004 - the empty object: the cursor stands inside
             editor.move_cursor((1, 2))
         self.set_focus(self.query_one("#key", Input))
+
+    @on(Editor.Changed)
+    def _typed(self) -> None:
+        value = self.query_one(Editor).text
+        too_much = self._limits.complaint(value)
+        hint = self.query_one(".dialog--hint", Static)
+        hint.set_class(too_much is not None, "-wrong")
+        hint.update(too_much or self._limits.room(value) or "")
 
     @on(Input.Submitted)
     def _next(self) -> None:

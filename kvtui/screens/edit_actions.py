@@ -14,11 +14,13 @@ from kvtui import jsontext, operations
 from kvtui.codecs import printable
 from kvtui.documents import TextDocument
 from kvtui.external import NoEditorError, edit_outside, editor_command
+from kvtui.limits import Limits
 from kvtui.messages import Entry
 from kvtui.screens.dialogs import Answer, Ask
 from kvtui.session import Session
 from kvtui.widgets.keys_pane import KeysPane
-from kvtui.widgets.value_pane import Edited, ValuePane, make_document
+from kvtui.widgets.value_pane import Edited, ValuePane
+from kvtui.widgets.value_reader import make_document
 
 __all__ = ["EditActions"]
 
@@ -64,8 +66,10 @@ class EditActions(Screen[None]):
     # Editing
 
     def action_edit(self) -> None:
-        if self.current(writing=True) is None:
+        entry = self.current(writing=True)
+        if entry is None:
             return
+        self.value_pane.limits = Limits.of(self.info(entry.place.connection))
         if (why_not := self.value_pane.edit()) is not None:
             self.say(why_not, wrong=True)
 

@@ -17,6 +17,7 @@ from kvd.model import Record
 from kvtui import jsontext, operations
 from kvtui.codecs import elide, printable
 from kvtui.countdown import left_text, moment_text
+from kvtui.limits import Limits
 from kvtui.messages import Entry, Place
 from kvtui.screens.create import CreateScreen, Draft
 from kvtui.screens.dialogs import Answer, Ask, Prompt
@@ -141,7 +142,7 @@ class EntryActions(EditActions):
         await self._create(Draft(entry.place.connection, collection, entry.name, ttl, value, "Duplicate"))
 
     async def _create(self, draft: Draft) -> None:
-        new = await self.app.push_screen_wait(CreateScreen(self.session, draft))
+        new = await self.app.push_screen_wait(CreateScreen(self.session, draft, Limits.of(self.info(draft.connection))))
         if new is not None:
             self.say(f"Created {elide(printable(new.key), 40)}.")
             self.show_new(new)

@@ -224,7 +224,7 @@ class KeysReader(Pane):
         if self.read_only:
             parts.append("read-only")
         name = "keys" if self.place is None else self.place.name
-        self.caption(name, "" if self.place is None else " · ".join(parts))
+        self.caption(name, *([] if self.place is None else parts))
 
     def _progress(self) -> str | None:
         """How far the walk or the search is; None when all is known."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from textual.containers import Vertical
 from textual.markup import escape
 from textual.widget import Widget
@@ -16,7 +17,7 @@ class Pane(Vertical):
     """A framed pane. Subclasses compose a `Notice` and their content."""
 
     _title = ""
-    _subtitle = ""
+    _notes: tuple[str, ...] = ()
 
     @property
     def notice(self) -> Notice:
@@ -42,15 +43,18 @@ class Pane(Vertical):
         self.notice.say(headline, *lines, helps=helps, to=to, wrong=wrong)
         self.add_class("-notice")
 
-    def caption(self, title: str, subtitle: str = "") -> None:
-        """Set the title above and the subtitle below; both are cut to fit and never read as markup."""
-        self._title, self._subtitle = title, subtitle
+    def caption(self, title: str, *notes: str) -> None:
+        """Set the title above, and below as many of the notes as there is room for; they are never read as markup."""
+        self._title, self._notes = title, notes
         room = max(4, self.size.width - 4)
         self.border_title = escape(elide(printable(title), room))
-        self.border_subtitle = escape(elide(subtitle, room))
+        shown = notes
+        while len(shown) > 1 and cell_len(" · ".join(shown)) > room:
+            shown = shown[:-1]
+        self.border_subtitle = escape(elide(" · ".join(shown), room))
 
     def on_resize(self) -> None:
-        self.caption(self._title, self._subtitle)
+        self.caption(self._title, *self._notes)
 
     def focus_content(self) -> None:
         """Give the pane the focus, at once: keys that are typed ahead already mean the new pane."""

@@ -1,4 +1,4 @@
-"""The pane of the value: reads it whole or in parts, shows it, and lets it be edited without losing anything.
+"""The pane of the value with its editor: nothing that was typed is lost.
 
 While something is being edited the pane stays with its entry, whatever happens around it: another key is chosen, the key
 expires, the daemon goes away. What was typed is given up only when the reader says so.
@@ -6,36 +6,27 @@ expires, the daemon goes away. What was typed is given up only when the reader s
 
 from __future__ import annotations
 
-import asyncio
 from typing import ClassVar, NamedTuple
 
-from textual import on, work
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.message import Message
 from textual.widgets import Static
 
-from kvd import requests
-from kvd.errors import DaemonError, RequestError
 from kvd.model import Change, Record
 from kvtui import jsontext, keymap
 from kvtui.codecs import printable, size_text
-from kvtui.documents import CHUNK, BytesDocument, Document, TextDocument
+from kvtui.limits import Limits
 from kvtui.messages import Entry
 from kvtui.session import Session
 from kvtui.widgets.editor import EDIT_MOST, Editor
-from kvtui.widgets.entry_head import EntryHead
-from kvtui.widgets.lines import Lines
 from kvtui.widgets.notice import Notice
-from kvtui.widgets.pane import Pane
+from kvtui.widgets.value_reader import concerns
+from kvtui.widgets.value_search import ValueSearch
 from kvtui.widgets.value_view import ValueView
 
 __all__ = ["Edited", "ValuePane"]
-
-WHOLE_MOST = 1_048_576
-"""Bytes up to which a value is read as a whole; beyond, in parts as they are looked at."""
-SETTLE_SECONDS = 0.04
-"""How long the cursor must stand still before the value is read."""
 
 
 class Edited(NamedTuple):
@@ -45,8 +36,8 @@ class Edited(NamedTuple):
     base: Record
 
 
-class ValuePane(Pane):
-    """The value of one entry."""
+class ValuePane(ValueSearch):
+    """The value of one entry, to be read and edited."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *keymap.bindings("value"),
@@ -56,25 +47,8 @@ class ValuePane(Pane):
     class Left(Message):
         """The reader wants back to the keys."""
 
-    class Read(Message):
-        """An entry was read; None: it is not there."""
-
-        def __init__(self, entry: Entry, record: Record | None, document: Document | None) -> None:
-            super().__init__()
-            self.entry = entry
-            self.record = record
-            self.document = document
-
-    class Failed(Message):
-        """An entry could not be read."""
-
-        def __init__(self, entry: Entry, reason: str) -> None:
-            super().__init__()
-            self.entry = entry
-            self.reason = reason
-
     class SaveWanted(Message):
-        """A checked value is to be written."""
+        """What was edited is to be saved."""
 
         def __init__(self, edited: Edited, value: str) -> None:
             super().__init__()
@@ -88,31 +62,23 @@ class ValuePane(Pane):
         """Nothing is being edited any more."""
 
     def __init__(self, session: Session, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
-        super().__init__(id=id)
-        self.session = session
-        self.entry: Entry | None = None
-        self.record: Record | None = None
+        super().__init__(session, id=id)
         self.edited: Edited | None = None
-        self._as_hex = False
+        self.limits = Limits()
+        """What the store takes of the value that is edited."""
+        self._too_much = False
+        """Whether what is said below the editor is that the store takes no such value."""
         self._next: Entry | None = None
         """Where the cursor went while something was being edited."""
 
     def compose(self) -> ComposeResult:
-        yield EntryHead()
-        yield ValueView()
+        yield from super().compose()
         yield Editor()
         yield Static(id="complaint", markup=False)
         yield Notice()
 
     def on_mount(self) -> None:
         self._lay_out()
-        self.caption("value")
-        self.say("")
-
-    @property
-    def view(self) -> ValueView:
-        """The reader."""
-        return self.query_one(ValueView)
 
     @property
     def editor(self) -> Editor:
@@ -124,6 +90,10 @@ class ValuePane(Pane):
         return self.view if self.edited is None else self.editor
 
     @property
+    def holds(self) -> bool:
+        return self.edited is not None
+
+    @property
     def dirty(self) -> bool:
         """Whether there is something that was typed and not saved."""
         return self.edited is not None and self.editor.dirty
@@ -131,140 +101,43 @@ class ValuePane(Pane):
     def _lay_out(self) -> None:
         self.editor.display = self.edited is not None
         self.view.display = self.edited is None
+        self.search.display = self.edited is None and bool(self.search.value)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """While the editor has the focus no other key of the pane works, typed ahead or not."""
         del action, parameters
         return not self.editor.has_focus
 
-    # Showing
-
     def show(self, entry: Entry | None) -> None:
         """Show another entry, unless one is being edited: then afterwards."""
         if self.edited is not None:
             self._next = entry
-            return
-        if entry == self.entry:
-            return
-        self.entry = entry
-        self.record = None
-        self._as_hex = False
-        if entry is None:
-            self.workers.cancel_group(self, "read")
-            self.caption("value")
-            self.view.show(None)
-            self.query_one(EntryHead).show(None, None)
-            self.say("")
         else:
-            self.reread()
-
-    def reread(self) -> None:
-        """Read again what is shown."""
-        if self.entry is not None and self.edited is None:
-            self._read(self.entry, as_hex=self._as_hex, settle=self.record is None)
-
-    @work(exclusive=True, group="read")
-    async def _read(self, entry: Entry, *, as_hex: bool, settle: bool) -> None:
-        place = entry.place
-        if settle:
-            await asyncio.sleep(SETTLE_SECONDS)
-        try:
-            record = await self.session.call(requests.read(place.connection, place.collection, entry.key, length=WHOLE_MOST))
-        except RequestError as error:
-            self.post_message(self.Failed(entry, error.message))
-            return
-        except DaemonError as error:
-            self.post_message(self.Failed(entry, str(error)))
-            return
-        document = None if record is None else await asyncio.to_thread(make_document, record, as_hex=as_hex)
-        self.post_message(self.Read(entry, record, document))
-
-    @on(Read)
-    def _take(self, message: Read) -> None:
-        if message.entry != self.entry or self.edited is not None:
-            return
-        same = self.record is not None
-        self.record = message.record
-        self.query_one(EntryHead).show(message.entry, message.record)
-        if message.record is None:
-            self.caption("value")
-            self.say("This key is gone", "It expired or was deleted.", helps="browser.refresh")
-            return
-        self.view.show(message.document, keep_place=same)
-        self._describe(message.record, message.document)
-        self.show_content()
-
-    def _describe(self, record: Record, document: Document | None) -> None:
-        notes = []
-        if record.kind != "entry":
-            notes.append("read-only")
-        if len(record.body) < record.length:
-            notes.append("in parts")
-        if isinstance(document, BytesDocument) and document.as_hex:
-            notes.append("x shows text" if self._as_hex else "bytes")
-        elif record.kind != "entry":
-            notes.append("x shows bytes")
-        self.caption("value", " · ".join(notes))
-
-    @on(Failed)
-    def _take_failure(self, message: Failed) -> None:
-        if message.entry == self.entry and self.edited is None and self.record is None:
-            self.say("The value cannot be read", message.reason, helps="browser.refresh", wrong=True)
-
-    @on(ValueView.Needed)
-    def _needed(self, message: ValueView.Needed) -> None:
-        message.stop()
-        if self.entry is not None and self.record is not None:
-            self._read_part(self.entry, self.record, message.document, message.offset)
-
-    @work(exclusive=True, group="part")
-    async def _read_part(self, entry: Entry, known: Record, document: BytesDocument, offset: int) -> None:
-        place = entry.place
-        request = requests.read(place.connection, place.collection, entry.key, offset=offset, length=2 * CHUNK)
-        try:
-            record = await self.session.call(request)
-        except DaemonError as error:
-            self.notify(printable(str(error)), title="The value cannot be read on", severity="error", markup=False)
-            return
-        if record is None or record.version != known.version:
-            self.reread()
-            return
-        document.take(offset, record.body)
-        if self.view.document is document:
-            self.view.refresh()
-            self.view.ask()
+            super().show(entry)
 
     def take_change(self, change: Change) -> None:
-        """Work a change that went through the daemon into what is shown."""
-        entry = self.edited.entry if self.edited is not None else self.entry
-        if entry is None or change.connection != entry.place.connection or change.operation == "connection":
-            return
-        if change.collection is not None and change.collection != entry.place.collection:
-            return
-        if change.keys and entry.key not in change.keys:
-            return
         if self.edited is None:
-            self.reread()
-        elif not change.own and change.keys:
+            super().take_change(change)
+        elif concerns(change, self.edited.entry) and not change.own and change.keys:
             gone = change.operation in {"delete", "expired"}
             self.complain(
                 "This key is gone meanwhile; saving asks first." if gone else "Changed by someone else; saving asks first."
             )
 
     def action_view(self) -> None:
-        if self.entry is None or self.record is None or self.edited is not None:
-            return
-        self._as_hex = not self._as_hex
-        self.record = None
-        self._read(self.entry, as_hex=self._as_hex, settle=False)
+        self.toggle_hex()
+
+    def action_search(self) -> None:
+        if self.edited is None and self.record is not None:
+            self.search.display = True
+            self.screen.set_focus(self.search)
 
     def action_back(self) -> None:
-        self.post_message(self.Left())
-
-    @on(Lines.Moved)
-    @on(Lines.Pressed)
-    def _quiet(self, message: Lines.Moved | Lines.Pressed) -> None:
-        message.stop()
+        if self.search.has_focus or self.search.value:
+            self.set_search("")
+            self.focus_content()
+        else:
+            self.post_message(self.Left())
 
     # Editing
 
@@ -289,14 +162,25 @@ class ValuePane(Pane):
         self._lay_out()
         self.show_content()
         self.complain("")
-        self.caption("value · editing", "ctrl+s saves · esc leaves")
+        self._describe_edit()
         self.focus_content()
         return None
 
     @on(Editor.Changed)
     def _typed(self) -> None:
-        if self.edited is not None:
-            self.caption("value · changed" if self.editor.dirty else "value · editing", "ctrl+s saves · esc leaves")
+        if self.edited is None:
+            return
+        self._describe_edit()
+        too_much = self.limits.complaint(self.editor.text)
+        if too_much is not None or self._too_much:
+            self.complain(too_much or "")
+        self._too_much = too_much is not None
+
+    def _describe_edit(self) -> None:
+        """Say in the frame that the value is being edited, and how much of it the store takes where that is little."""
+        room = self.limits.room(self.editor.text)
+        title = "value · changed" if self.editor.dirty else "value · editing"
+        self.caption(title, *([room] if room else []), "ctrl+s saves", "esc leaves")
 
     @on(Editor.Saved)
     def _save(self, message: Editor.Saved) -> None:
@@ -338,7 +222,7 @@ class ValuePane(Pane):
         if following != entry:
             self.show(following)
         else:
-            self._read(entry, as_hex=self._as_hex, settle=False)
+            self.read(entry)
         self.post_message(self.EditEnded())
 
     def complain(self, text: str, *, wrong: bool = False) -> None:
@@ -347,20 +231,3 @@ class ValuePane(Pane):
         line.update(printable(text))
         line.set_class(bool(text), "-said")
         line.set_class(wrong, "-wrong")
-
-
-def make_document(record: Record, *, as_hex: bool) -> Document:
-    """How a record is shown: JSON indented, text as it is, everything else and everything large in rows of bytes."""
-    if not as_hex and len(record.body) == record.length:
-        try:
-            text = record.body.decode()
-        except UnicodeDecodeError:
-            as_hex = True
-        else:
-            if "\0" not in text:
-                is_json = record.kind == "entry" or jsontext.is_json(text)
-                return TextDocument(jsontext.indent(text) if is_json else text, is_json=is_json)
-            as_hex = True
-    document = BytesDocument(record.length, as_hex=as_hex)
-    document.take(0, record.body[: len(record.body) // CHUNK * CHUNK] if len(record.body) < record.length else record.body)
-    return document

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -20,7 +21,16 @@ __all__ = ["ValueView"]
 class ValueView(Lines):
     """The reader of a value. It has no cursor: the keys that move it scroll."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"json--name", "json--string", "json--number", "json--word", "json--mark"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "json--name",
+        "json--string",
+        "json--number",
+        "json--word",
+        "json--mark",
+        "value--found",
+        "value--here",
+        "value--changed",
+    }
 
     class Needed(Message):
         """Bytes are needed to draw what is seen."""
@@ -45,6 +55,14 @@ class ValueView(Lines):
         if not keep_place:
             self.scroll_to(y=0, animate=False)
         self.changed()
+
+    def show_row(self, row: int) -> None:
+        """Scroll as little as shows the row with some rows around it."""
+        height = max(1, self.page_height)
+        around = min(3, height // 3)
+        if not self.scroll_offset.y + around <= row < self.scroll_offset.y + height - around:
+            self.scroll_to(y=max(0, row - height // 2), animate=False)
+        self.refresh()
 
     def changed(self) -> None:
         width = self.scrollable_content_region.width
@@ -86,9 +104,11 @@ class ValueView(Lines):
         margin = 0 if document is None else document.margin
         if row is None:
             return self.strip((f"{'':{margin}} …", self.part("lines--faint")))
-        parts: list[tuple[str, Style | None]] = [(f"{row.margin:>{margin}}  ", self.part("lines--faint"))]
+        parts: list[tuple[str, Style | None]] = [(f"{row.margin:>{margin}}", self.part("lines--faint"))]
+        parts.append(("▎ " if row.changed else "  ", self.part("value--changed")))
         parts += self._coloured(row, width - margin - 2)
-        return self.strip(*parts)
+        strip = self.strip(*parts)
+        return strip.adjust_cell_length(width).apply_style(self.part("lines--idle")) if row.changed else strip
 
     def _coloured(self, row: Row, width: int) -> list[tuple[str, Style | None]]:
         text = row.text if cell_len(row.text) <= width else take_cells(row.text, width - 1) + "…"
@@ -99,4 +119,18 @@ class ValueView(Lines):
             parts.append((text[start:end], self.part(f"json--{name}")))
             at = end
         parts.append((text[at:], None))
-        return parts
+        return self._lit(parts, row) if row.found else parts
+
+    def _lit(self, parts: list[tuple[str, Style | None]], row: Row) -> list[tuple[str, Style | None]]:
+        """The parts with what was found laid over them."""
+        lit: list[tuple[str, Style | None]] = []
+        at = 0
+        for text, style in parts:
+            cuts = {0, len(text)}
+            cuts.update(cut - at for first, last, _ in row.found for cut in (first, last) if 0 < cut - at < len(text))
+            for start, end in pairwise(sorted(cuts)):
+                over = next((here for first, last, here in row.found if first <= at + start < last), None)
+                found = style if over is None else self.part("value--here" if over else "value--found")
+                lit.append((text[start:end], found))
+            at += len(text)
+        return lit

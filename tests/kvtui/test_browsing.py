@@ -313,3 +313,116 @@ async def test_a_large_value_is_read_in_parts(fake: Daemon) -> None:
         await tui.sees("2.4 MB", "in parts", "0000000␊0000001")
         await tui.press("3", "G")
         await tui.sees("0299999")
+
+
+async def test_a_search_goes_from_match_to_match(fake: Daemon) -> None:
+    fake.put(
+        "scratch", "greetings", "hello", {f"name {number}": "needle" if number % 50 == 7 else "hay" for number in range(200)}
+    )
+    async with running(fake.open) as tui:
+        await tui.sees('"name 0": "hay"')
+        await tui.press("3", "slash")
+        await tui.type("NEEDLE")
+        await tui.sees("not found")
+        await tui.press(*["backspace"] * 6)
+        await tui.type("need")
+        await tui.sees("1 of 4", '"name 7": "needle"')
+        await tui.press("enter", "n")
+        await tui.sees("2 of 4", '"name 57": "needle"')
+        await tui.press("N", "N")
+        await tui.sees("4 of 4", '"name 157": "needle"')
+        await tui.press("escape")
+        await tui.misses("4 of 4")
+        assert tui.browser.value_pane.view.has_focus
+        await tui.press("n")
+        await tui.sees("Nothing is searched for yet")
+
+
+async def test_a_search_goes_through_what_was_not_read(fake: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kvtui.find.PART", 100_000)
+    body = b"".join(b"%07d\n" % number for number in range(300_000))
+    fake.data["scratch"]["greetings"].clear()
+    fake.put("scratch", "greetings", "large", body, kind="string")
+    async with running(fake.open) as tui:
+        await tui.sees("in parts")
+        await tui.press("3", "slash")
+        await tui.type("0250000\n")
+        await tui.sees("found at 1e8480", "0250000")
+        await tui.press("n")  # round the end to the same place
+        await tui.sees("found at 1e8480")
+        await tui.press("x")
+        await tui.sees("x shows text")
+        await tui.press("N")
+        await tui.sees("found at 1e8480", "30 32 35 30")
+
+
+async def test_filtered_keys_are_gone_through_with_n(fake: Daemon) -> None:
+    async with running(fake.open) as tui:
+        await tui.sees("users")
+        await tui.press("1", "j", "j", "enter", "slash")
+        await tui.type("7\n")
+        await tui.sees("3 of 30")
+        await tui.press("n", "n")
+        current = tui.browser.keys_pane.current
+        assert current is not None
+        assert current.name == "user:27"
+
+
+async def test_a_watched_value_shows_what_changes(fake: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kvtui.widgets.value_reader.WATCH_SECONDS", 0.05)
+    async with running(fake.open) as tui:
+        await tui.sees('"to": "world"')
+        fake.put("scratch", "greetings", "hello", {"to": "nobody", "by": "none"})
+        await tui.press("2", "w")
+        await tui.sees("value · watching", '▎   "to": "nobody"', "changed ")
+        fake.fail["read"] = RequestError("unreachable", "the server does not answer")
+        await tui.sees("could not be read again")
+        assert '"to": "nobody"' in tui.text
+        fake.fail.clear()
+        await tui.misses("could not be read again")
+        await tui.press("w")
+        await tui.misses("watching")
+        fake.put("scratch", "greetings", "hello", {"to": "unseen"})
+        calls = fake.calls.count("read")
+        await asyncio.sleep(0.3)
+        assert fake.calls.count("read") == calls
+
+
+async def test_a_watch_leaves_an_edit_alone(fake: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kvtui.widgets.value_reader.WATCH_SECONDS", 0.05)
+    async with running(fake.open) as tui:
+        await tui.sees('"to": "world"')
+        await tui.press("2", "w", "e")
+        await tui.sees("value · editing")
+        tui.browser.value_pane.editor.text = '{"to": "mine"}'
+        fake.put("scratch", "greetings", "hello", {"to": "theirs"})
+        await asyncio.sleep(0.3)
+        assert tui.browser.value_pane.editor.text == '{"to": "mine"}'
+
+
+async def test_the_first_key_is_the_current_one_until_someone_looks(fake: Daemon) -> None:
+    fake.data["scratch"]["greetings"].clear()
+    for number in range(30, 0, -1):
+        fake.put("scratch", "greetings", f"key {number:02}", {"number": number})
+    fake.page = 10
+    async with running(fake.open) as tui:
+        await tui.sees('"number": 1', "30 keys")
+        current = tui.browser.keys_pane.current
+        assert current is not None
+        assert current.name == "key 01"
+
+
+async def test_collections_that_are_shown_alike_are_two(fake: Daemon) -> None:
+    fake.data["scratch"] = {}
+    fake.put("scratch", "a\nb", "of the newline", {})
+    fake.put("scratch", "a␊b", "of the sign", {})
+    async with running(fake.open) as tui:
+        await tui.until(lambda: tui.pane(0).count("a␊b") == 2, "both collections")
+        seen = set()
+        for key in ("1", "j"):
+            await tui.press(key)
+            await tui.until(lambda: tui.browser.keys_pane.current, "a key")
+            current = tui.browser.keys_pane.current
+            assert current is not None
+            seen.add(current.name)
+        assert len(seen) == 2

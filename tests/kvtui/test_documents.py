@@ -1,3 +1,4 @@
+import pytest
 from rich.cells import cell_len
 
 from kvtui.documents import CHUNK, BytesDocument, TextDocument
@@ -55,3 +56,63 @@ def test_text_at_the_seam_of_two_pieces_is_whole() -> None:
     document.take(0, body)
     rows = [document.row(index) for index in range(document.wrap(80))]
     assert "".join(row.text for row in rows if row is not None) == text
+
+
+def text_document(text: str, width: int = 40) -> TextDocument:
+    document = TextDocument(text, is_json=False)
+    document.wrap(width)
+    return document
+
+
+def test_what_is_found_in_a_text_is_lit_and_gone_round() -> None:
+    document = text_document("one\ntwo One\nthree\nONE")
+    document.find("one")
+    assert document.find_count == 3
+    assert [document.go_on(1, 1) for _ in range(4)] == [1, 3, 0, 1]
+    assert document.go_on(-1, 0) == 0
+    row = document.row(0)
+    assert row is not None
+    assert row.found == ((0, 3, True),)
+    document.find("One")
+    assert document.find_count == 1
+    assert document.go_on(-1, 0) == 1
+    document.find("nothing")
+    assert document.go_on(1, 0) is None
+
+
+def test_what_is_found_behind_a_wrap_is_found_on_its_row() -> None:
+    document = text_document("x" * 25 + "needle" + "y" * 25, width=20)
+    document.find("needle")
+    assert document.go_on(1, 0) == 1
+    row = document.row(1)
+    assert row is not None
+    assert row.text[row.found[0][0] : row.found[0][1]] == "needle"
+
+
+def test_lines_that_are_others_than_before_are_marked() -> None:
+    before, after = text_document("a\nb\nc\nd"), text_document("a\nB\nc\nnew\nd")
+    after.mark_changes(before)
+    rows = [after.row(number) for number in range(5)]
+    assert [row is not None and row.changed for row in rows] == [False, True, False, True, False]
+
+
+def test_lines_of_long_texts_are_compared_one_by_one() -> None:
+    lines = [str(number) for number in range(50_000)]
+    before = text_document("\n".join(lines))
+    lines[40_000] = "other"
+    after = text_document("\n".join([*lines, "more"]))
+    after.mark_changes(before)
+    changed = [number for number in range(50_001) if (row := after.row(number)) is not None and row.changed]
+    assert changed == [40_000, 50_000]
+
+
+@pytest.mark.parametrize("as_hex", [True, False])
+def test_what_is_found_in_bytes_is_lit(*, as_hex: bool) -> None:
+    document = BytesDocument(64, as_hex=as_hex)
+    document.take(0, bytes(range(0x40, 0x80)))
+    document.wrap(80)
+    document.found = range(10, 13)
+    row = document.row(document.row_of(10))
+    assert row is not None
+    lit = [row.text[start:end] for start, end, _ in row.found]
+    assert lit == (["4a 4b 4c", "JKL"] if as_hex else [row.text])

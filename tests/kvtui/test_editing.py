@@ -397,3 +397,25 @@ async def test_a_request_while_the_daemon_is_away_fails_at_once(fake: Daemon) ->
         with pytest.raises(ConnectionLostError):
             async with asyncio.timeout(1):
                 await tui.browser.session.reload()
+
+
+async def test_what_the_store_does_not_take_is_said_while_it_is_typed(fake: Daemon) -> None:
+    fake.traits = {"max_value_bytes": 1_000, "big_integers": False}
+    async with editing(fake) as tui:
+        await tui.sees("14 B of 1.0 KB")
+        await replace(tui, json.dumps({"to": "x" * 2000}))
+        await tui.sees("the value has 2.0 KB")
+        await replace(tui, '{"to": 99999999999999999999}')
+        await tui.sees("the integer at to has more than 64 bits")
+        await replace(tui, '{"to": 1}')
+        await tui.misses("64 bits")
+        await tui.press("ctrl+s")
+        await tui.sees("Saved.")
+
+
+async def test_what_the_store_does_not_take_is_said_of_a_new_key(fake: Daemon) -> None:
+    fake.traits = {"max_value_bytes": 1_000}
+    async with running(fake.open) as tui:
+        await tui.sees("2 keys")
+        await tui.press("2", "a")
+        await tui.sees("New key", "2 B of 1.0 KB")

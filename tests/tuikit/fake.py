@@ -54,6 +54,7 @@ class Daemon:
         self.fail: dict[str, RequestError] = {}
         self.hold: dict[str, asyncio.Event] = {}
         self.page = 500
+        self.traits: dict[str, Any] = {}
         self.clients: list[Client] = []
         self.up = True
         self.calls: list[str] = []
@@ -130,7 +131,7 @@ class Client:
             "state": "ready",
             "read_only": name in self.daemon.read_only,
             "production": name in self.daemon.production,
-            "traits": {},
+            "traits": self.daemon.traits,
         }
 
     def status(self) -> dict[str, Any]:
