@@ -11,7 +11,6 @@ from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from kvd.figures import TIMED
-from kvd.methods import METHODS
 from kvd.protocol import MAX_ID, MAX_REPLY, REQUEST, encode_reply
 from kvd.use import PIECE
 
@@ -20,9 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["answer_at_hand"]
 
-_FINISH: Final = {method.name: method.finish for method in METHODS.values() if method.finish is not None}
 _PARAMETERS: Final = 3
-"""Of a plain read: connection, collection, and key or keys."""
+"""Of `get` and `get_many`: connection, collection, and key or keys."""
 
 
 def answer_at_hand(
@@ -31,7 +29,6 @@ def answer_at_hand(
     """Return the body of the reply to an unpacked, unchecked message; None where it is no such request."""
     try:
         kind, id, name, params = message  # noqa: A001 - the wire's own word
-        finish = _FINISH[name]
         connection = connections[params["connection"]]
         store = connection.at_hand
         if (
@@ -48,10 +45,10 @@ def answer_at_hand(
         started = None if figures.operations & TIMED else time.monotonic()
         if name == "get":
             result: Any = store.text_at_hand(params["key"], collection=params["collection"])
+        elif name == "get_many" and type(keys := params["keys"]) is list and len(keys) <= PIECE:
+            result = store.texts_at_hand(keys, collection=params["collection"])
         else:
-            keys = [params["key"]] if "key" in params else params["keys"]
-            found = store.texts_at_hand(keys, collection=params["collection"]) if len(keys) <= PIECE else None
-            result = None if found is None else finish(found)
+            return None
     except (KeyError, TypeError, ValueError):
         return None
     if result is None:

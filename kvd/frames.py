@@ -12,7 +12,8 @@ from kvd.protocol import EVENT, HEADER, MAX_FRAME, MAX_REPLY, PACKED, PART, PART
 
 __all__ = ["Decoder", "Inbox", "frame", "parts"]
 
-_LAST_OF_EVENT = 2
+_SHORTEST = 3
+"""Elements of an event; replies and parts have one more."""
 
 
 def frame(body: bytes) -> bytes:
@@ -42,6 +43,8 @@ class Decoder:
         """Take what was received; returns the bodies that are whole with it, none once there was an error."""
         if self.error is not None:
             return []
+        if not self._rest and int.from_bytes(data[:HEADER], "big") == len(data) - HEADER > 0:
+            return [data[HEADER:]]  # nearly always it is one, and whole
         stream: bytes | bytearray = data
         if self._rest:
             if type(self._rest) is bytes:
@@ -119,10 +122,12 @@ def _unpack(body: bytes | bytearray) -> list[Any]:
         message = msgpack.unpackb(body)
     except (ValueError, TypeError, OverflowError) as error:
         raise ProtocolError(Code.BAD_REQUEST, f"the daemon sent what cannot be read as msgpack: {error}") from None
-    if type(message) is list and len(message) > _LAST_OF_EVENT:
-        kind, about, third, *more = message
-        if kind == EVENT and type(about) is str and type(third) is dict:
+    if type(message) is list and len(message) >= _SHORTEST:
+        kind, about = message[0], message[1]
+        if kind == REPLY and len(message) > _SHORTEST and (type(about) is int or about is None):
             return message
-        if more and (kind == PART or (kind == REPLY and (type(about) is int or about is None))):
+        if kind == EVENT and type(about) is str and type(message[2]) is dict:
+            return message
+        if kind == PART and len(message) > _SHORTEST:
             return message
     raise ProtocolError(Code.BAD_REQUEST, "the daemon sent what is neither a reply nor an event")

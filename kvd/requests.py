@@ -67,6 +67,10 @@ def _drop_none(**params: Any) -> dict[str, Any]:
     return {name: value for name, value in params.items() if value is not None}
 
 
+def _pack_names(names: Sequence[Key]) -> list[Any]:
+    return [name if type(name) is str and name.isascii() else pack_name(name) for name in names]
+
+
 def _token(packed: Any) -> Token:
     name = unpack_name(packed)
     assert isinstance(name, Token), "browsing answers with tokens"  # noqa: S101 - the daemon is ours; a wrong shape is a bug
@@ -206,7 +210,7 @@ def close_cursor(connection: str, cursor: bytes) -> Request[None]:
 
 def describe(connection: str, collection: Collection, keys: Sequence[Key]) -> Request[list[Description | None]]:
     """Metadata of many keys, without their values; None for a key that is not there."""
-    params = {"connection": connection, "collection": pack_name(collection), "keys": [pack_name(key) for key in keys]}
+    params = {"connection": connection, "collection": pack_name(collection), "keys": _pack_names(keys)}
     return Request("describe", params, lambda rows: [_description(row) for row in rows])
 
 
@@ -299,13 +303,13 @@ def get(connection: str, collection: Collection, key: Key) -> Request[bytes | No
 
 def get_many(connection: str, collection: Collection, keys: Sequence[Key]) -> Request[list[bytes | None]]:
     """Values in the order of the keys, None for holes."""
-    params = {"connection": connection, "collection": pack_name(collection), "keys": [pack_name(key) for key in keys]}
+    params = {"connection": connection, "collection": pack_name(collection), "keys": _pack_names(keys)}
     return Request("get_many", params, _same)
 
 
 def ttl_many(connection: str, collection: Collection, keys: Sequence[Key]) -> Request[list[tuple[bytes, float | None] | None]]:
     """Values with the seconds that they still live (None: for ever), in the order of the keys, None for holes."""
-    params = {"connection": connection, "collection": pack_name(collection), "keys": [pack_name(key) for key in keys]}
+    params = {"connection": connection, "collection": pack_name(collection), "keys": _pack_names(keys)}
     return Request("ttl_many", params, lambda rows: [None if row is None else (row[0], row[1]) for row in rows])
 
 
@@ -327,7 +331,7 @@ def put_many(
     params = _drop_none(
         connection=connection,
         collection=pack_name(collection),
-        keys=[pack_name(key) for key in keys],
+        keys=_pack_names(keys),
         values=list(values),
         ttl=ttl,
     )
@@ -336,7 +340,7 @@ def put_many(
 
 def delete_many(connection: str, collection: Collection, keys: Sequence[Key]) -> Request[int]:
     """Delete many keys; answers how many were there."""
-    params = {"connection": connection, "collection": pack_name(collection), "keys": [pack_name(key) for key in keys]}
+    params = {"connection": connection, "collection": pack_name(collection), "keys": _pack_names(keys)}
     return Request("delete_many", params, int)
 
 

@@ -175,13 +175,15 @@ class BaseStore(BrowsableStore, AsyncKeyValue, ABC):
         return live if len(unique) == len(listed) else _spread(listed, unique, live)
 
     def text_at_hand(self, key: Key, *, collection: Collection = None) -> bytes | None:
-        """As `texts` of one key, without its deadline, for a store that can answer without waiting; None where it cannot."""
+        """Answer as `texts`, without deadlines, if the store has it at hand; None where `texts` is to be asked, whatever for.
+
+        Raises:
+            TypeError: the key, or the collection, is of no type that names are.
+        """
         return None
 
-    def texts_at_hand(
-        self, keys: Sequence[Key], *, collection: Collection = None
-    ) -> list[tuple[bytes, datetime | None] | None] | None:
-        """As `texts`, for a store that can answer without waiting; None where `texts` is to be asked, for whatever reason."""
+    def texts_at_hand(self, keys: Sequence[Key], *, collection: Collection = None) -> list[bytes] | None:
+        """As `text_at_hand`, of all the keys or of none."""
         return None
 
     async def _live_entry(self, key: Key, collection: Collection, hook: _GetEntry) -> ManagedEntry | None:

@@ -21,7 +21,7 @@ from datetime import datetime
 from itertools import islice
 from typing import ClassVar
 
-from stores.backends.memory_cache import Cache
+from stores.backends.memory_cache import Entries
 from stores.base import (
     BaseDestroyCollectionStore,
     BaseDestroyStore,
@@ -88,7 +88,7 @@ class MemoryStore(BaseDestroyStore, BaseDestroyCollectionStore, BaseEnumerateCol
         """
         super().__init__(default_collection=default_collection, seed=seed)
         self.max_entries_per_collection = max_entries_per_collection
-        self._caches: dict[str, Cache[_Held]] = {}
+        self._caches: dict[str, Entries[_Held]] = {}
         self._writes = secrets.randbits(62)  # no version of an earlier store comes again
         self._cursors: HeldCursors[Iterator[Name]] = HeldCursors()
         self._due_heap: list[int] = []
@@ -112,10 +112,6 @@ class MemoryStore(BaseDestroyStore, BaseDestroyCollectionStore, BaseEnumerateCol
     async def _get_managed_entries(self, *, collection: Scope, keys: Sequence[Key]) -> list[ManagedEntry | None]:
         return [_entry(self._held(collection, key)) for key in keys]
 
-    async def texts(self, keys: Sequence[Key], *, collection: Collection = None) -> list[tuple[bytes, datetime | None] | None]:
-        """As in the base, which is asked only where something is not found: a name under which something is needs no check."""
-        return self.texts_at_hand(keys, collection=collection) or await super().texts(keys, collection=collection)
-
     def text_at_hand(self, key: Key, *, collection: Collection = None) -> bytes | None:
         """The text, if it is there."""
         cache = self._caches.get(collection or self.default_collection)  # type: ignore[arg-type] # a Token is not found
@@ -124,18 +120,13 @@ class MemoryStore(BaseDestroyStore, BaseDestroyCollectionStore, BaseEnumerateCol
         held = cache.get(key, time.time())  # type: ignore[arg-type] # as above
         return None if held is None else held.text
 
-    def texts_at_hand(
-        self, keys: Sequence[Key], *, collection: Collection = None
-    ) -> list[tuple[bytes, datetime | None] | None] | None:
+    def texts_at_hand(self, keys: Sequence[Key], *, collection: Collection = None) -> list[bytes] | None:
         """The texts, if all are there."""
-        if not self._open or isinstance(keys, str):
+        cache = self._caches.get(collection or self.default_collection)  # type: ignore[arg-type] # as above
+        if cache is None or not self._open:
             return None
-        cache = self._caches.get(collection or self.default_collection)  # type: ignore[arg-type] # a Token is not found
-        try:
-            found = None if cache is None else cache.get_all(keys, time.time())
-        except TypeError:  # what cannot be hashed is no key
-            return None
-        return None if found is None else [(held.text, held.expires_at) for held in found]
+        found = cache.get_all(keys, time.time())  # type: ignore[arg-type] # as above
+        return None if found is None else [held.text for held in found]
 
     async def _get_texts(self, *, collection: Scope, keys: Sequence[Key]) -> list[tuple[bytes, datetime | None] | None]:
         cache = self._caches.get(_text(collection))
@@ -182,7 +173,7 @@ class MemoryStore(BaseDestroyStore, BaseDestroyCollectionStore, BaseEnumerateCol
         name = _text(collection)
         cache = self._caches.get(name)
         if cache is None:
-            cache = self._caches[name] = Cache(self.max_entries_per_collection)
+            cache = self._caches[name] = Entries(self.max_entries_per_collection)
         if held.expires_at is not None:
             self._note_deadline(held.deadline)
         cache.put(_text(key), held, time.time())
@@ -204,7 +195,7 @@ class MemoryStore(BaseDestroyStore, BaseDestroyCollectionStore, BaseEnumerateCol
         elif cache is None:
             return Page([], None, 0)
         else:
-            names = (_name(text) for text in cache.keys(time.time()))
+            names = map(_name, list(cache))
         looked_at = list(islice(names, limit))
         now = time.time()
         items = [] if cache is None else [name for name in looked_at if cache.holds(name.text, now)]
