@@ -19,9 +19,9 @@ from aiobotocore.client import AioBaseClient
 from botocore.exceptions import ClientError
 
 from stores.arguments import Secret
+from stores.backends import dynamodb_entries as entries
 from stores.backends.aws import ERRORS, AwsClient, cause_of, has_code, was_repeated
 from stores.backends.dynamodb_items import (
-    FOREIGN,
     MAX_ITEM_BYTES,
     SCHEMA,
     Item,
@@ -31,22 +31,19 @@ from stores.backends.dynamodb_items import (
     collection_token,
     distinct,
     epoch,
-    foreign_body,
     native_deadline,
     restored,
-    size_of,
     text_of,
     unchanged,
     version_of,
 )
 from stores.backends.dynamodb_table import WRITE_BATCH, Table
-from stores.backends.envelope import open_text
 from stores.base import BaseContextManagerStore, BaseStore
 from stores.entry import ManagedEntry, utc_now
-from stores.errors import BaseKeyValueError, ConflictError, DeserializationError, InvalidKeyError
+from stores.errors import BaseKeyValueError, ConflictError, InvalidKeyError
 from stores.lifecycle import Scope
 from stores.names import OUTSIDE, Key, Name, Page, Token, compile_glob, glob_prefix
-from stores.records import ABSENT, ANY, ENTRY, Description, Expected, Record, Version
+from stores.records import ABSENT, ANY, Description, Expected, Record, Version
 from stores.traits import Traits
 
 __all__ = ["DynamoDBStore"]
@@ -196,80 +193,29 @@ class DynamoDBStore(BaseContextManagerStore, BaseStore):
             raise InvalidKeyError("In DynamoDB nothing is outside collections.")
         return {"collection": {"S": collection_of(scope)}, "key": {"S": text_of(key)}}
 
-    def _dump(self, place: Item, entry: ManagedEntry) -> Item:
-        text = self._adapter.dump_json(entry, key=place["key"]["S"], collection=place["collection"]["S"])
-        item = {**place, "value": {"S": text}}
-        if entry.expires_at is not None:
-            item["ttl"] = {"N": str(epoch(entry.expires_at))}
-        return checked(item)
-
-    def _load(self, item: Item) -> ManagedEntry:
-        text = item.get("value", {}).get("S")
-        if text is None:
-            raise DeserializationError("It has no attribute `value` with text.")
-        entry = self._adapter.load_json(text)
-        entry.expires_at = _deadline(item, entry.expires_at)
-        return entry
-
-    def _load_named(self, item: Item) -> ManagedEntry:
-        try:
-            return self._load(item)
-        except DeserializationError as exc:
-            key, collection = item["key"]["S"], item["collection"]["S"]
-            raise DeserializationError(f"Key {key!r} in collection {collection!r} holds no entry. {exc}") from exc
-
-    def _record(self, item: Item, limit: int | None) -> Record:
-        version, size = version_of(item), size_of(item)
-        try:
-            entry = self._load(item)
-        except DeserializationError:
-            body = foreign_body(item)
-            return Record(
-                kind=FOREIGN, body=body[:limit], length=len(body), size=size, expires_at=native_deadline(item), version=version
-            )
-        body = entry.value_as_json.encode()
-        return Record(
-            kind=ENTRY,
-            body=body,
-            length=len(body),
-            size=size,
-            created_at=entry.created_at,
-            expires_at=entry.expires_at,
-            version=version,
-            entry=entry,
-        )
-
     # Entries
 
     async def _get_managed_entry(self, *, collection: Scope, key: Key) -> ManagedEntry | None:
         item = await self._table.item(self._locate(collection, key), consistent=self._consistent_reads)
-        return None if item is None else self._load_named(item)
+        return None if item is None else entries.load_named(item)
 
     async def _get_managed_entries(self, *, collection: Scope, keys: Sequence[Key]) -> list[ManagedEntry | None]:
         places = [self._locate(collection, key) for key in keys]
         items = await self._table.items(places, consistent=self._consistent_reads)
         found = (items.get(place["key"]["S"]) for place in places)
-        return [None if item is None else self._load_named(item) for item in found]
+        return [None if item is None else entries.load_named(item) for item in found]
 
     async def _get_texts(self, *, collection: Scope, keys: Sequence[Key]) -> list[tuple[bytes, datetime | None] | None]:
         places = [self._locate(collection, key) for key in keys]
         if len(places) == 1:
             item = await self._table.item(places[0], consistent=self._consistent_reads)
-            return [None if item is None else self._text(item)]
+            return [None if item is None else entries.text(item)]
         items = await self._table.items(places, consistent=self._consistent_reads)
         found = (items.get(place["key"]["S"]) for place in places)
-        return [None if item is None else self._text(item) for item in found]
-
-    def _text(self, item: Item) -> tuple[bytes, datetime | None]:
-        opened = open_text(item.get("value", {}).get("S", "").encode())
-        if opened is None:
-            entry = self._load_named(item)
-            return entry.value_as_json.encode(), entry.expires_at
-        text, times = opened
-        return text, _deadline(item, times.expires_at)
+        return [None if item is None else entries.text(item) for item in found]
 
     async def _put_managed_entry(self, *, collection: Scope, key: Key, managed_entry: ManagedEntry) -> None:
-        item = self._dump(self._locate(collection, key), managed_entry)
+        item = entries.dump(self._locate(collection, key), managed_entry)
         await self._table.write("put_item", Item=item)
 
     async def _put_managed_entries(
@@ -282,15 +228,15 @@ class DynamoDBStore(BaseContextManagerStore, BaseStore):
         created_at: datetime,
         expires_at: datetime | None,
     ) -> None:
-        entries = zip(keys, managed_entries, strict=True)
-        items = distinct(self._dump(self._locate(collection, key), entry) for key, entry in entries)
+        pairs = zip(keys, managed_entries, strict=True)
+        items = distinct(entries.dump(self._locate(collection, key), entry) for key, entry in pairs)
         await self._table.write_all([{"PutRequest": {"Item": item}} for item in items])
 
     async def _delete_managed_entry(self, *, key: Key, collection: Scope) -> bool:
         place = self._locate(collection, key)
         reply = await self._table.ask("delete_item", Key=place, ReturnValues="ALL_OLD")
         old: Item = {} if reply is None else reply.get("Attributes", {})
-        return bool(old) and not self._record(old, 0).is_expired
+        return bool(old) and not entries.record(old, 0).is_expired
 
     async def _delete_managed_entries(self, *, keys: Sequence[Key], collection: Scope) -> int:
         # A batch of deletes does not tell what was there, so it is looked up first: names and deadlines only.
@@ -363,22 +309,14 @@ class DynamoDBStore(BaseContextManagerStore, BaseStore):
     async def _describe(self, *, collection: Scope, keys: Sequence[Key]) -> list[Description | None]:
         places = [self._locate(collection, key) for key in keys]
         items = await self._table.items(places, consistent=self._consistent_reads)
-        described = {name: self._description(item) for name, item in items.items()}
+        described = {name: entries.describe(item) for name, item in items.items()}
         return [described.get(place["key"]["S"]) for place in places]
-
-    def _description(self, item: Item) -> Description:
-        size, stamp = size_of(item), version_of(item)[:8]
-        try:
-            entry = self._load(item)
-        except DeserializationError:
-            return Description(FOREIGN, size, None, native_deadline(item), stamp)
-        return Description(ENTRY, size, entry.created_at, entry.expires_at, stamp)
 
     # Edit
 
     async def _read(self, *, collection: Scope, key: Key, limit: int | None) -> Record | None:
         item = await self._table.item(self._locate(collection, key), consistent=True)
-        return None if item is None else self._record(item, limit)
+        return None if item is None else entries.record(item, limit)
 
     async def _commit(self, *, collection: Scope, key: Key, new: ManagedEntry | Record | None, expected: Expected) -> Version:
         place = self._locate(collection, key)
@@ -398,7 +336,7 @@ class DynamoDBStore(BaseContextManagerStore, BaseStore):
             item = restored(place, new)
         else:
             kept = {name: attribute for name, attribute in (stored or {}).items() if name not in ("value", "ttl")}
-            item = checked({**kept, **self._dump(place, new)})
+            item = checked({**kept, **entries.dump(place, new)})
         await self._commit_put(item, condition)
         return version_of(item)
 
@@ -430,9 +368,3 @@ class DynamoDBStore(BaseContextManagerStore, BaseStore):
         if expires_at is not None:
             item["ttl"] = {"N": str(epoch(expires_at))}
         await self._commit_put(item, unchanged(stored))
-
-
-def _deadline(item: Item, envelope: datetime | None) -> datetime | None:
-    """The effective deadline: the attribute's, or the envelope's finer one where both agree."""
-    native = native_deadline(item)
-    return native if native is not None and (envelope is None or epoch(envelope) != native.timestamp()) else envelope

@@ -13,28 +13,37 @@ such names are refused here.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import secrets
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, ClassVar, Final, overload
 
 from aiobotocore.client import AioBaseClient
 
 from stores.arguments import Secret
 from stores.backends.aws import ERRORS, AwsClient, cause_of
-from stores.backends.s3_bucket import CONCURRENCY, Bucket, Found, NameIsTakenError
+from stores.backends.s3_bucket import CONCURRENCY, Bucket, NameIsTakenError
+from stores.backends.s3_objects import (
+    FOREIGN,
+    JSON_TYPE,
+    date_of,
+    description_of,
+    has_expired,
+    next_cursor,
+    restored,
+    text_of,
+    version_of,
+)
 from stores.base import BaseContextManagerStore, BaseStore
 from stores.batches import run_bounded
-from stores.entry import ManagedEntry, utc_now
+from stores.entry import ManagedEntry
 from stores.errors import (
     BaseKeyValueError,
     ConflictError,
     DeserializationError,
     InvalidKeyError,
-    UnsupportedError,
     ValueTooLargeError,
 )
 from stores.lifecycle import Scope
@@ -52,10 +61,8 @@ MAX_ENTRY_BYTES: Final = 64 * 1024 * 1024
 FIRST_PART: Final = 1024 * 1024
 """Bytes that a read asks for at first."""
 
-FOREIGN: Final = "object"
 WRITE_ID: Final = "write-id"
 """Metadata of a conditional write, so that one whose answer was lost is told from another writer's with the same content."""
-JSON_TYPE: Final = "application/json"
 
 CHANGED_BY_DIRECTORIES: Final = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|[\\\0]")
 """Empty segments, `.`, `..`, backslashes and NUL."""
@@ -213,11 +220,11 @@ class S3Store(BaseContextManagerStore, BaseStore):
         """What the names of a collection's objects begin with; a collection's token is just that."""
         if scope == OUTSIDE:
             return ""
-        return _text(scope) if isinstance(scope, Token) else self._sanitize_collection(scope) + "/"
+        return text_of(scope) if isinstance(scope, Token) else self._sanitize_collection(scope) + "/"
 
     def _locate(self, scope: Scope, key: Key) -> str:
         """The only place that knows what an entry's object is called."""
-        stored = _text(key) if isinstance(key, Token) else self._sanitize_key(key)
+        stored = text_of(key) if isinstance(key, Token) else self._sanitize_key(key)
         name = self._prefix(scope) + stored
         if len(name.encode()) > MAX_NAME_BYTES:
             raise InvalidKeyError(
@@ -229,7 +236,7 @@ class S3Store(BaseContextManagerStore, BaseStore):
 
     def _load(self, body: bytes, metadata: dict[str, str]) -> ManagedEntry:
         entry = self._adapter.load_json(body)
-        entry.expires_at = min(filter(None, (entry.expires_at, _date(metadata, "expires-at"))), default=None)
+        entry.expires_at = min(filter(None, (entry.expires_at, date_of(metadata, "expires-at"))), default=None)
         return entry
 
     def _dump(self, name: str, entry: ManagedEntry) -> dict[str, Any]:
@@ -283,14 +290,14 @@ class S3Store(BaseContextManagerStore, BaseStore):
         if found is None:
             return False
         await self._bucket.delete(name)
-        return not _has_expired(found)
+        return not has_expired(found)
 
     async def _delete_managed_entries(self, *, keys: Sequence[Key], collection: Scope) -> int:
         names = list(dict.fromkeys(self._locate(collection, key) for key in keys))
         heads = await run_bounded(self._bucket.head_if_allowed, names, limit=CONCURRENCY)
         found = {name: head for name, head in zip(names, heads, strict=True) if head is not None}
         await self._bucket.delete_all(list(found))
-        return sum(not _has_expired(head) for head in found.values())
+        return sum(not has_expired(head) for head in found.values())
 
     # Browse
 
@@ -298,7 +305,7 @@ class S3Store(BaseContextManagerStore, BaseStore):
         page = await self._bucket.list("", cursor, limit, delimiter="/")
         prefixes = [found["Prefix"] for found in page.get("CommonPrefixes", ())]
         names = [Name(prefix[:-1], Token(prefix.encode()), self._collection_strategy.keeps(prefix[:-1])) for prefix in prefixes]
-        return Page(names, _next(page), page.get("KeyCount", 0))
+        return Page(names, next_cursor(page), page.get("KeyCount", 0))
 
     async def _scan_keys(self, *, collection: Scope, cursor: bytes | None, limit: int, match: str | None) -> Page[Name]:
         prefix = self._prefix(collection)
@@ -310,12 +317,12 @@ class S3Store(BaseContextManagerStore, BaseStore):
             matches = compile_glob(match).match
             keys = [key for key in keys if matches(key)]
         names = [Name(key, Token(key.encode()), self._key_strategy.keeps(key)) for key in keys]
-        return Page(names, _next(page), page.get("KeyCount", 0))
+        return Page(names, next_cursor(page), page.get("KeyCount", 0))
 
     async def _describe(self, *, collection: Scope, keys: Sequence[Key]) -> list[Description | None]:
         names = [self._locate(collection, key) for key in keys]
         heads = await run_bounded(self._bucket.head, names, limit=CONCURRENCY)
-        return [None if head is None else _description(head) for head in heads]
+        return [None if head is None else description_of(head) for head in heads]
 
     # Edit
 
@@ -341,7 +348,7 @@ class S3Store(BaseContextManagerStore, BaseStore):
                 length=found.length,
                 size=found.length,
                 created_at=found.modified_at,
-                version=_version(found.etag, found.kept),
+                version=version_of(found.etag, found.kept),
             )
         body = entry.value_as_json.encode()
         return Record(
@@ -351,7 +358,7 @@ class S3Store(BaseContextManagerStore, BaseStore):
             size=found.length,
             created_at=entry.created_at,
             expires_at=entry.expires_at,
-            version=_version(found.etag, found.kept),
+            version=version_of(found.etag, found.kept),
             entry=entry,
         )
 
@@ -374,63 +381,10 @@ class S3Store(BaseContextManagerStore, BaseStore):
             if new is None:
                 await self._bucket.delete(name, **({} if expected == ABSENT else condition))
                 return ABSENT
-            whole = _restored(name, new) if isinstance(new, Record) else self._dump(name, new)
+            whole = restored(name, new) if isinstance(new, Record) else self._dump(name, new)
             if condition and not isinstance(new, Record):
                 whole["Metadata"][WRITE_ID] = secrets.token_hex(8)
             etag = await self._bucket.put(**whole, **condition)
         except NameIsTakenError as exc:
             raise ConflictError from exc
-        return _version(etag, {field: value for field, value in whole.items() if field not in ("Key", "Body")})
-
-
-def _text(token: Token) -> str:
-    try:
-        return token.value.decode()
-    except UnicodeDecodeError:
-        raise InvalidKeyError(f"{token.value!r} is no name in S3, whose names are UTF-8.") from None
-
-
-def _next(page: dict[str, Any]) -> bytes | None:
-    token = page.get("NextContinuationToken")
-    return None if token is None else token.encode()
-
-
-def _date(metadata: dict[str, str], name: str) -> datetime | None:
-    """A time from the metadata, None for what is none."""
-    try:
-        moment = datetime.fromisoformat(metadata.get(name, ""))
-    except ValueError:
-        return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-def _version(etag: str, kept: dict[str, Any]) -> Version:
-    return Version(json.dumps({"ETag": etag, **kept}, sort_keys=True).encode())
-
-
-def _has_expired(found: Found) -> bool:
-    deadline = _date(found.metadata, "expires-at")
-    return deadline is not None and deadline <= utc_now()
-
-
-def _description(found: Found) -> Description:
-    """From the headers alone: JSON without our metadata may be an entry that somebody copied."""
-    kind = FOREIGN
-    if found.kept.get("ContentType") == JSON_TYPE:
-        kind = ENTRY if "created-at" in found.metadata else "unknown"
-    created_at = _date(found.metadata, "created-at") if kind == ENTRY else found.modified_at
-    expires_at = None if kind == FOREIGN else _date(found.metadata, "expires-at")
-    return Description(
-        kind, found.length, created_at, expires_at, hashlib.sha256(_version(found.etag, found.kept)).digest()[:8]
-    )
-
-
-def _restored(name: str, record: Record) -> dict[str, Any]:
-    """The arguments of `put_object` that make a foreign object what it was; its version knows its headers."""
-    if record.kind != FOREIGN:
-        raise UnsupportedError(f"What is {record.kind!r} cannot be stored in S3.")
-    if len(record.body) != record.length:
-        raise UnsupportedError("Only a whole record can be put back; this one was cut.")
-    kept = json.loads(record.version)
-    del kept["ETag"]
-    return {"Key": name, "Body": record.body, **kept}
+        return version_of(etag, {field: value for field, value in whole.items() if field not in ("Key", "Body")})
