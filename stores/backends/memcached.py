@@ -4,15 +4,15 @@ The store speaks the meta commands over pipelined connections of its own (`pipel
 are: aiomcache knows neither versions with deadlines nor the client's flags, and a call that is cancelled leaves its connection
 where the next one reads the wrong answer. Of an aiomcache client that is passed in, the address is taken; it stays untouched.
 
-Memcached cannot list its items page by page: a walk takes one dump of all names when it starts and is a snapshot of them.
+Memcached cannot list its items page by page: a walk is made of one dump of all names (`memcached_walk`), about as they were
+when it started.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any, ClassVar, TypedDict, Unpack, overload
 
 from aiomcache import Client
@@ -20,12 +20,14 @@ from aiomcache.exceptions import ClientException
 
 from stores.arguments import Secret
 from stores.backends import memcached_protocol as protocol
-from stores.backends.envelope import open_text, peek
+from stores.backends.envelope import open_text
+from stores.backends.memcached_items import JOINT, Items, collection_of, earlier, exptime, flags_of, foreign
 from stores.backends.memcached_protocol import Answer, AnswerError
 from stores.backends.memcached_server import BATCH, DEFAULT_ITEM_LIMIT, LostError, Server
+from stores.backends.memcached_walk import Pick, Walk
 from stores.base import BaseContextManagerStore, BaseDestroyStore, BaseStore
 from stores.cursors import HeldCursors
-from stores.entry import ManagedEntry, utc_now
+from stores.entry import ManagedEntry
 from stores.errors import (
     ConflictError,
     DeserializationError,
@@ -34,24 +36,16 @@ from stores.errors import (
     StoreConnectionError,
     ValueTooLargeError,
 )
-from stores.lifecycle import SEPARATOR, Scope, compound
+from stores.lifecycle import Scope, compound
 from stores.names import OUTSIDE, Key, Name, Page, Token, compile_glob, decode_name, encode_name
-from stores.records import ABSENT, ANY, ENTRY, Description, Expected, Record, Version
+from stores.records import ABSENT, ANY, Description, Expected, Record, Version
 from stores.sanitization import HashExcessLengthStrategy, SanitizationStrategy
 from stores.traits import Traits
 
 __all__ = ["MemcachedStore", "MemcachedV1KeySanitizationStrategy"]
 
-JOINT = SEPARATOR.encode()
 ITEM_OVERHEAD = 128
 """Bytes that the server keeps beside an item's name and value, generously."""
-
-RELATIVE_LIMIT = 30 * 24 * 3600
-"""Seconds over which memcached takes a time to live for a point in time."""
-
-LAST_MOMENT = 2**31 - 1
-JITTER = timedelta(seconds=3)
-"""How far apart two deadlines may look that are one: memcached counts whole seconds on a clock of its own."""
 
 SMALL = 4096
 """Items up to this size are looked into when they are described."""
@@ -89,7 +83,7 @@ class MemcachedStore(BaseDestroyStore, BaseContextManagerStore, BaseStore):
         max_value_bytes=DEFAULT_ITEM_LIMIT - ITEM_OVERHEAD - protocol.MAX_NAME,
         batch_size=BATCH,
         notes="A cache: it drops entries when it is full and forgets all when it restarts. Collection and key together have at "
-        "most 250 bytes. A walk starts with a dump of all names.",
+        "most 250 bytes. A walk reads a dump of all names.",
     )
 
     _errors: ClassVar = {
@@ -171,7 +165,8 @@ class MemcachedStore(BaseDestroyStore, BaseContextManagerStore, BaseStore):
             timeout=timeout,
             connect=connect,
         )
-        self._walks: HeldCursors[list[Name]] = HeldCursors()
+        self._walks: HeldCursors[Walk] = HeldCursors()
+        self._items = Items(self._adapter)
 
     @property
     def location(self) -> str:
@@ -231,16 +226,14 @@ class MemcachedStore(BaseDestroyStore, BaseContextManagerStore, BaseStore):
         found = await self._server.ask([protocol.get(self._native(collection, key), b"v t f") for key in keys])
         for key, answer in zip(keys, found, strict=True):
             if answer.flags.get("f"):
-                raise _foreign(collection, key, f"Its flags are {answer.flags['f']}.")
+                raise foreign(collection, key, f"Its flags are {answer.flags['f']}.")
         return [answer if answer.code == b"VA" else None for answer in found]
 
     def _load(self, answer: Answer, collection: Scope, key: Key) -> ManagedEntry:
         try:
-            entry = self._adapter.load_json(answer.value)
+            return self._items.entry(answer)
         except DeserializationError as exc:
-            raise _foreign(collection, key, str(exc)) from exc
-        entry.expires_at = _earlier(entry.expires_at, answer)
-        return entry
+            raise foreign(collection, key, str(exc)) from exc
 
     async def _get_managed_entry(self, *, collection: Scope, key: Key) -> ManagedEntry | None:
         [answer] = await self._fetch(collection, [key])
@@ -259,7 +252,7 @@ class MemcachedStore(BaseDestroyStore, BaseContextManagerStore, BaseStore):
             if answer is None:
                 texts.append(None)
             elif opened is not None:
-                texts.append((opened[0], _earlier(opened[1].expires_at, answer)))
+                texts.append((opened[0], earlier(opened[1].expires_at, answer)))
             else:
                 entry = self._load(answer, collection, key)
                 texts.append((entry.value_as_json.encode(), entry.expires_at))
@@ -285,7 +278,7 @@ class MemcachedStore(BaseDestroyStore, BaseContextManagerStore, BaseStore):
         for key, entry in zip(keys, entries, strict=True):
             name, body = self._native(collection, key), self._dump(collection, key, entry)
             self._check_fits(name, body)
-            requests.append(protocol.store(name, body, exptime=_exptime(entry.expires_at)))
+            requests.append(protocol.store(name, body, exptime=exptime(entry.expires_at)))
         for key, answer in zip(keys, await self._server.ask(requests), strict=True):
             if answer.code != b"HD":
                 raise KeyValueOperationError(f"{self.location} did not store {key!r}: {answer.code.decode()}.")
@@ -303,44 +296,49 @@ class MemcachedStore(BaseDestroyStore, BaseContextManagerStore, BaseStore):
 
     # Browse
 
-    async def _page(self, cursor: bytes | None, limit: int, collect: Callable[[list[bytes]], list[Name]]) -> Page[Name]:
-        """The next names of a walk; its first page makes the dump."""
-        if cursor is None:
-            names = await self._server.names()
-            found = collect(names)
-            found.reverse()  # pages are taken from the end
-            scanned = len(names)
-        else:
-            found = self._walks.take(cursor)
-            scanned = min(limit, len(found))
-        items = [found.pop() for _ in range(min(limit, len(found)))]
-        return Page(items, self._walks.hold(found) if found else None, scanned)
+    async def _page(self, cursor: bytes | None, limit: int, pick: Pick, named: Callable[[bytes], Name]) -> Page[Name]:
+        """The next names of a walk; its first page starts the dump."""
+        walk = Walk(self._server.dump(), pick) if cursor is None else self._walks.take(cursor)
+        try:
+            found, looked_at = await walk.page(limit)
+        except BaseException:
+            walk.close()
+            raise
+        return Page([named(name) for name in found], None if walk.is_over else self._walks.hold(walk), looked_at)
 
     async def _scan_keys(self, *, collection: Scope, cursor: bytes | None, limit: int, match: str | None) -> Page[Name]:
         wanted = None if match is None else compile_glob(match)
+        outside = collection == OUTSIDE
+        prefix = b"" if outside else (collection.value if isinstance(collection, Token) else encode_name(collection)) + JOINT
 
-        def collect(names: list[bytes]) -> list[Name]:
-            outside = collection == OUTSIDE
-            stored = collection.value if isinstance(collection, Token) else encode_name(collection)
-            prefix = b"" if outside else stored + JOINT
-            found = []
-            for name in names:
-                if _collection_of(name) is None if outside else name.startswith(prefix):
-                    text = decode_name(name[len(prefix) :])
-                    if wanted is None or wanted.match(text):
-                        found.append(Name(text, Token(name), self._key_strategy.keeps(decode_name(name))))
-            return found
+        def is_wanted(name: bytes) -> bool:
+            if collection_of(name) is not None if outside else not name.startswith(prefix):
+                return False
+            return wanted is None or wanted.match(decode_name(name[len(prefix) :])) is not None
 
-        return await self._page(cursor, limit, collect)
+        def named(dumped: bytes) -> Name:
+            name = protocol.read_dumped(dumped)
+            return Name(decode_name(name[len(prefix) :]), Token(name), self._key_strategy.keeps(decode_name(name)))
+
+        return await self._page(
+            cursor, limit, lambda names: [one for one in names if is_wanted(protocol.read_dumped(one))], named
+        )
 
     async def _scan_collections(self, *, cursor: bytes | None, limit: int) -> Page[Name]:
-        def collect(names: list[bytes]) -> list[Name]:
-            return [
-                Name("", OUTSIDE, exact=False) if stored is None else Name(decode_name(stored), Token(stored))
-                for stored in dict.fromkeys(map(_collection_of, names))
-            ]
+        seen: set[bytes] = set()
 
-        return await self._page(cursor, limit, collect)
+        def pick(names: Sequence[bytes]) -> list[bytes]:
+            """One name of each collection."""
+            new = {collection_of(protocol.read_dumped(name)) or b"": name for name in names}
+            picked = [name for stored, name in new.items() if stored not in seen]
+            seen.update(new)
+            return picked
+
+        def named(dumped: bytes) -> Name:
+            stored = collection_of(protocol.read_dumped(dumped))
+            return Name("", OUTSIDE, exact=False) if stored is None else Name(decode_name(stored), Token(stored))
+
+        return await self._page(cursor, limit, pick, named)
 
     def _close_cursor(self, cursor: bytes) -> None:
         self._walks.drop(cursor)
@@ -355,56 +353,13 @@ class MemcachedStore(BaseDestroyStore, BaseContextManagerStore, BaseStore):
         ]
         values = await self._server.ask([protocol.get(names[index], b"v") for index in small]) if small else []
         looked = {index: answer.value for index, answer in zip(small, values, strict=True) if answer.code == b"VA"}
-        return [self._described(answer, looked.get(index)) for index, answer in enumerate(found)]
-
-    def _described(self, answer: Answer, value: bytes | None) -> Description | None:
-        if answer.code != b"HD":
-            return None
-        flags = answer.flags
-        size, stamp = flags["s"], b"%d" % flags["c"]
-        if value is None:
-            return Description("unknown" if not flags["f"] else _kind(flags["f"]), size, None, _earlier(None, answer), stamp)
-        times = peek(value) if open_text(value) else None
-        if times is not None:
-            return Description(ENTRY, size, times.created_at, _earlier(times.expires_at, answer), stamp)
-        try:
-            entry = self._adapter.load_json(value)
-        except DeserializationError:
-            return Description(_kind(0), size, None, _earlier(None, answer), stamp)
-        return Description(ENTRY, size, entry.created_at, _earlier(entry.expires_at, answer), stamp)
+        return [self._items.description(answer, looked.get(index)) for index, answer in enumerate(found)]
 
     # Read and edit
 
     async def _read(self, *, collection: Scope, key: Key, limit: int | None) -> Record | None:
         [answer] = await self._server.ask([protocol.get(self._native(collection, key), b"v t s c f")])
-        if answer.code != b"VA":
-            return None
-        version = Version(b"%d" % answer.flags["c"])
-        size = answer.flags["s"]
-        try:
-            entry = None if answer.flags["f"] else self._load(answer, collection, key)
-        except DeserializationError:
-            entry = None
-        if entry is None:
-            return Record(
-                kind=_kind(answer.flags["f"]),
-                body=answer.value[:limit],
-                length=size,
-                size=size,
-                expires_at=_earlier(None, answer),
-                version=version,
-            )
-        body = entry.value_as_json.encode()
-        return Record(
-            kind=ENTRY,
-            body=body,
-            length=len(body),
-            size=size,
-            created_at=entry.created_at,
-            expires_at=entry.expires_at,
-            version=version,
-            entry=entry,
-        )
+        return self._items.record(answer, limit)
 
     async def _commit(self, *, collection: Scope, key: Key, new: ManagedEntry | Record | None, expected: Expected) -> Version:
         name = self._native(collection, key)
@@ -415,60 +370,22 @@ class MemcachedStore(BaseDestroyStore, BaseContextManagerStore, BaseStore):
                 return ABSENT
             raise ConflictError("Somebody else wrote first.")
         if isinstance(new, Record):
-            return await self._swap(name, new.body, new.expires_at, _flags(new.kind), expected)
+            return await self._swap(name, new.body, new.expires_at, flags_of(new.kind), expected)
         return await self._swap(name, self._dump(collection, key, new), new.expires_at, 0, expected)
 
     async def _expire_foreign(self, *, collection: Scope, key: Key, record: Record, expires_at: datetime | None) -> None:
         whole = await self._read(collection=collection, key=key, limit=None)
         if whole is None or whole.version != record.version:
             raise ConflictError("Somebody else wrote first.")
-        await self._swap(self._native(collection, key), whole.body, expires_at, _flags(whole.kind), whole.version)
+        await self._swap(self._native(collection, key), whole.body, expires_at, flags_of(whole.kind), whole.version)
 
     async def _swap(
         self, name: bytes, body: bytes, expires_at: datetime | None, client_flags: int, expected: Expected
     ) -> Version:
         self._check_fits(name, body)
         only = b"" if expected is ANY else b" ME" if expected == ABSENT else b" C" + expected
-        request = protocol.store(name, body, exptime=_exptime(expires_at), client_flags=client_flags, only=only)
+        request = protocol.store(name, body, exptime=exptime(expires_at), client_flags=client_flags, only=only)
         [answer] = await self._server.ask([request])
         if answer.code != b"HD":
             raise ConflictError("Somebody else wrote first.")
         return Version(b"%d" % answer.flags["c"])
-
-
-def _exptime(expires_at: datetime | None) -> int:
-    """A deadline as memcached takes it, 0 for none: a second late, because its clock is up to a second off."""
-    if expires_at is None:
-        return 0
-    left = max(1, math.ceil((expires_at - utc_now()).total_seconds())) + 1
-    if left <= RELATIVE_LIMIT:
-        return left
-    moment = math.ceil(expires_at.timestamp()) + 1
-    return moment if moment <= LAST_MOMENT else 0
-
-
-def _earlier(envelope: datetime | None, answer: Answer) -> datetime | None:
-    """The effective deadline: the envelope's, or the server's where that is clearly earlier."""
-    left = answer.flags.get("t", -1)
-    if left < 0:
-        return envelope
-    native = utc_now() + timedelta(seconds=left)
-    return native if envelope is None or native < envelope - JITTER else envelope
-
-
-def _kind(client_flags: int) -> str:
-    return f"item, flags {client_flags}" if client_flags else "item"
-
-
-def _flags(kind: str) -> int:
-    return int(kind.rpartition(" ")[2]) if " " in kind else 0
-
-
-def _foreign(collection: Scope, key: Key, why: str) -> DeserializationError:
-    shown = [repr(name if isinstance(name, str) else name.value) for name in (key, collection)]
-    return DeserializationError(f"Key {shown[0]} in collection {shown[1]} holds an item that is not an entry. {why}")
-
-
-def _collection_of(name: bytes) -> bytes | None:
-    collection, joint, _ = name.partition(JOINT)
-    return collection if joint and collection else None

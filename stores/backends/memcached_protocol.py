@@ -13,13 +13,24 @@ from urllib.parse import unquote_to_bytes
 from stores.backends.pipelined import INCOMPLETE
 from stores.errors import InvalidKeyError
 
-__all__ = ["Answer", "AnswerError", "Answers", "authenticate", "check_name", "delete", "dumped_name", "get", "store"]
+__all__ = [
+    "Answer",
+    "AnswerError",
+    "Answers",
+    "authenticate",
+    "check_name",
+    "delete",
+    "dumped_names",
+    "get",
+    "read_dumped",
+    "store",
+]
 
 MAX_NAME: Final = 250
 """Bytes of a name as it is sent."""
 
 _ODD = re.compile(rb"[\x00-\x20\x7f]")
-_NAME_IN_DUMP = re.compile(rb"key=(\S*) ")
+_NAMES_IN_DUMP = re.compile(rb"^key=(\S*) ", re.MULTILINE)
 
 
 class AnswerError(Exception):
@@ -98,10 +109,14 @@ def authenticate(username: str, password: str) -> bytes:
     return b"set auth 0 0 %d\r\n%s\r\n" % (len(credentials), credentials)
 
 
-def dumped_name(line: bytes) -> bytes | None:
-    """The name in a line of `lru_crawler metadump`."""
-    found = _NAME_IN_DUMP.match(line)
-    return None if found is None else unquote_to_bytes(found[1])
+def dumped_names(lines: bytes) -> list[bytes]:
+    """The names in whole lines of `lru_crawler metadump`, in its form: percent-encoded."""
+    return _NAMES_IN_DUMP.findall(lines)
+
+
+def read_dumped(name: bytes) -> bytes:
+    """The name itself."""
+    return unquote_to_bytes(name)
 
 
 def check_name(name: bytes) -> bytes:

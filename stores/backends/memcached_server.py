@@ -21,6 +21,9 @@ CONCURRENT_BATCHES = 4
 DEFAULT_ITEM_LIMIT = 1024 * 1024
 
 SETTINGS = b"stats settings\r\n"
+END = b"END\r"
+REFUSALS = (b"ERROR", b"CLIENT_ERROR", b"SERVER_ERROR", b"BADCLASS", b"BUSY")
+RECEIVED_AT_ONCE = 64 << 10
 DUMP_ATTEMPTS = 20
 DUMP_PAUSE = 0.1
 """Seconds between attempts while somebody else's dump is under way."""
@@ -105,23 +108,51 @@ class Server:
                 raise answer
         return answers
 
-    async def names(self) -> list[bytes]:
-        """All names, by a dump; the server makes one at a time."""
+    async def dump(self) -> AsyncIterator[list[bytes]]:
+        """All names, in the form of the dump, as they come; the server makes one dump at a time.
+
+        A walk over the server's hash table, because one over its lists (as old servers know no other) misses what moves between
+        them meanwhile.
+        """
+        over, begun = "hash", False
         async with self._dumping:
             for _ in range(DUMP_ATTEMPTS):
                 try:
-                    lines = await self._lines(b"lru_crawler metadump all\r\n")
+                    async for names in self._dumped(b"lru_crawler metadump %s\r\n" % over.encode()):
+                        begun = True
+                        yield names
                 except AnswerError as exc:
-                    if not str(exc).startswith("BUSY"):
+                    if begun:
+                        raise
+                    if str(exc).startswith("BUSY"):
+                        await asyncio.sleep(DUMP_PAUSE)
+                    elif over == "hash":
+                        over = "all"
+                    else:
                         raise UnsupportedError(
                             f"The memcached at {self.host}:{self.port} cannot list its items: {exc}."
                         ) from exc
-                    await asyncio.sleep(DUMP_PAUSE)
                 else:
-                    return [name for line in lines if (name := protocol.dumped_name(line)) is not None]
+                    return
         raise StoreConnectionError(
             f"The memcached at {self.host}:{self.port} is busy with another dump of its items; try again."
         )
+
+    async def _dumped(self, command: bytes) -> AsyncIterator[list[bytes]]:
+        """The names in a dump. AnswerError, before the first of them, when the server makes none."""
+        async with self._asked(command) as reader:
+            rest = b""
+            while True:
+                async with self._patience():
+                    received = await reader.read(RECEIVED_AT_ONCE)
+                if not received:
+                    raise LostError("the server closed the connection")
+                lines, end, rest = (rest + received).rpartition(b"\n")
+                if lines.startswith(REFUSALS):
+                    raise AnswerError(lines.partition(b"\r")[0].decode(errors="replace"))
+                yield protocol.dumped_names(lines + end)
+                if lines.endswith(END):  # no name's line has a carriage return
+                    return
 
     async def _connect(self) -> Line:
         async with self._patience():
@@ -139,6 +170,17 @@ class Server:
 
     async def _lines(self, command: bytes) -> list[bytes]:
         """What a command lists, up to its END."""
+        found: list[bytes] = []
+        async with self._asked(command) as reader, self._patience():
+            while (line := (await reader.readuntil(b"\n")).rstrip()) != b"END":
+                if line.startswith(REFUSALS):
+                    raise AnswerError(line.decode(errors="replace"))
+                found.append(line)
+        return found
+
+    @asynccontextmanager
+    async def _asked(self, command: bytes) -> AsyncIterator[asyncio.StreamReader]:
+        """A connection of its own, logged in, on which a command was sent."""
         async with self._patience():
             reader, writer = await asyncio.open_connection(self.host, self.port, **self._connection)
         try:
@@ -149,15 +191,7 @@ class Server:
                 if answer != b"STORED":
                     raise LostError(f"the server refused the username or the password ({answer.decode(errors='replace')})")
             writer.write(command)
-            found: list[bytes] = []
-            async with self._patience() as patience:
-                while (line := (await reader.readuntil(b"\n")).rstrip()) != b"END":
-                    if line.startswith((b"ERROR", b"CLIENT_ERROR", b"SERVER_ERROR", b"BUSY")):
-                        raise AnswerError(line.decode(errors="replace"))
-                    found.append(line)
-                    if not len(found) % 1000:
-                        patience.reschedule(asyncio.get_running_loop().time() + self._timeout)
-            return found
+            yield reader
         finally:
             writer.close()
 

@@ -70,7 +70,7 @@ async def of_valkey(endpoint: tuple[str, int], tag: str, folder: Path) -> Any:
 async def of_memcached(endpoint: tuple[str, int], tag: str, folder: Path) -> Any:
     """Items but for the time of their last use, which reading is, and the server's settings."""
     found = []
-    for command in (b"lru_crawler metadump all\r\n", b"stats settings\r\n"):
+    for command in (b"lru_crawler metadump hash\r\n", b"stats settings\r\n"):
         reader, writer = await asyncio.open_connection(*endpoint)
         writer.write(command)
         lines = (await reader.readuntil(b"END\r\n")).decode().splitlines()

@@ -11,7 +11,7 @@ import aiomcache.exceptions
 import pytest
 from aiomcache import Client
 
-from stores import ABSENT, OUTSIDE, MemcachedStore, MemcachedV1KeySanitizationStrategy
+from stores import ABSENT, OUTSIDE, MemcachedStore, MemcachedV1KeySanitizationStrategy, Token
 from stores.backends.memcached_protocol import Answer, AnswerError, Answers
 from stores.backends.memcached_server import LostError
 from stores.backends.pipelined import INCOMPLETE
@@ -22,6 +22,7 @@ from stores.errors import (
     InvalidKeyError,
     StoreConnectionError,
     StoreSetupError,
+    UnsupportedError,
     ValueTooLargeError,
 )
 from tests.conftest import endpoint as endpoint_of
@@ -190,6 +191,103 @@ async def test_a_walk_through_many_names(store: MemcachedStore) -> None:
     pages = await asyncio.gather(*(store.scan_keys("c", limit=10) for _ in range(4)))
     assert [len(page.items) for page in pages] == [10] * 4
     assert await store.delete_many(keys) == 3000
+
+
+class Dumping:
+    """A server that answers what a walk asks for, name by name as the test says; `forms` of dump that it knows."""
+
+    def __init__(self, *forms: bytes) -> None:
+        self.forms = forms
+        self.names: asyncio.Queue[list[str] | None] = asyncio.Queue()
+        self.asked: list[bytes] = []
+        self.open = 0
+
+    async def only(self, count: int) -> None:
+        """Wait until so many connections are open; a dump goes on meanwhile, or it would not be seen that nobody reads it."""
+        async with asyncio.timeout(3):
+            while self.open > count:
+                self.names.put_nowait(["c%3A%3Amore"] * 100)
+                await asyncio.sleep(0.005)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.open += 1
+        try:
+            while line := (await reader.readline()).rstrip():
+                self.asked.append(line)
+                if line == b"stats settings":
+                    writer.write(b"STAT item_size_max 1048576\r\nEND\r\n")
+                elif line.rpartition(b" ")[2] not in self.forms:
+                    writer.write(b"BADCLASS invalid class id\r\n")
+                else:
+                    while (names := await self.names.get()) is not None:
+                        writer.writelines([f"key={name} exp=-1 la=1 cas=2 fetch=no cls=1 size=80\n".encode() for name in names])
+                        await writer.drain()
+                    writer.write(b"END\r\n")
+        except ConnectionError:
+            pass
+        finally:
+            self.open -= 1
+            writer.close()
+
+
+@pytest.fixture
+async def dumping(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Dumping, MemcachedStore]]:
+    fake = Dumping(*getattr(request, "param", (b"hash", b"all")))
+    server = await asyncio.start_server(fake.serve, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        async with MemcachedStore(port=port, timeout=0.5, default_collection="c") as store:
+            yield fake, store
+        await fake.only(0)
+
+
+async def test_the_first_page_does_not_wait_for_the_last_name(dumping: tuple[Dumping, MemcachedStore]) -> None:
+    server, store = dumping
+    server.names.put_nowait([f"c%3A%3Ak{n}" for n in range(600)] + ["d%3A%3Ak", "plain"])
+    first = await store.scan_keys("c", limit=500)
+    assert [name.text for name in first.items] == [f"k{n}" for n in range(500)]
+    assert (first.cursor is None, first.scanned) == (False, 502)
+    server.names.put_nowait(["c%3A%3Aan%0Aodd%20one"])
+    server.names.put_nowait(None)
+    second = await store.scan_keys("c", cursor=first.cursor, limit=500)
+    assert [name.text for name in second.items] == [*(f"k{n}" for n in range(500, 600)), "an\nodd one"]
+    assert second.cursor is None
+
+
+async def test_a_dump_that_ends_early_is_told_after_the_names_before(dumping: tuple[Dumping, MemcachedStore]) -> None:
+    server, store = dumping
+    server.names.put_nowait(["c%3A%3Ak1", "c%3A%3Ak2"])
+    page = await store.scan_keys("c", limit=1)
+    assert [name.text for name in page.items] == ["k1"]
+    page = await store.scan_keys("c", cursor=page.cursor, limit=1)
+    assert [name.text for name in page.items] == ["k2"]
+    with pytest.raises(StoreConnectionError, match=r"0\.5 seconds"):
+        await store.scan_keys("c", cursor=page.cursor, limit=1)
+
+
+async def test_a_walk_that_is_given_up_stops_the_dump(dumping: tuple[Dumping, MemcachedStore]) -> None:
+    server, store = dumping
+    server.names.put_nowait(["c%3A%3Ak1"])
+    page = await store.scan_keys("c", limit=1)
+    assert page.cursor is not None
+    assert server.open == 2
+    store._close_cursor(page.cursor)
+    await server.only(1)  # the one for requests
+
+
+@pytest.mark.parametrize("dumping", [(b"all",)], indirect=True)
+async def test_an_old_server_lists_in_the_way_that_it_knows(dumping: tuple[Dumping, MemcachedStore]) -> None:
+    server, store = dumping
+    server.names.put_nowait(["c%3A%3Ak1", "plain"])
+    server.names.put_nowait(None)
+    assert [(name.text, name.token) for name in (await store.scan_collections()).items] == [("c", Token(b"c")), ("", OUTSIDE)]
+    assert server.asked[-2:] == [b"lru_crawler metadump hash", b"lru_crawler metadump all"]
+
+
+@pytest.mark.parametrize("dumping", [()], indirect=True)
+async def test_a_server_that_cannot_list_says_so(dumping: tuple[Dumping, MemcachedStore]) -> None:
+    with pytest.raises(UnsupportedError, match="cannot list its items"):
+        await dumping[1].scan_keys("c")
 
 
 async def test_a_client_that_was_passed_in_names_the_server_and_stays_open(server: Server) -> None:
