@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kvd import __version__, paths
 from kvd.errors import Code, DaemonError, RequestError
@@ -52,23 +52,22 @@ The daemon is started when it is needed and not running. Connections are written
 """
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(command: str | None) -> argparse.ArgumentParser:
+    """The parser of all commands, or of the one that is typed: the others would only cost time, each time."""
     parser = argparse.ArgumentParser(
         prog="kvd",
         description="Key-value stores, shared by every program on this machine.",
-        epilog=_EPILOG.format(config=paths.config_file()).replace("%", "%%"),
+        epilog=_EPILOG.format(config=paths.config_file()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"kvd {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    everywhere = argparse.ArgumentParser(add_help=False)
-    everywhere.add_argument("--socket", type=Path, metavar="PATH", help="the daemon's socket, instead of the user's own")
-
-    def add(name: str, text: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", parents=[everywhere])
-
-    _add_data_commands(add)
-    _add_daemon_commands(add)
+    for name in [command] if command in _COMMANDS else _COMMANDS:
+        text, add_arguments = _COMMANDS[name]
+        one = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        one.add_argument("--socket", type=Path, metavar="PATH", help="the daemon's socket, instead of the user's own")
+        if add_arguments is not None:
+            add_arguments(one)
     return parser
 
 
@@ -76,37 +75,43 @@ def _as_json(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="one JSON object a line, for programs")
 
 
-def _add_data_commands(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
-    ls = add("ls", "list connections, a connection's collections, or a collection's keys")
-    ls.add_argument("address", nargs="?", help="CONNECTION or CONNECTION/COLLECTION; keys may be cut to a beginning")
-    ls.add_argument("-l", "--long", action="store_true", help="with TTL, size and type")
-    ls.add_argument("--match", metavar="GLOB", help="only keys like this: * ? [a-z], \\ quotes")
-    ls.add_argument("--limit", type=_count, metavar="N", help="at most so many")
-    _as_json(ls)
-    get = add("get", "print a value")
-    get.add_argument("address")
-    get.add_argument("--raw", action="store_true", help="the bytes as they are, of what is not an entry too")
-    _as_json(get)
-    put = add("put", "store a value; one that was there is replaced, its TTL included")
-    put.add_argument("address")
-    put.add_argument("value", nargs="?", help="a JSON object; standard input when it is missing or -")
-    put.add_argument("--ttl", metavar="TTL", help="how long it lives; for ever when not given")
-    how = put.add_mutually_exclusive_group()
+def _ls(command: argparse.ArgumentParser) -> None:
+    command.add_argument("address", nargs="?", help="CONNECTION or CONNECTION/COLLECTION; keys may be cut to a beginning")
+    command.add_argument("-l", "--long", action="store_true", help="with TTL, size and type")
+    command.add_argument("--match", metavar="GLOB", help="only keys like this: * ? [a-z], \\ quotes")
+    command.add_argument("--limit", type=_count, metavar="N", help="at most so many")
+    _as_json(command)
+
+
+def _get(command: argparse.ArgumentParser) -> None:
+    command.add_argument("address")
+    command.add_argument("--raw", action="store_true", help="the bytes as they are, of what is not an entry too")
+    _as_json(command)
+
+
+def _put(command: argparse.ArgumentParser) -> None:
+    command.add_argument("address")
+    command.add_argument("value", nargs="?", help="a JSON object; standard input when it is missing or -")
+    command.add_argument("--ttl", metavar="TTL", help="how long it lives; for ever when not given")
+    how = command.add_mutually_exclusive_group()
     how.add_argument("--if-absent", action="store_true", help="only where nothing is")
     how.add_argument("--keep-ttl", action="store_true", help="leave the TTL of what is there as it is")
-    ttl = add("ttl", "show how long a key lives, or change it")
-    ttl.add_argument("address")
-    ttl.add_argument("ttl", nargs="?", metavar="TTL", help="how long it is to live from now")
-    _as_json(ttl)
-    rm = add("rm", "delete keys")
-    rm.add_argument("addresses", nargs="+", metavar="address")
-    rm.add_argument("--collection", action="store_true", help="the addresses are of whole collections")
 
 
-def _add_daemon_commands(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
-    connections = add("connections", "list the connections, add one, or remove one")
-    _as_json(connections)
-    actions = connections.add_subparsers(dest="action", metavar="add | rm")
+def _ttl(command: argparse.ArgumentParser) -> None:
+    command.add_argument("address")
+    command.add_argument("ttl", nargs="?", metavar="TTL", help="how long it is to live from now")
+    _as_json(command)
+
+
+def _rm(command: argparse.ArgumentParser) -> None:
+    command.add_argument("addresses", nargs="+", metavar="address")
+    command.add_argument("--collection", action="store_true", help="the addresses are of whole collections")
+
+
+def _connections(command: argparse.ArgumentParser) -> None:
+    _as_json(command)
+    actions = command.add_subparsers(dest="action", metavar="add | rm")
     added = actions.add_parser("add", help="write a connection into connections.toml")
     added.add_argument("name")
     added.add_argument("store", help="memory, disk, redis, ...")
@@ -117,18 +122,35 @@ def _add_daemon_commands(add: Callable[[str, str], argparse.ArgumentParser]) -> 
     added.add_argument("--production", action="store_true", help="warn by colour, and ask twice")
     removed = actions.add_parser("rm", help="take a connection out of connections.toml; its data stays")
     removed.add_argument("name")
-    _as_json(add("status", "show what the daemon does"))
-    _as_json(add("doctor", "check configuration, folder, socket, versions and stores, and say what to do"))
-    logs = add("logs", "show the end of the daemon's log")
-    logs.add_argument("-n", "--lines", type=_count, default=50, metavar="N", help="so many lines (50)")
-    logs.add_argument("-f", "--follow", action="store_true", help="go on with what is added")
-    add("stop", "end the daemon; what is only in memory is lost")
-    add("restart", "end the daemon and start it anew; what is only in memory is lost")
-    add("reload", "have the daemon read connections.toml again")
-    serve = add("serve", "be the daemon")
-    serve.add_argument("--config", type=Path, metavar="PATH", help="connections.toml")
-    serve.add_argument("--background", action="store_true", help="leave the terminal")
-    serve.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
+
+
+def _logs(command: argparse.ArgumentParser) -> None:
+    command.add_argument("-n", "--lines", type=_count, default=50, metavar="N", help="so many lines (50)")
+    command.add_argument("-f", "--follow", action="store_true", help="go on with what is added")
+
+
+def _serve(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--config", type=Path, metavar="PATH", help="connections.toml")
+    command.add_argument("--background", action="store_true", help="leave the terminal")
+    command.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
+
+
+_COMMANDS: Final[dict[str, tuple[str, Callable[[argparse.ArgumentParser], None] | None]]] = {
+    "ls": ("list connections, a connection's collections, or a collection's keys", _ls),
+    "get": ("print a value", _get),
+    "put": ("store a value; one that was there is replaced, its TTL included", _put),
+    "ttl": ("show how long a key lives, or change it", _ttl),
+    "rm": ("delete keys", _rm),
+    "connections": ("list the connections, add one, or remove one", _connections),
+    "status": ("show what the daemon does", _as_json),
+    "doctor": ("check configuration, folder, socket, versions and stores, and say what to do", _as_json),
+    "logs": ("show the end of the daemon's log", _logs),
+    "stop": ("end the daemon; what is only in memory is lost", None),
+    "restart": ("end the daemon and start it anew; what is only in memory is lost", None),
+    "reload": ("have the daemon read connections.toml again", None),
+    "serve": ("be the daemon", _serve),
+}
+"""By name: what it does, and what adds its arguments."""
 
 
 def _count(text: str) -> int:
@@ -140,7 +162,8 @@ def _count(text: str) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    options = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = _parser(arguments[0] if arguments else None).parse_args(arguments)
     if options.socket is None:
         options.socket = paths.socket_path()
     else:
@@ -176,7 +199,7 @@ def _command(name: str) -> Callable[[argparse.Namespace], int]:
 
         return doctor
     if name == "serve":
-        return _serve
+        return _be_the_daemon
     from kvd import cli_daemon  # noqa: PLC0415 - as above
 
     commands: dict[str, Callable[[argparse.Namespace], int]] = {
@@ -190,7 +213,7 @@ def _command(name: str) -> Callable[[argparse.Namespace], int]:
     return commands[name]
 
 
-def _serve(options: argparse.Namespace) -> int:
+def _be_the_daemon(options: argparse.Namespace) -> int:
     from kvd.life import serve  # noqa: PLC0415 - as above: of the clients' side, the daemon needs nothing
     from kvd.place import AlreadyRunningError  # noqa: PLC0415 - as above
 

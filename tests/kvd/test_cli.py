@@ -402,7 +402,7 @@ def test_every_code_has_an_exit_status() -> None:
 
 def test_help_states_the_exit_statuses(daemon: Path) -> None:
     text = kvd("--help").out
-    for part in ("CONNECTION/COLLECTION/KEY", "exit status", "2h30m", "connections.toml"):
+    for part in ("CONNECTION/COLLECTION/KEY", "/ and % are percent-encoded", "exit status", "2h30m", "connections.toml"):
         assert part in text
     assert kvd("--version").out == f"kvd {__version__}\n"
     for command in (
