@@ -47,6 +47,9 @@ __all__ = ["MemcachedStore", "MemcachedV1KeySanitizationStrategy"]
 ITEM_OVERHEAD = 128
 """Bytes that the server keeps beside an item's name and value, generously."""
 
+DATED, UNDATED = b"v t f", b"v f"
+"""What is asked of an item: its value and the client's flags, with or without the seconds that it has to live."""
+
 SMALL = 4096
 """Items up to this size are looked into when they are described."""
 
@@ -222,8 +225,8 @@ class MemcachedStore(BaseDestroyStore, BaseContextManagerStore, BaseStore):
 
     # Entries
 
-    async def _fetch(self, collection: Scope, keys: Sequence[Key]) -> list[Answer | None]:
-        found = await self._server.ask([protocol.get(self._native(collection, key), b"v t f") for key in keys])
+    async def _fetch(self, collection: Scope, keys: Sequence[Key], asked: bytes) -> list[Answer | None]:
+        found = await self._server.ask([protocol.get(self._native(collection, key), asked) for key in keys])
         for key, answer in zip(keys, found, strict=True):
             if answer.flags.get("f"):
                 raise foreign(collection, key, f"Its flags are {answer.flags['f']}.")
@@ -235,19 +238,27 @@ class MemcachedStore(BaseDestroyStore, BaseContextManagerStore, BaseStore):
         except DeserializationError as exc:
             raise foreign(collection, key, str(exc)) from exc
 
-    async def _get_managed_entry(self, *, collection: Scope, key: Key) -> ManagedEntry | None:
-        [answer] = await self._fetch(collection, [key])
-        return None if answer is None else self._load(answer, collection, key)
-
-    async def _get_managed_entries(self, *, collection: Scope, keys: Sequence[Key]) -> list[ManagedEntry | None]:
-        found = await self._fetch(collection, keys)
+    async def _entries(self, collection: Scope, keys: Sequence[Key], asked: bytes) -> list[ManagedEntry | None]:
+        found = await self._fetch(collection, keys, asked)
         return [
             None if answer is None else self._load(answer, collection, key) for key, answer in zip(keys, found, strict=True)
         ]
 
+    async def _get_managed_entry(self, *, collection: Scope, key: Key) -> ManagedEntry | None:
+        return (await self._entries(collection, [key], DATED))[0]
+
+    async def _get_managed_entries(self, *, collection: Scope, keys: Sequence[Key]) -> list[ManagedEntry | None]:
+        return await self._entries(collection, keys, DATED)
+
+    async def _get_undated_entry(self, *, collection: Scope, key: Key) -> ManagedEntry | None:
+        return (await self._entries(collection, [key], UNDATED))[0]
+
+    async def _get_undated_entries(self, *, collection: Scope, keys: Sequence[Key]) -> list[ManagedEntry | None]:
+        return await self._entries(collection, keys, UNDATED)
+
     async def _get_texts(self, *, collection: Scope, keys: Sequence[Key]) -> list[tuple[bytes, datetime | None] | None]:
         texts: list[tuple[bytes, datetime | None] | None] = []
-        for key, answer in zip(keys, await self._fetch(collection, keys), strict=True):
+        for key, answer in zip(keys, await self._fetch(collection, keys, DATED), strict=True):
             opened = None if answer is None else open_text(answer.value)
             if answer is None:
                 texts.append(None)

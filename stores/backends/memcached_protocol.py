@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -30,6 +32,7 @@ MAX_NAME: Final = 250
 """Bytes of a name as it is sent."""
 
 _ODD = re.compile(rb"[\x00-\x20\x7f]")
+_VALUE = re.compile(rb"VA (\d+)([^\r\n]*)\r\n")
 _NAMES_IN_DUMP = re.compile(rb"^key=(\S*) ", re.MULTILINE)
 
 
@@ -41,7 +44,7 @@ class Answer(NamedTuple):
     """`code` is HD (done), EN or NF (not there), NS (not stored), EX (another version is there) or VA (with a value)."""
 
     code: bytes
-    flags: dict[str, int]
+    flags: Mapping[str, int]
     value: bytes = b""
 
 
@@ -53,36 +56,52 @@ class Answers:
 
     def __init__(self) -> None:
         """Begin with nothing."""
-        self._buffer = bytearray()
+        self._buffer = b""
         self._at = 0
+        self._parts: list[bytes] = []
+        self._missing = 0
+        """Bytes of the next value that are still to come."""
 
     def feed(self, data: bytes, /) -> None:
         """Take what was received."""
-        if self._at:
-            del self._buffer[: self._at]
-            self._at = 0
-        self._buffer += data
+        self._parts.append(data)
+        self._missing -= len(data)
 
     def gets(self) -> Any:
         """The next answer, or INCOMPLETE. Raises ValueError for what is none."""
+        if self._missing > 0:
+            return INCOMPLETE
+        if self._parts:
+            self._buffer = b"".join([self._buffer[self._at :], *self._parts])
+            self._parts.clear()
+            self._at = 0
+        head = _VALUE.match(self._buffer, self._at)
+        if head is not None:
+            start = head.end()
+            end = start + int(head[1])
+            self._missing = end + 2 - len(self._buffer)
+            if self._missing > 0:
+                return INCOMPLETE
+            self._at = end + 2
+            return Answer(b"VA", _flags(head[2]), self._buffer[start:end])
         end = self._buffer.find(b"\r\n", self._at)
         if end < 0:
             return INCOMPLETE
-        line = bytes(self._buffer[self._at : end])
-        code, *words = line.split() or [b""]
+        line = self._buffer[self._at : end]
+        code, _, flags = line.partition(b" ")
         if code == b"SERVER_ERROR":
             self._at = end + 2
             return AnswerError(line.decode(errors="replace"))
-        if not code.isupper() or code in (b"ERROR", b"CLIENT_ERROR"):
+        if not code.isupper() or code in (b"VA", b"ERROR", b"CLIENT_ERROR"):
             raise ValueError(line[:80].decode(errors="replace"))
-        value = b""
-        if code == b"VA":
-            start, end = end + 2, end + 2 + int(words.pop(0))
-            if len(self._buffer) < end + 2:
-                return INCOMPLETE
-            value = bytes(self._buffer[start:end])
         self._at = end + 2
-        return Answer(code, {chr(word[0]): int(word[1:]) for word in words if word[1:].lstrip(b"-").isdigit()}, value)
+        return Answer(code, _flags(flags))
+
+
+@lru_cache(maxsize=256)
+def _flags(words: bytes) -> Mapping[str, int]:
+    """The numbers among an answer's flags, by their letters."""
+    return {chr(word[0]): int(word[1:]) for word in words.split() if word[1:].lstrip(b"-").isdigit()}
 
 
 def get(name: bytes, flags: bytes) -> bytes:

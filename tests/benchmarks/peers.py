@@ -184,10 +184,11 @@ class Valkey(Redis):
 
 
 class Memcached:
-    """Its client has no listing and no multi-set; many single sets in flight are what programs do."""
+    """Its client has no listing and no multi-set; many single sets in flight are what programs do, and a dump by hand."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, address: tuple[str, int]) -> None:
         self.client = client
+        self.address = address
 
     async def get(self, key: str) -> Value | None:
         return load(await self.client.get(f"bare::{key}".encode()))
@@ -205,7 +206,13 @@ class Memcached:
         await asyncio.gather(*(self.client.delete(f"bare::{key}".encode()) for key in keys))
 
     async def keys(self) -> int:
-        return 0
+        reader, writer = await asyncio.open_connection(*self.address)
+        writer.write(b"lru_crawler metadump hash\r\n")
+        found = 0
+        while (line := await reader.readline()) != b"END\r\n":
+            found += line.startswith(b"key=bare%3A%3A")
+        writer.close()
+        return found
 
 
 class DynamoDB:
@@ -224,8 +231,10 @@ class DynamoDB:
         await self.client.put_item(TableName=self.table, Item=self._key(key) | {"value": {"S": dump(value)}})
 
     async def get_many(self, keys: list[str]) -> list[Value | None]:
-        wanted = {self.table: {"Keys": [self._key(key) for key in keys]}}
-        found = (await self.client.batch_get_item(RequestItems=wanted))["Responses"][self.table]
+        places = [self._key(key) for key in keys]
+        wanted = [{self.table: {"Keys": places[start : start + 100]}} for start in range(0, len(keys), 100)]
+        answers = await asyncio.gather(*(self.client.batch_get_item(RequestItems=part) for part in wanted))
+        found = [item for answer in answers for item in answer["Responses"][self.table]]
         by_key = {item["key"]["S"]: item["value"]["S"] for item in found}
         return [load(by_key.get(key)) for key in keys]
 
@@ -273,8 +282,9 @@ class S3:
         await asyncio.gather(*(self.put(key, value) for key, value in zip(keys, values, strict=True)))
 
     async def delete_many(self, keys: list[str]) -> None:
-        objects = [{"Key": f"bare/{key}"} for key in keys]
-        await self.client.delete_objects(Bucket=self.bucket, Delete={"Objects": objects, "Quiet": True})
+        for start in range(0, len(keys), 1000):
+            objects = [{"Key": f"bare/{key}"} for key in keys[start : start + 1000]]
+            await self.client.delete_objects(Bucket=self.bucket, Delete={"Objects": objects, "Quiet": True})
 
     async def keys(self) -> int:
         found = 0
@@ -384,7 +394,7 @@ async def _memcached(endpoint: Any, _folder: Path, stack: AsyncExitStack) -> Pee
 
     client = Client(*endpoint, pool_size=10)
     stack.push_async_callback(client.close)
-    return Memcached(client)
+    return Memcached(client, endpoint)
 
 
 async def _aws(service: str, endpoint: Any, stack: AsyncExitStack) -> Any:
