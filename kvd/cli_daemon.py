@@ -28,6 +28,7 @@ _ANSWER_TIMEOUT = 10.0
 _PATH_TIMEOUT = 2.0
 """Seconds in which a daemon must say where its files are: who looks into the log of one that hangs does not wait for it."""
 _LEAVE_TIMEOUT = 20.0
+"""Seconds that a daemon may take to leave, beside those that it gives to what is in flight."""
 
 
 def _ask_status(path: Path, timeout: float = _ANSWER_TIMEOUT) -> dict[str, Any]:
@@ -103,12 +104,13 @@ def _stop(path: Path) -> int | None:
     if (probe := spawn.connect(path)) is None:
         return None
     probe.close()
-    pid = int(_ask_status(path)["pid"])
+    now = _ask_status(path)
+    pid, patience = int(now["pid"]), _LEAVE_TIMEOUT + 2 * now.get("drain", 0.0)  # its stores get as long as its clients
     # it may leave before it can say so
     with BlockingClient.open(path, spawn=False, greet=False) as client, suppress(ConnectionLostError):
         client.call(requests.stop())
-    if not spawn.wait_until_gone(path, _LEAVE_TIMEOUT):
-        raise UnreachableDaemonError(f"the daemon (pid {pid}) was told to stop and still runs after {_LEAVE_TIMEOUT:g} s")
+    if not spawn.wait_until_gone(path, patience):
+        raise UnreachableDaemonError(f"the daemon (pid {pid}) was told to stop and still runs after {patience:g} s")
     return pid
 
 

@@ -215,6 +215,7 @@ class Server:
             "clients": len(self.sessions),
             "memory": _resident_bytes(),
             "draining": self.draining,
+            "drain": self.pool.config.daemon.drain,
             "config": str(self.pool.config.path),
             "problems": list(self.pool.config.problems),
             "connections": connections,

@@ -1,6 +1,7 @@
 """Backends that hang, die and come back: nobody else waits for them, and what was asked gets one answer each."""
 
 import json
+import signal
 import time
 from collections.abc import Iterator
 from statistics import quantiles
@@ -198,6 +199,23 @@ def test_a_write_to_a_store_that_hangs_holds_nothing_for_ever(redis: Server) -> 
         client.call("delete_many", **where, keys=["k", "third"])
         assert figures()["at_backend"] == 0
         assert "Traceback" not in daemon.said()
+
+
+def test_a_store_that_hangs_does_not_keep_a_daemon_that_is_told_to_leave(redis: Server) -> None:
+    config = "[daemon]\ndrain = 0.5\n" + HANGING.format(url=redis.url).replace("timeout = 0.4", "timeout = 60")
+    with running(config) as daemon, daemon.client() as client:
+        assert client.call("status")["drain"] == 0.5
+        client.call("put", connection="remote", collection="hung", key="k", value=b"{}")
+        redis.pause()
+        try:
+            write = client.ask("put", {"connection": "remote", "collection": "hung", "key": "k", "value": b'{"n": 1}'})
+            eventually(lambda: client.call("status")["connections"][0]["figures"]["at_backend"] == 1)
+            daemon.signal(signal.SIGTERM)
+            error, _ = client.reply(write)
+            assert (error["code"], error["detail"]) == ("shutting_down", {"sent": True})
+            assert daemon.wait(8) == 0
+        finally:
+            redis.resume()
 
 
 def test_a_long_deadline_is_waited_for(redis: Server) -> None:
