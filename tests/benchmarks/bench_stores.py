@@ -1,26 +1,31 @@
 """Every backend against py-key-value-aio and against its bare driver, on one server, in one run, in alternation.
 
-    python -m tests.benchmarks.bench_stores [BACKEND …] [--rounds 7] [--keys 100000]
+    python -m tests.benchmarks.bench_stores [BACKEND …] [--rounds 7] [--delay MS | --enumerate N]
 
 Prints the median of each work's time, and the ratios of the rounds' medians: below 1 ours is the faster one; then one row of
 the ratios for the README. Machines are noisy: believe ratios, not times, and small differences not at all.
 
 What is compared is alike: all peers write and read the same value as JSON and promise the same (files are synced before and
 after they take their place, Elasticsearch's writes are seen by searches). What a delete needs is put back outside the clock.
-py-key-value is not asked to enumerate: it ends at 10,000 keys.
+`--delay` puts a network whose round trip takes so long before the server, for all peers, and times the batches. `--enumerate`
+times, once, a walk over so many keys and batches of 10,000 keys with 1 KiB each, with the memory that ours takes at its peak
+beyond what was there before; py-key-value is not asked to walk, because it ends at 10,000 keys.
 """
 
 import argparse
 import asyncio
 import gc
+import multiprocessing
 import os
 import statistics
 import sys
 import tempfile
 import time
+import tracemalloc
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -28,6 +33,7 @@ from typing import Any
 import stores
 from tests.benchmarks.peers import OPENERS, bare
 from tests.conftest import AWS, KIND_OF_FIXTURE
+from tests.faults.proxy import Proxy, place, through
 from tests.servers.lease import Supervision, private_server
 
 VALUE = {"name": "Ada Lovelace", "email": "ada@example.org", "roles": ["admin", "author"], "visits": 1843, "note": "x" * 90}
@@ -37,8 +43,8 @@ BATCHES = 5
 IN_FLIGHT = 50
 SEED_BATCH = 1000
 COLLECTION = "bench"
-SLOW = {"elasticsearch": 20_000, "mongodb": 20_000, "filetree": 20_000, "s3": 20_000, "dynamodb": 20_000}
-"""Keys to enumerate where the stand-in servers (or files) would take minutes to fill."""
+LARGE = 10_000
+LARGE_VALUE = {"text": "x" * 1000}
 
 Step = Callable[[], Awaitable[Any]]
 
@@ -123,7 +129,7 @@ def works(peer: Any, singles: int) -> dict[str, Work]:
     }
 
 
-async def compare(name: str, endpoint: Any, folder: Path, rounds: int, enumerated: int) -> None:
+async def compare(name: str, endpoint: Any, folder: Path, options: argparse.Namespace) -> None:
     case = import_module(f"tests.cases.{name}")
     async with AsyncExitStack() as stack:
         peers: dict[str, Any] = {}
@@ -139,21 +145,48 @@ async def compare(name: str, endpoint: Any, folder: Path, rounds: int, enumerate
         peers["bare"] = await stack.enter_async_context(bare(name, endpoint, folder))
         print(f"\n{name}: median ms, and ours against the others (below 1: ours is faster)")
         print(f"{'':32}{'ours':>10}{'py-key-value':>14}{'bare':>10}{'ours/pkv':>12}{'ours/bare':>12}")
-        singles = 500 if name in {"memory", "redis", "valkey", "memcached", "disk"} else 100
-        lists = {label: works(peer, 5000 if name == "memory" else singles) for label, peer in peers.items()}
         row = [f"`{case.STORE}`"]
-        for work in lists["ours"]:
-            row += report(work, await alternate({label: given[work] for label, given in lists.items()}, rounds))
-        for peer in peers.values():
-            if peer is not peers.get("reference"):
-                for start in range(0, enumerated, SEED_BATCH):
-                    batch = [f"key-{number}" for number in range(start, min(start + SEED_BATCH, enumerated))]
-                    for part in range(0, len(batch), MANY):
-                        await peer.put_many(batch[part : part + MANY], [VALUE] * len(batch[part : part + MANY]))
-        listing = {label: Work(peer.keys) for label, peer in peers.items() if hasattr(peer, "keys")}
-        row += report(f"all {enumerated} keys", await alternate(listing, 3))
+        if options.enumerate:
+            row += await large(peers, options.enumerate)
+        else:
+            singles = 500 if name in {"memory", "redis", "valkey", "memcached", "disk"} else 100
+            lists = {label: works(peer, 5000 if name == "memory" else singles) for label, peer in peers.items()}
+            for work in lists["ours"]:
+                if "many" in work or not options.delay:
+                    given = {label: one[work] for label, one in lists.items()}
+                    row += report(work, await alternate(given, options.rounds))
         print("| " + " | ".join(row) + " |", flush=True)
         await case.clean(endpoint, "bench", folder)
+
+
+async def large(peers: dict[str, Any], enumerated: int) -> list[str]:
+    """Batches of many keys and a walk over more, each once."""
+    keys = [f"large-{number}" for number in range(LARGE)]
+    values = [LARGE_VALUE] * LARGE
+    steps: dict[str, Callable[[Any], Awaitable[Any]]] = {
+        "put_many": lambda peer: peer.put_many(keys, values),
+        "get_many": lambda peer: peer.get_many(keys),
+        "delete_many": lambda peer: peer.delete_many(keys),
+    }
+    cells: list[str] = []
+    for work, step in steps.items():
+        times = {label: await Work(partial(step, peer)).taken() for label, peer in peers.items()}
+        cells += report(f"{work}({LARGE})", times)
+    for work, step in steps.items():
+        gc.collect()
+        tracemalloc.start()
+        kept = await step(peers["ours"])
+        held, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        del kept
+        print(f"{work}({LARGE}): {most / 2**20:.1f} MiB at its peak, {held / 2**20:.1f} MiB of them the result", flush=True)
+    walkers = {label: peer for label, peer in peers.items() if hasattr(peer, "keys")}
+    for start in range(0, enumerated, SEED_BATCH):
+        batch = [f"key-{number}" for number in range(start, min(start + SEED_BATCH, enumerated))]
+        for peer in walkers.values():
+            await peer.put_many(batch, [VALUE] * len(batch))
+    walks = {label: await Work(peer.keys).taken() for label, peer in walkers.items()}
+    return cells + report(f"all {enumerated} keys", walks)
 
 
 async def alternate(given: dict[str, Work], rounds: int) -> dict[str, float]:
@@ -177,29 +210,50 @@ def report(work: str, medians: dict[str, float]) -> list[str]:
 
 
 @contextmanager
-def endpoint_of(name: str) -> Iterator[Any]:
-    """A server of the benchmark's own, in the form that the suite's fixture of the backend gives."""
+def endpoint_of(name: str, delay: float = 0.0) -> Iterator[Any]:
+    """A server of the benchmark's own, in the form that the suite's fixture of the backend gives, perhaps far away (ms)."""
     fixture = import_module(f"tests.cases.{name}").SERVER
     if fixture is None:
         yield None
         return
     with private_server(KIND_OF_FIXTURE[fixture]) as server:
-        yield server.address if fixture.endswith("_address") else server.url
+        endpoint = server.address if fixture.endswith("_address") else server.url
+        if not delay:
+            yield endpoint
+            return
+        near, far = multiprocessing.Pipe()
+        network = multiprocessing.get_context("spawn").Process(target=_be_far, args=(place(endpoint), delay, far), daemon=True)
+        network.start()
+        yield through(endpoint, near.recv())
+        network.terminate()
+        network.join()
+
+
+def _be_far(server: tuple[str, int], delay: float, port: Any) -> None:
+    """In a process of its own, a network whose round trip takes `delay` milliseconds."""
+
+    async def pass_on() -> None:
+        async with Proxy(*server) as proxy:
+            proxy.delay(delay / 2000)
+            port.send(proxy.port)
+            await asyncio.Event().wait()
+
+    asyncio.run(pass_on())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("backends", nargs="*", choices=[[], *OPENERS], default=[])
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--keys", type=int, default=100_000, help="keys to enumerate (20,000 on the slow stand-ins)")
+    parser.add_argument("--delay", type=float, default=0.0, metavar="MS", help="time the batches at such a distance")
+    parser.add_argument("--enumerate", type=int, default=0, metavar="N", help="walk so many keys instead, and large batches")
     options = parser.parse_args()
     os.environ.update(AWS)
     print(f"Python {sys.version.split()[0]}, {options.rounds} rounds in alternation")
     with Supervision():
         for name in options.backends or OPENERS:
-            with endpoint_of(name) as endpoint, tempfile.TemporaryDirectory() as folder:
-                enumerated = min(options.keys, SLOW.get(name, options.keys))
-                asyncio.run(compare(name, endpoint, Path(folder), options.rounds, enumerated))
+            with endpoint_of(name, options.delay) as endpoint, tempfile.TemporaryDirectory() as folder:
+                asyncio.run(compare(name, endpoint, Path(folder), options))
 
 
 if __name__ == "__main__":

@@ -15,16 +15,28 @@ Proxy(host, port)) as proxy: portal.call(proxy.black_hole)`.
 """
 
 import asyncio
+import re
 import socket
 import ssl
 import struct
 from contextlib import suppress
 from enum import Enum
-from typing import Self
+from typing import Any, Self
 
 from tests.servers.instance import reserve_port
+from tests.servers.lease import addresses
 
 CHUNK = 65536
+
+
+def place(endpoint: Any) -> tuple[str, int]:
+    """Where an endpoint is, which a case may give as an address or a URL."""
+    return endpoint if isinstance(endpoint, tuple) else addresses(endpoint)[0]
+
+
+def through(endpoint: Any, port: int) -> Any:
+    """The same endpoint behind another port of loopback."""
+    return ("127.0.0.1", port) if isinstance(endpoint, tuple) else re.sub(r"//[^/]+", f"//127.0.0.1:{port}", endpoint)
 
 
 class Way(Enum):

@@ -6,7 +6,6 @@ once more, gives the right answer; the next call works once the way is free; a c
 
 import asyncio
 import inspect
-import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -21,8 +20,8 @@ from stores import BaseStore
 from stores.backends import aws
 from stores.errors import KeyValueStoreError, StoreConnectionError
 from tests.conftest import KIND_OF_FIXTURE, endpoint as endpoint_of
-from tests.faults.proxy import Proxy, Way
-from tests.servers.lease import addresses, private_server
+from tests.faults.proxy import Proxy, Way, place, through
+from tests.servers.lease import private_server
 from tests.stores.conftest import STORING, Names, by_name
 
 pytestmark = pytest.mark.anyio
@@ -51,16 +50,6 @@ def endpoint(case: ModuleType, request: pytest.FixtureRequest) -> Any:
 def impatient(case: ModuleType) -> dict[str, float]:
     parameters = inspect.signature(getattr(stores, case.STORE)).parameters
     return dict.fromkeys({"timeout", "read_timeout", "connect_timeout"} & parameters.keys(), SILENCE)
-
-
-def place(endpoint: Any) -> tuple[str, int]:
-    """Where an endpoint is, which a case may give as an address or a URL."""
-    return endpoint if isinstance(endpoint, tuple) else addresses(endpoint)[0]
-
-
-def through(endpoint: Any, port: int) -> Any:
-    """The same endpoint behind another port of loopback."""
-    return ("127.0.0.1", port) if isinstance(endpoint, tuple) else re.sub(r"//[^/]+", f"//127.0.0.1:{port}", endpoint)
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from redis.asyncio import Redis
 
 import stores
 from stores import BaseStore, DiskStore
-from tests.faults.proxy import Proxy, Way
-from tests.faults.test_store_faults import CONNECTIONS, place, through
+from tests.faults.proxy import Proxy, Way, place, through
+from tests.faults.test_store_faults import CONNECTIONS
 from tests.servers.lease import private_server
 from tests.stores.conftest import STORING, Names, by_name
 
