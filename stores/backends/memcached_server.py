@@ -18,6 +18,8 @@ __all__ = ["BATCH", "DEFAULT_ITEM_LIMIT", "LostError", "Server"]
 
 BATCH = 200
 CONCURRENT_BATCHES = 4
+LARGE = 64
+"""Requests from which on they are a batch."""
 DEFAULT_ITEM_LIMIT = 1024 * 1024
 
 SETTINGS = b"stats settings\r\n"
@@ -96,7 +98,7 @@ class Server:
         """Send requests, in batches; their answers in order. Raises the first AnswerError."""
 
         async def part(requests: Sequence[bytes]) -> list[Any]:
-            return await self._link.ask(b"".join(requests), len(requests))
+            return await self._link.ask(b"".join(requests), len(requests), is_batch=len(requests) >= LARGE)
 
         if len(requests) <= BATCH:
             answers = await part(requests)

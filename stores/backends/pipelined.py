@@ -23,9 +23,6 @@ INCOMPLETE: Final = object()
 RECEIVE: Final = 64 << 10
 """Bytes received in one go."""
 
-LARGE_REQUEST = 64
-"""Commands from which on a request is a batch."""
-
 
 class Answers(Protocol):
     """Cuts what a server sends into answers (the interface of `hiredis.Reader`)."""
@@ -180,9 +177,9 @@ class Link:
         """Connect."""
         await self._line(0)
 
-    def ask(self, request: bytes, count: int) -> Awaitable[list[Any]]:
-        """Send a request of `count` commands; what is returned waits for its answers."""
-        lane = int(count >= LARGE_REQUEST)
+    def ask(self, request: bytes, count: int, *, is_batch: bool) -> Awaitable[list[Any]]:
+        """Send a request that `count` answers belong to; what is returned waits for them."""
+        lane = int(is_batch)
         line = self._lines[lane]
         if line is None or not line.is_open:
             return self._ask_anew(lane, request, count)

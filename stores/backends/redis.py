@@ -38,6 +38,9 @@ from stores.traits import Traits
 
 __all__ = ["RedisStore"]
 
+LARGE = 64
+"""Commands, or words of one, from which on a request is a batch."""
+
 POOLED_CONNECTIONS = 8
 """Connections that are taken at once from the pool of a client that was passed in."""
 
@@ -212,7 +215,8 @@ class _Own:
         await self._link.open()
 
     def send(self, commands: Sequence[Command]) -> Awaitable[list[Any]]:
-        return self._link.ask(_packed(commands), len(commands))
+        is_batch = len(commands) >= LARGE or len(commands[0]) >= LARGE
+        return self._link.ask(_packed(commands), len(commands), is_batch=is_batch)
 
     def close(self) -> None:
         self._link.close()

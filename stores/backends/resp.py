@@ -9,6 +9,7 @@ import re
 from abc import ABC
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import chain
 from typing import TypedDict
 
 from stores.backends.envelope import open_text
@@ -164,6 +165,9 @@ class RespStore(RecordedStore, ABC):
         pairs = list(zip(self._natives(collection, keys), bodies, strict=True))
 
         async def part(pairs: Sequence[tuple[bytes, bytes]]) -> None:
+            if expires_at is None:  # one command, and one reply; with a TTL there is none for many
+                await self._run("MSET", *chain.from_iterable(pairs))
+                return
             for reply in await self._ask([set_command(name, body, expires_at) for name, body in pairs]):
                 checked(reply)
 
