@@ -23,6 +23,7 @@ __all__ = ["JOINT", "ScannedStore"]
 
 JOINT = SEPARATOR.encode()
 SCAN_STEP = 1000
+SCAN_LEAST = 10
 SCAN_PAGE_BUDGET = 20_000
 """Names that one page looks at, at most: a rare match must not keep its caller waiting."""
 COLLECTION_SCAN_RATE = 100_000
@@ -94,7 +95,8 @@ class ScannedStore(BaseStore, ABC):
                         found[name] = Name(text, Token(name), self._key_strategy.keeps(text))
             if position is None or len(found) >= limit or scanned >= SCAN_PAGE_BUDGET:
                 break
-            count = SCAN_STEP
+            # nearly a page: no more than what is missing; else what is looked for is rare, and large steps get there sooner
+            count = max(limit - len(found), SCAN_LEAST) if len(found) * 2 > limit else SCAN_STEP
         return Page(list(found.values()), None if position is None else self._freeze(position), scanned)
 
     async def _scan_collections(self, *, cursor: bytes | None, limit: int) -> Page[Name]:
