@@ -191,7 +191,7 @@ class RemoteStore:
     # Browse and edit, as `stores.browsing` does
 
     async def scan_collections(self, *, cursor: bytes | None = None, limit: int = _PAGE) -> Page[Name]:
-        """A page of the store's collections."""
+        """A page of the store's collections; of a flat keyspace perhaps as a search some seconds ago found them."""
         page = await self._call(requests.scan_collections(self._connection, cursor=cursor, limit=max(limit, 1)))
         return Page([to_name(row) for row in page.items], page.cursor, page.scanned)
 

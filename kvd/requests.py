@@ -108,7 +108,9 @@ def _version(packed: Any) -> Version:
 
 
 def status() -> Request[dict[str, Any]]:
-    """What the daemon is and does: version, pid, uptime, clients, memory, connections with their figures."""
+    """What the daemon is and does: version, pid, uptime, clients, memory, the files that it was started with (`config`, `log`),
+    the seconds that it gives to what is in flight when it leaves (`drain`), connections with their figures.
+    """
     return Request("status", {}, _same)
 
 
