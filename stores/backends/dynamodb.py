@@ -23,7 +23,6 @@ from stores.backends import dynamodb_entries as entries
 from stores.backends.aws import ERRORS, AwsClient, cause_of, has_code, was_repeated
 from stores.backends.dynamodb_items import (
     MAX_ITEM_BYTES,
-    SCHEMA,
     Item,
     absent,
     checked,
@@ -201,18 +200,16 @@ class DynamoDBStore(BaseContextManagerStore, BaseStore):
 
     async def _get_managed_entries(self, *, collection: Scope, keys: Sequence[Key]) -> list[ManagedEntry | None]:
         places = [self._locate(collection, key) for key in keys]
-        items = await self._table.items(places, consistent=self._consistent_reads)
-        found = (items.get(place["key"]["S"]) for place in places)
-        return [None if item is None else entries.load_named(item) for item in found]
+        found = await self._table.items(places, entries.load_named, consistent=self._consistent_reads)
+        return [found.get(place["key"]["S"]) for place in places]
 
     async def _get_texts(self, *, collection: Scope, keys: Sequence[Key]) -> list[tuple[bytes, datetime | None] | None]:
         places = [self._locate(collection, key) for key in keys]
         if len(places) == 1:
             item = await self._table.item(places[0], consistent=self._consistent_reads)
             return [None if item is None else entries.text(item)]
-        items = await self._table.items(places, consistent=self._consistent_reads)
-        found = (items.get(place["key"]["S"]) for place in places)
-        return [None if item is None else entries.text(item) for item in found]
+        found = await self._table.items(places, entries.text, consistent=self._consistent_reads)
+        return [found.get(place["key"]["S"]) for place in places]
 
     async def _put_managed_entry(self, *, collection: Scope, key: Key, managed_entry: ManagedEntry) -> None:
         item = entries.dump(self._locate(collection, key), managed_entry)
@@ -244,14 +241,13 @@ class DynamoDBStore(BaseContextManagerStore, BaseStore):
             "ProjectionExpression": "#collection, #key, #ttl",
             "ExpressionAttributeNames": {"#collection": "collection", "#key": "key", "#ttl": "ttl"},
         }
-        places = [self._locate(collection, key) for key in keys]
-        found = await self._table.items(places, consistent=True, **projection)
-        deletes = [{"DeleteRequest": {"Key": {name: item[name] for name in SCHEMA}}} for item in found.values()]
+        places = distinct(self._locate(collection, key) for key in keys)
+        deadlines = await self._table.items(places, native_deadline, consistent=True, **projection)
+        deletes = [{"DeleteRequest": {"Key": place}} for place in places if place["key"]["S"] in deadlines]
         if deletes:
             await self._table.write_all(deletes)
         now = utc_now()
-        deadlines = [native_deadline(item) for item in found.values()]
-        return sum(deadline is None or deadline > now for deadline in deadlines)
+        return sum(deadline is None or deadline > now for deadline in deadlines.values())
 
     # Browse
 
@@ -308,8 +304,7 @@ class DynamoDBStore(BaseContextManagerStore, BaseStore):
 
     async def _describe(self, *, collection: Scope, keys: Sequence[Key]) -> list[Description | None]:
         places = [self._locate(collection, key) for key in keys]
-        items = await self._table.items(places, consistent=self._consistent_reads)
-        described = {name: entries.describe(item) for name, item in items.items()}
+        described = await self._table.items(places, entries.describe, consistent=self._consistent_reads)
         return [described.get(place["key"]["S"]) for place in places]
 
     # Edit

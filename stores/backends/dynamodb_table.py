@@ -7,8 +7,8 @@ while nothing gets done, and is an error in the end.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 from botocore.exceptions import ClientError
 
@@ -18,6 +18,8 @@ from stores.batches import batched, run_bounded
 from stores.errors import StoreConnectionError, StoreSetupError
 
 __all__ = ["WRITE_BATCH", "Table"]
+
+T = TypeVar("T")
 
 READ_BATCH: Final = 100
 WRITE_BATCH: Final = 25
@@ -157,26 +159,29 @@ class Table:
         reply = await self.ask("get_item", Key=place, ConsistentRead=consistent)
         return None if reply is None else reply.get("Item")
 
-    async def items(self, places: Sequence[Item], *, consistent: bool, **projection: Any) -> dict[str, Item]:
-        """Items of one collection by their sort keys."""
+    async def items(
+        self, places: Sequence[Item], into: Callable[[Item], T], *, consistent: bool, **projection: Any
+    ) -> dict[str, T]:
+        """Items of one collection by their sort keys, each as what `into` makes of it while its batch is here."""
 
-        async def read(batch: Sequence[Item]) -> list[Item]:
-            found: list[Item] = []
+        async def read(batch: Sequence[Item]) -> dict[str, T]:
+            found: dict[str, T] = {}
             backoff = Backoff()
             left: Sequence[Item] = batch
             while left:
                 request = {self._name: {"Keys": left, "ConsistentRead": consistent, **projection}}
                 reply = await self.ask("batch_get_item", RequestItems=request)
                 if reply is None:
-                    return []
-                found += (got := reply.get("Responses", {}).get(self._name, []))
+                    return {}
+                got: list[Item] = reply.get("Responses", {}).get(self._name, [])
+                found |= {item["key"]["S"]: into(item) for item in got}
                 left = reply.get("UnprocessedKeys", {}).get(self._name, {}).get("Keys", [])
                 if left and not await backoff.pause(progress=bool(got)):
                     raise StoreConnectionError(f"{self.location} is overloaded: {len(left)} keys were not read.")
             return found
 
         batches = await run_bounded(read, batched(distinct(places), READ_BATCH), limit=CONCURRENCY)
-        return {item["key"]["S"]: item for batch in batches for item in batch}
+        return {key: made for batch in batches for key, made in batch.items()}
 
     async def write_all(self, requests: Sequence[dict[str, Any]]) -> None:
         """Puts and deletes of different items."""
