@@ -6,10 +6,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from aiobotocore.session import get_session
-from botocore.exceptions import ClientError
-from key_value.aio.stores.dynamodb import DynamoDBStore
-
 NAME = "dynamodb"
 STORE = "DynamoDBStore"
 SERVER = "dynamodb_url"
@@ -20,8 +16,10 @@ def arguments(endpoint: str, tag: str, folder: Path) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def reference(endpoint: str, tag: str, folder: Path) -> AsyncIterator[DynamoDBStore]:
+async def reference(endpoint: str, tag: str, folder: Path) -> AsyncIterator[Any]:
     """py-key-value's store on the same data."""
+    from key_value.aio.stores.dynamodb import DynamoDBStore
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         async with DynamoDBStore(table_name=tag, endpoint_url=endpoint) as store:
@@ -30,6 +28,9 @@ async def reference(endpoint: str, tag: str, folder: Path) -> AsyncIterator[Dyna
 
 async def clean(endpoint: str, tag: str, folder: Path) -> None:
     """Remove what the test made."""
+    from aiobotocore.session import get_session
+    from botocore.exceptions import ClientError
+
     async with get_session().create_client("dynamodb", endpoint_url=endpoint) as client:
         try:
             await client.delete_table(TableName=tag)

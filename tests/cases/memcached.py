@@ -6,8 +6,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from key_value.aio.stores.memcached import MemcachedStore
-
 NAME = "memcached"
 STORE = "MemcachedStore"
 SERVER = "memcached_address"
@@ -18,8 +16,10 @@ def arguments(endpoint: tuple[str, int], tag: str, folder: Path) -> dict[str, An
 
 
 @asynccontextmanager
-async def reference(endpoint: tuple[str, int], tag: str, folder: Path) -> AsyncIterator[MemcachedStore]:
+async def reference(endpoint: tuple[str, int], tag: str, folder: Path) -> AsyncIterator[Any]:
     """py-key-value's store on the same data."""
+    from key_value.aio.stores.memcached import MemcachedStore
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         async with MemcachedStore(host=endpoint[0], port=endpoint[1], default_collection=tag) as store:

@@ -6,9 +6,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from key_value.aio.stores.mongodb import MongoDBStore
-from pymongo import AsyncMongoClient
-
 NAME = "mongodb"
 STORE = "MongoDBStore"
 SERVER = "mongodb_url"
@@ -19,8 +16,10 @@ def arguments(endpoint: str, tag: str, folder: Path) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def reference(endpoint: str, tag: str, folder: Path) -> AsyncIterator[MongoDBStore]:
+async def reference(endpoint: str, tag: str, folder: Path) -> AsyncIterator[Any]:
     """py-key-value's store on the same data."""
+    from key_value.aio.stores.mongodb import MongoDBStore
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         async with MongoDBStore(url=endpoint, db_name=tag) as store:
@@ -29,5 +28,7 @@ async def reference(endpoint: str, tag: str, folder: Path) -> AsyncIterator[Mong
 
 async def clean(endpoint: str, tag: str, folder: Path) -> None:
     """Remove what the test made."""
+    from pymongo import AsyncMongoClient
+
     async with AsyncMongoClient[dict[str, Any]](endpoint) as client:
         await client.drop_database(tag)

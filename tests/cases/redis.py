@@ -6,9 +6,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from key_value.aio.stores.redis import RedisStore
-from redis.asyncio import Redis
-
 NAME = "redis"
 STORE = "RedisStore"
 SERVER = "redis_url"
@@ -19,8 +16,11 @@ def arguments(endpoint: str, tag: str, folder: Path) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def reference(endpoint: str, tag: str, folder: Path) -> AsyncIterator[RedisStore]:
+async def reference(endpoint: str, tag: str, folder: Path) -> AsyncIterator[Any]:
     """py-key-value's store on the same data."""
+    from key_value.aio.stores.redis import RedisStore
+    from redis.asyncio import Redis
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         async with Redis.from_url(endpoint, decode_responses=True) as client:
@@ -29,6 +29,8 @@ async def reference(endpoint: str, tag: str, folder: Path) -> AsyncIterator[Redi
 
 async def clean(endpoint: str, tag: str, folder: Path) -> None:
     """Remove what the test made."""
+    from redis.asyncio import Redis
+
     async with Redis.from_url(endpoint) as client:
         async for name in client.scan_iter(match=f"*{tag}*", count=1000):
             await client.unlink(name)

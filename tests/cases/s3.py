@@ -6,10 +6,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from aiobotocore.session import get_session
-from botocore.exceptions import ClientError
-from key_value.aio.stores.s3 import S3Store
-
 NAME = "s3"
 STORE = "S3Store"
 SERVER = "s3_url"
@@ -20,8 +16,10 @@ def arguments(endpoint: str, tag: str, folder: Path) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def reference(endpoint: str, tag: str, folder: Path) -> AsyncIterator[S3Store]:
+async def reference(endpoint: str, tag: str, folder: Path) -> AsyncIterator[Any]:
     """py-key-value's store on the same data."""
+    from key_value.aio.stores.s3 import S3Store
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         async with S3Store(bucket_name=bucket(tag), endpoint_url=endpoint) as store:
@@ -30,6 +28,9 @@ async def reference(endpoint: str, tag: str, folder: Path) -> AsyncIterator[S3St
 
 async def clean(endpoint: str, tag: str, folder: Path) -> None:
     """Remove what the test made."""
+    from aiobotocore.session import get_session
+    from botocore.exceptions import ClientError
+
     async with get_session().create_client("s3", endpoint_url=endpoint) as client:
         try:
             while found := (await client.list_objects_v2(Bucket=bucket(tag))).get("Contents"):

@@ -6,9 +6,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from key_value.aio.stores.valkey import ValkeyStore
-from redis.asyncio import Redis
-
 NAME = "valkey"
 STORE = "ValkeyStore"
 SERVER = "valkey_address"
@@ -19,8 +16,10 @@ def arguments(endpoint: tuple[str, int], tag: str, folder: Path) -> dict[str, An
 
 
 @asynccontextmanager
-async def reference(endpoint: tuple[str, int], tag: str, folder: Path) -> AsyncIterator[ValkeyStore]:
+async def reference(endpoint: tuple[str, int], tag: str, folder: Path) -> AsyncIterator[Any]:
     """py-key-value's store on the same data."""
+    from key_value.aio.stores.valkey import ValkeyStore
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         async with ValkeyStore(host=endpoint[0], port=endpoint[1], default_collection=tag) as store:
@@ -29,6 +28,8 @@ async def reference(endpoint: tuple[str, int], tag: str, folder: Path) -> AsyncI
 
 async def clean(endpoint: tuple[str, int], tag: str, folder: Path) -> None:
     """Remove what the test made; redis-py speaks Valkey's protocol."""
+    from redis.asyncio import Redis
+
     async with Redis(host=endpoint[0], port=endpoint[1]) as client:
         async for name in client.scan_iter(match=f"*{tag}*", count=1000):
             await client.unlink(name)
