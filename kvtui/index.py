@@ -55,6 +55,7 @@ class KeyIndex:
         "_free",
         "_rebuilding",
         "_rows",
+        "_soonest",
         "_tokens",
         "_touched",
         "expires",
@@ -76,6 +77,8 @@ class KeyIndex:
         self._rows: dict[Key, int] = {}
         self._free: list[int] = []
         self._rebuilding = 0
+        self._soonest = math.inf
+        """No deadline is before it."""
         self._touched: set[int] = set()
         self.view: list[int] = []
         self.matcher: Matcher | None = None
@@ -103,9 +106,13 @@ class KeyIndex:
         return None if math.isinf(at) else at
 
     def expired(self, now: float) -> list[Key]:
-        """The keys whose deadline has passed."""
+        """The keys whose deadline has passed; nothing is gone through while none can have."""
+        if now < self._soonest:
+            return []
         expires = self.expires
-        return [address for address, row in self._rows.items() if expires[row] <= now]
+        found = [address for address, row in self._rows.items() if expires[row] <= now]
+        self._soonest = min(expires, default=math.inf)
+        return found
 
     def position(self, address: Key) -> int | None:
         """Where in the view a key stands, or None when it is not shown."""
@@ -230,7 +237,11 @@ class KeyIndex:
     def _describe(self, row: int, description: Description | None) -> None:
         if description is None:
             return
-        self.expires[row] = math.inf if description.expires_at is None else description.expires_at
+        if description.expires_at is None:
+            self.expires[row] = math.inf
+        else:
+            self.expires[row] = description.expires_at
+            self._soonest = min(self._soonest, description.expires_at)
         self.sizes[row] = -1 if description.size is None else description.size
         self.kinds[row] = description.kind
 

@@ -208,7 +208,7 @@ class EntryActions(EditActions):
         if entry is None or record is None:
             return
         forms = dict(operations.copies(entry, record))
-        shown = [Choice(name, name, elide(printable(text[:200]), 120)) for name, text in forms.items()]
+        shown = [Choice(name, name, text[:200]) for name, text in forms.items()]
         picked = await self.app.push_screen_wait(Pick("Copy as", shown))
         if picked is not None:
             self.app.copy_to_clipboard(forms[picked])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -16,7 +17,7 @@ from textual.strip import Strip
 from textual.widgets import Input
 
 from kvtui import keymap
-from kvtui.codecs import elide, printable
+from kvtui.codecs import printable, take_cells
 from kvtui.widgets.lines import Lines
 
 __all__ = ["Choice", "Pick", "help_choices"]
@@ -84,7 +85,9 @@ class Choices(Lines):
         choice = self.shown[index]
         if choice.value is None:
             return self.strip((f" {choice.text}", self.part("choice--head")))
-        text = elide(printable(choice.text), max(4, width - self._short - 2))
+        text = printable(choice.text)
+        room = max(4, width - self._short - 2)
+        text = text if cell_len(text) <= room else take_cells(text, room - 1) + "…"
         strip = self.strip((f" {choice.short:<{self._short}}", self.part("choice--short")), (text, None))
         return strip.adjust_cell_length(width).apply_style(self.part("lines--cursor")) if at_cursor else strip
 

@@ -43,11 +43,6 @@ class Editor(TextArea):
         self._original = ""
 
     def on_mount(self) -> None:
-        try:
-            self.language = "json"
-        except Exception:  # noqa: BLE001 - tree-sitter fails in its own ways; plain text is edited as well
-            self.language = None
-        self.take_theme()
         self.watch(self.app, "theme", self.take_theme, init=False)
 
     @property
@@ -57,9 +52,19 @@ class Editor(TextArea):
 
     def start(self, text: str) -> None:
         """Begin to edit a text."""
+        if self.language is None:
+            self._begin_json()
         self._original = text
         self.load_text(text)
         self.move_cursor((0, 0))
+
+    def _begin_json(self) -> None:
+        """Take up the grammar and its colours: with the first edit, not with the first screen."""
+        try:
+            self.language = "json"
+        except Exception:  # noqa: BLE001 - tree-sitter fails in its own ways; plain text is edited as well
+            self.language = None
+        self.take_theme()
 
     def go_to(self, line: int, column: int) -> None:
         """Put the cursor where something is wrong; both count from one."""

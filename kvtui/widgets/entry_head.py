@@ -38,6 +38,8 @@ class EntryHead(Static):
         self._entry: Entry | None = None
         self._record: Record | None = None
         self._second = 0
+        self._lines = -1
+        """How many lines are shown, each of them in one row; -1 where that is not known."""
 
     def on_mount(self) -> None:
         self.set_interval(TICK, self._tick)
@@ -61,7 +63,7 @@ class EntryHead(Static):
     def _draw(self, now: float) -> None:
         entry, record = self._entry, self._record
         if entry is None or record is None:
-            self.update("")
+            self._put(Text())
             return
         label, plain = self._style("head--label"), self._style("head--text")
         text = Text(overflow="fold")
@@ -78,4 +80,11 @@ class EntryHead(Static):
         if record.created_at is not None:
             text.append("\ncreated  ", label)
             text.append(moment_text(record.created_at), plain)
-        self.update(text)
+        self._put(text)
+
+    def _put(self, text: Text) -> None:
+        """Show a text, laying the screen out anew only where its height may be another one: that costs more than all else."""
+        fits = all(line.cell_len <= self.size.width for line in text.split())
+        lines = len(text.split()) if fits else -1
+        self.update(text, layout=lines < 0 or lines != self._lines)
+        self._lines = lines

@@ -38,6 +38,9 @@ class Lines(ScrollView, can_focus=True):
     HEADER: ClassVar[int] = 0
     """Fixed lines above the list."""
 
+    _ground = Style()
+    """The style on which lines are drawn."""
+
     cursor: reactive[int] = reactive(0, repaint=False, init=False, always_update=False)
 
     class Moved(Message):
@@ -159,9 +162,13 @@ class Lines(ScrollView, can_focus=True):
         if self.HEADER <= y < self.scrollable_content_region.height:
             self.refresh(Region(x, y, width if width is not None else self.size.width, 1))
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        self._ground = self.rich_style  # asked for once: it goes up through all parents
+        return super().render_lines(crop)
+
     def render_line(self, y: int) -> Strip:
         width = self.scrollable_content_region.width
-        ground = self.rich_style
+        ground = self._ground
         if y < self.HEADER:
             return self.draw_header(width).apply_style(ground)
         index = y - self.HEADER + self.scroll_offset.y

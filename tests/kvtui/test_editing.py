@@ -406,9 +406,9 @@ async def test_what_the_store_does_not_take_is_said_while_it_is_typed(fake: Daem
         await replace(tui, json.dumps({"to": "x" * 2000}))
         await tui.sees("the value has 2.0 KB")
         await replace(tui, '{"to": 99999999999999999999}')
-        await tui.sees("the integer at to has more than 64 bits")
+        await tui.sees("the integer at to has more")
         await replace(tui, '{"to": 1}')
-        await tui.misses("64 bits")
+        await tui.misses("the integer at")
         await tui.press("ctrl+s")
         await tui.sees("Saved.")
 
