@@ -68,8 +68,15 @@ def daemon(proxy: Proxy) -> Iterator[Daemon]:
 
 @pytest.fixture
 def client(daemon: Daemon) -> Iterator[RawClient]:
-    with daemon.client() as client:
-        yield client
+    """A client of a daemon that has imported its driver and connected, and holds an entry to read."""
+
+    def is_written() -> bool:
+        error, _ = opened.reply(opened.ask("put", {"connection": "remote", "key": "k", "value": b'{"n": 1}'}))
+        return error is None
+
+    with daemon.client() as opened:
+        eventually(is_written, 20)
+        yield opened
 
 
 def works_again(client: RawClient) -> bool:
@@ -90,7 +97,6 @@ def longest_ping(client: RawClient, seconds: float) -> float:
 def test_garbage_is_an_error_and_the_next_answers_are_right(
     answer: bytes, client: RawClient, proxy: Proxy, portal: BlockingPortal
 ) -> None:
-    client.call("put", connection="remote", key="k", value=b'{"n": 1}')
     portal.call(proxy.garbage, answer)
     for number in [client.ask("get", {"connection": "remote", "key": f"k{n}"}) for n in range(30)]:
         error, result = client.reply(number)
@@ -108,7 +114,6 @@ def test_garbage_is_an_error_and_the_next_answers_are_right(
 def test_a_connection_that_is_reset_in_a_reply_fails_its_calls_and_serves_the_next(
     client: RawClient, proxy: Proxy, portal: BlockingPortal
 ) -> None:
-    client.call("put", connection="remote", key="k", value=b'{"n": 1}')
     for count in (0, 1, 7, 150):
         portal.call(proxy.cut_after, count)
         asked = [client.ask("get", {"connection": "remote", "key": "k"}) for _ in range(50)]
@@ -121,7 +126,6 @@ def test_a_connection_that_is_reset_in_a_reply_fails_its_calls_and_serves_the_ne
 def test_a_network_that_swallows_everything_holds_nobody_up(
     client: RawClient, daemon: Daemon, proxy: Proxy, portal: BlockingPortal
 ) -> None:
-    client.call("put", connection="remote", key="k", value=b'{"n": 1}')
     portal.call(proxy.black_hole)
     with daemon.client() as stuck:
         asked = [stuck.ask("put", {"connection": "remote", "key": f"k{n}", "value": b"{}"}) for n in range(300)]
