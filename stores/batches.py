@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-__all__ = ["batched", "run_bounded"]
+__all__ = ["batched", "run_batched", "run_bounded"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -40,3 +40,14 @@ async def run_bounded(work: Callable[[T], Awaitable[R]], items: Iterable[T], *, 
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None
     return results  # type: ignore[return-value] # every index was filled: the workers ended without a failure
+
+
+async def run_batched(
+    work: Callable[[Sequence[T]], Awaitable[Sequence[R]]], items: Sequence[T], *, size: int, limit: int
+) -> list[R]:
+    """Run `work` on slices of at most `size`, at most `limit` at once; what it made of the items, in their order.
+
+    Failures are as in `run_bounded`.
+    """
+    parts = await run_bounded(work, batched(items, size), limit=limit)
+    return [one for part in parts for one in part]

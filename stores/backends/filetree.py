@@ -39,7 +39,7 @@ from stores.backends.filetree_names import (
 from stores.backends.filetree_records import Contents, expect, version_of
 from stores.backends.filetree_scan import Scanner
 from stores.base import BaseStore
-from stores.batches import batched, run_bounded
+from stores.batches import batched, run_batched
 from stores.entry import ManagedEntry, dump_json, utc_now
 from stores.errors import (
     BaseKeyValueError,
@@ -185,8 +185,7 @@ class FileTreeStore(BaseStore):
     ) -> list[R]:
         """Work on many keys in chunks, some at once; results in their order."""
         addresses = [self._address(collection, key) for key in keys]
-        done = await run_bounded(lambda chunk: self._do(partial(work, chunk)), batched(addresses, CHUNK), limit=THREADS)
-        return [one for chunk in done for one in chunk]
+        return await run_batched(lambda chunk: self._do(partial(work, chunk)), addresses, size=CHUNK, limit=THREADS)
 
     def _translate(self, exc: BaseException, scope: Scope | None, key: Key | None) -> BaseKeyValueError | None:
         if isinstance(exc, OSError) and exc.errno == errno.ENAMETOOLONG:

@@ -23,9 +23,10 @@ from stores.backends import memcached_protocol as protocol
 from stores.backends.envelope import open_text
 from stores.backends.memcached_items import JOINT, Items, collection_of, earlier, exptime, flags_of, foreign
 from stores.backends.memcached_protocol import Answer, AnswerError
-from stores.backends.memcached_server import BATCH, DEFAULT_ITEM_LIMIT, LostError, Server
+from stores.backends.memcached_server import BATCH, CONCURRENT_BATCHES, DEFAULT_ITEM_LIMIT, LostError, Server
 from stores.backends.memcached_walk import Pick, Walk
 from stores.base import BaseContextManagerStore, BaseDestroyStore, BaseStore
+from stores.batches import run_batched
 from stores.cursors import HeldCursors
 from stores.entry import ManagedEntry
 from stores.errors import (
@@ -239,10 +240,13 @@ class MemcachedStore(BaseDestroyStore, BaseContextManagerStore, BaseStore):
             raise foreign(collection, key, str(exc)) from exc
 
     async def _entries(self, collection: Scope, keys: Sequence[Key], asked: bytes) -> list[ManagedEntry | None]:
-        found = await self._fetch(collection, keys, asked)
-        return [
-            None if answer is None else self._load(answer, collection, key) for key, answer in zip(keys, found, strict=True)
-        ]
+        async def part(keys: Sequence[Key]) -> list[ManagedEntry | None]:
+            found = await self._fetch(collection, keys, asked)
+            return [
+                None if answer is None else self._load(answer, collection, key) for key, answer in zip(keys, found, strict=True)
+            ]
+
+        return await run_batched(part, keys, size=BATCH, limit=CONCURRENT_BATCHES)
 
     async def _get_managed_entry(self, *, collection: Scope, key: Key) -> ManagedEntry | None:
         return (await self._entries(collection, [key], DATED))[0]
@@ -257,17 +261,21 @@ class MemcachedStore(BaseDestroyStore, BaseContextManagerStore, BaseStore):
         return await self._entries(collection, keys, UNDATED)
 
     async def _get_texts(self, *, collection: Scope, keys: Sequence[Key]) -> list[tuple[bytes, datetime | None] | None]:
-        texts: list[tuple[bytes, datetime | None] | None] = []
-        for key, answer in zip(keys, await self._fetch(collection, keys, DATED), strict=True):
-            opened = None if answer is None else open_text(answer.value)
-            if answer is None:
-                texts.append(None)
-            elif opened is not None:
-                texts.append((opened[0], earlier(opened[1].expires_at, answer)))
-            else:
-                entry = self._load(answer, collection, key)
-                texts.append((entry.value_as_json.encode(), entry.expires_at))
-        return texts
+        async def part(keys: Sequence[Key]) -> list[tuple[bytes, datetime | None] | None]:
+            found = await self._fetch(collection, keys, DATED)
+            return [
+                None if answer is None else self._opened(answer, collection, key)
+                for key, answer in zip(keys, found, strict=True)
+            ]
+
+        return await run_batched(part, keys, size=BATCH, limit=CONCURRENT_BATCHES)
+
+    def _opened(self, answer: Answer, collection: Scope, key: Key) -> tuple[bytes, datetime | None]:
+        opened = open_text(answer.value)
+        if opened is not None:
+            return opened[0], earlier(opened[1].expires_at, answer)
+        entry = self._load(answer, collection, key)
+        return entry.value_as_json.encode(), entry.expires_at
 
     async def _put_managed_entry(self, *, collection: Scope, key: Key, managed_entry: ManagedEntry) -> None:
         await self._put_all(collection, [key], [managed_entry])

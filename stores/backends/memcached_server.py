@@ -11,10 +11,10 @@ from typing import Any
 from stores.backends import memcached_protocol as protocol
 from stores.backends.memcached_protocol import Answer, AnswerError
 from stores.backends.pipelined import Line, Link
-from stores.batches import batched, run_bounded
+from stores.batches import run_batched
 from stores.errors import StoreConnectionError, UnsupportedError
 
-__all__ = ["BATCH", "DEFAULT_ITEM_LIMIT", "LostError", "Server"]
+__all__ = ["BATCH", "CONCURRENT_BATCHES", "DEFAULT_ITEM_LIMIT", "LostError", "Server"]
 
 BATCH = 200
 CONCURRENT_BATCHES = 4
@@ -103,8 +103,7 @@ class Server:
         if len(requests) <= BATCH:
             answers = await part(requests)
         else:
-            parts = await run_bounded(part, batched(requests, BATCH), limit=CONCURRENT_BATCHES)
-            answers = [answer for part in parts for answer in part]
+            answers = await run_batched(part, requests, size=BATCH, limit=CONCURRENT_BATCHES)
         for answer in answers:
             if isinstance(answer, AnswerError):
                 raise answer

@@ -27,7 +27,7 @@ from stores.backends.resp_commands import (
     value_of,
 )
 from stores.backends.resp_records import RecordedStore
-from stores.batches import batched, run_bounded
+from stores.batches import batched, run_batched, run_bounded
 from stores.entry import ManagedEntry
 from stores.errors import (
     BaseKeyValueError,
@@ -87,15 +87,12 @@ class RespStore(RecordedStore, ABC):
     # Entries
 
     async def _fetch(self, collection: Scope, keys: Sequence[Key]) -> list[tuple[bytes | None, int]]:
-        """Values with what the server's clock leaves them, in milliseconds."""
+        """Values of a batch with what the server's clock leaves them, in milliseconds."""
+        if len(keys) == 1:
+            return [await self._fetch_one(collection, keys[0])]
         names = self._natives(collection, keys)
-
-        async def part(names: Sequence[bytes]) -> list[tuple[bytes | None, int]]:
-            replies = await self._ask([("MGET", *names), *(("PTTL", name) for name in names)])
-            return list(zip(checked(replies[0]), map(checked, replies[1:]), strict=True))
-
-        parts = await run_bounded(part, batched(names, BATCH), limit=CONCURRENT_BATCHES)
-        found = [pair for part in parts for pair in part]
+        replies = await self._ask([("MGET", *names), *(("PTTL", name) for name in names)])
+        found = list(zip(checked(replies[0]), map(checked, replies[1:]), strict=True))
         for index, (value, left) in enumerate(found):
             if value is None and left != GONE:  # MGET says nothing about another type
                 found[index] = await self._fetch_one(collection, keys[index])
@@ -111,41 +108,50 @@ class RespStore(RecordedStore, ABC):
         return None if value is None else bounded(self._load(value, collection, key), left)
 
     async def _get_managed_entries(self, *, collection: Scope, keys: Sequence[Key]) -> list[ManagedEntry | None]:
-        found = await self._fetch(collection, keys)
-        return [
-            None if value is None else bounded(self._load(value, collection, key), left)
-            for key, (value, left) in zip(keys, found, strict=True)
-        ]
+        async def part(keys: Sequence[Key]) -> list[ManagedEntry | None]:
+            found = await self._fetch(collection, keys)
+            return [
+                None if value is None else bounded(self._load(value, collection, key), left)
+                for key, (value, left) in zip(keys, found, strict=True)
+            ]
+
+        return await run_batched(part, keys, size=BATCH, limit=CONCURRENT_BATCHES)
 
     async def _get_undated_entry(self, *, collection: Scope, key: Key) -> ManagedEntry | None:
-        [value] = await self._ask([("GET", self._native(collection, key))])
-        value = value_of(value, collection, key)
+        [reply] = await self._ask([("GET", self._native(collection, key))])
+        value = value_of(reply, collection, key)
         return None if value is None else self._load(value, collection, key)
 
     async def _get_undated_entries(self, *, collection: Scope, keys: Sequence[Key]) -> list[ManagedEntry | None]:
-        names = self._natives(collection, keys)
-        parts = await run_bounded(lambda part: self._run("MGET", *part), batched(names, BATCH), limit=CONCURRENT_BATCHES)
-        values = [value for part in parts for value in part]
-        missing = [index for index, value in enumerate(values) if value is None]  # or of another type: MGET does not say
-        if missing:
-            found = await self._fetch(collection, [keys[index] for index in missing])
-            for index, (value, _) in zip(missing, found, strict=True):
-                values[index] = value
-        return [None if value is None else self._load(value, collection, key) for key, value in zip(keys, values, strict=True)]
+        async def part(keys: Sequence[Key]) -> list[ManagedEntry | None]:
+            values = await self._run("MGET", *self._natives(collection, keys))
+            missing = [index for index, value in enumerate(values) if value is None]  # or of another type: MGET does not say
+            if missing:
+                found = await self._fetch(collection, [keys[index] for index in missing])
+                for index, (value, _) in zip(missing, found, strict=True):
+                    values[index] = value
+            return [
+                None if value is None else self._load(value, collection, key) for key, value in zip(keys, values, strict=True)
+            ]
+
+        return await run_batched(part, keys, size=BATCH, limit=CONCURRENT_BATCHES)
 
     async def _get_texts(self, *, collection: Scope, keys: Sequence[Key]) -> list[tuple[bytes, datetime | None] | None]:
-        found = [await self._fetch_one(collection, keys[0])] if len(keys) == 1 else await self._fetch(collection, keys)
-        texts: list[tuple[bytes, datetime | None] | None] = []
-        for key, (value, left) in zip(keys, found, strict=True):
-            opened = None if value is None else open_text(value)
-            if opened is not None:
-                texts.append((opened[0], earlier(opened[1].expires_at, left)))
-            elif value is not None:
-                entry = self._load(value, collection, key)
-                texts.append((entry.value_as_json.encode(), earlier(entry.expires_at, left)))
-            else:
-                texts.append(None)
-        return texts
+        async def part(keys: Sequence[Key]) -> list[tuple[bytes, datetime | None] | None]:
+            found = await self._fetch(collection, keys)
+            return [
+                None if value is None else self._opened(value, left, collection, key)
+                for key, (value, left) in zip(keys, found, strict=True)
+            ]
+
+        return await part(keys) if len(keys) == 1 else await run_batched(part, keys, size=BATCH, limit=CONCURRENT_BATCHES)
+
+    def _opened(self, value: bytes, left: int, collection: Scope, key: Key) -> tuple[bytes, datetime | None]:
+        opened = open_text(value)
+        if opened is not None:
+            return opened[0], earlier(opened[1].expires_at, left)
+        entry = self._load(value, collection, key)
+        return entry.value_as_json.encode(), earlier(entry.expires_at, left)
 
     async def _put_managed_entry(self, *, collection: Scope, key: Key, managed_entry: ManagedEntry) -> None:
         body = self._dump(collection, key, managed_entry)

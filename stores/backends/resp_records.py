@@ -29,7 +29,7 @@ from stores.backends.resp_commands import (
 )
 from stores.backends.resp_scans import JOINT, ScannedStore
 from stores.backends.resp_structures import elements, listing
-from stores.batches import batched, run_bounded
+from stores.batches import run_batched
 from stores.entry import ManagedEntry
 from stores.errors import ConflictError, DeserializationError, ValueTooLargeError
 from stores.lifecycle import Scope
@@ -113,8 +113,7 @@ class RecordedStore(ScannedStore, ABC):
                         described[index] = Description(one.kind, size, None, one.expires_at, one.stamp + b"%d" % size)
             return described
 
-        parts = await run_bounded(part, batched(names, DESCRIBED_AT_ONCE), limit=CONCURRENT_BATCHES)
-        return [one for part in parts for one in part]
+        return await run_batched(part, names, size=DESCRIBED_AT_ONCE, limit=CONCURRENT_BATCHES)
 
     def _described(self, replies: list[Any]) -> Description | None:
         kind = text_of(checked(replies[0]))
