@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
@@ -108,10 +109,13 @@ async def mget(
 async def bulk(
     client: AsyncElasticsearch, operations: Sequence[Operation], *, refresh: bool | None, once: bool
 ) -> list[dict[str, Any]]:
-    """Results in the order of the operations, failures among them. With `once` nothing is ever sent a second time."""
+    """Results in the order of the operations, failures among them. With `once` nothing is ever sent a second time.
+
+    A refresh makes searches see what was written before it too, so only the last batch, which waits for the others, has one.
+    """
     client = client.options(max_retries=0) if once else client
 
-    async def send(batch: Sequence[Operation]) -> list[dict[str, Any]]:
+    async def send(batch: Sequence[Operation], *, refresh: bool | None = None) -> list[dict[str, Any]]:
         results: dict[int, dict[str, Any]] = {}
         left = list(range(len(batch)))
         for attempt in range(ATTEMPTS):
@@ -125,16 +129,19 @@ async def bulk(
             await asyncio.sleep(BACKOFF * 2**attempt * random.uniform(0.5, 1))
         return [results[number] for number in range(len(batch))]
 
-    pages = await run_bounded(send, _chunks(operations), limit=CONCURRENT_BATCHES)
+    *batches, last = _chunks(operations)
+    pages = await run_bounded(send, batches, limit=CONCURRENT_BATCHES)
+    pages.append(await send(last, refresh=refresh))
     return [result for page in pages for result in page]
 
 
 def _chunks(operations: Sequence[Operation]) -> Iterator[Sequence[Operation]]:
-    """Batches by number and by bytes."""
+    """Batches by number, all alike, so that the last one's refresh reaches every shard, and by bytes."""
+    longest = math.ceil(len(operations) / math.ceil(len(operations) / BATCH))
     start = size = 0
     for number, operation in enumerate(operations):
         more = len(operation.action) + len(operation.body or b"")
-        if number > start and (number - start == BATCH or size + more > BATCH_BYTES):
+        if number > start and (number - start == longest or size + more > BATCH_BYTES):
             yield operations[start:number]
             start, size = number, 0
         size += more
