@@ -21,6 +21,7 @@ from tests.servers.lease import Server, private_server
 
 COLLECTIONS = 200
 NAMES = 60_000
+FILL = "for n = 1, ARGV[1] do redis.call('SET', 'collection-' .. n % ARGV[2] .. '::' .. n, '{}') end"
 CONFIG = """
 [connections.redis]
 store = "redis"
@@ -40,10 +41,7 @@ def redis(server: Server) -> Iterator[Redis]:
     """A Redis with many names; the test's own, because its commands are counted."""
     with Redis(unix_socket_path=str(server.folder / "server.sock")) as redis:
         redis.flushall()
-        with redis.pipeline(transaction=False) as pipe:
-            for number in range(NAMES):
-                pipe.set(f"collection-{number % COLLECTIONS}::{number}", b"{}")
-            pipe.execute()
+        redis.eval(FILL, 0, NAMES, COLLECTIONS)
         redis.config_resetstat()
         yield redis
 
