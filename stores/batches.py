@@ -6,16 +6,30 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-__all__ = ["batched", "run_batched", "run_bounded"]
+__all__ = ["batched", "made_in_turns", "run_batched", "run_bounded"]
 
+K = TypeVar("K")
 T = TypeVar("T")
 R = TypeVar("R")
+
+TURN = 250
+"""Entries that are encoded before the event loop goes on: some milliseconds."""
 
 
 def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """The items in slices of at most `size`."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
+
+
+async def made_in_turns(make: Callable[[K, T], R], keys: Sequence[K], items: Sequence[T]) -> list[R]:
+    """What `make` makes of each key and item; other tasks have their turn after every `TURN`."""
+    made: list[R] = []
+    for start in range(0, len(keys), TURN):
+        if start:
+            await asyncio.sleep(0)
+        made += map(make, keys[start : start + TURN], items[start : start + TURN])
+    return made
 
 
 async def run_bounded(work: Callable[[T], Awaitable[R]], items: Iterable[T], *, limit: int) -> list[R]:

@@ -23,6 +23,7 @@ from stores.backends.disk_records import HEAD, RESTORED, Contents
 from stores.backends.disk_rows import PICKLE, Row
 from stores.backends.worker import Access, Worker
 from stores.base import BaseContextManagerStore, BaseStore
+from stores.batches import made_in_turns
 from stores.entry import ManagedEntry
 from stores.errors import (
     BaseKeyValueError,
@@ -241,11 +242,9 @@ class DiskStore(BaseContextManagerStore, BaseStore):
         created_at: datetime,
         expires_at: datetime | None,
     ) -> None:
-        texts = {
-            self._place(collection, key): self._dump(collection, key, entry)
-            for key, entry in zip(keys, managed_entries, strict=True)
-        }
-        await self._do(partial(self._database.write, texts, _epoch(expires_at)), Access.CREATE)
+        texts = await made_in_turns(partial(self._dump, collection), keys, managed_entries)
+        placed = dict(zip(self._places(collection, keys), texts, strict=True))
+        await self._do(partial(self._database.write, placed, _epoch(expires_at)), Access.CREATE)
 
     async def _delete_managed_entry(self, *, key: Key, collection: Scope) -> bool:
         return await self._delete_managed_entries(keys=[key], collection=collection) == 1

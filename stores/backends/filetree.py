@@ -39,7 +39,7 @@ from stores.backends.filetree_names import (
 from stores.backends.filetree_records import Contents, expect, version_of
 from stores.backends.filetree_scan import Scanner
 from stores.base import BaseStore
-from stores.batches import batched, run_batched
+from stores.batches import batched, made_in_turns, run_batched
 from stores.entry import ManagedEntry, dump_json, utc_now
 from stores.errors import (
     BaseKeyValueError,
@@ -255,9 +255,10 @@ class FileTreeStore(BaseStore):
         created_at: datetime,
         expires_at: datetime | None,
     ) -> None:
-        contents = [self._adapter.dump_json(entry).encode() for entry in managed_entries]
-        pairs = [(self._address(collection, key), content) for key, content in zip(keys, contents, strict=True)]
+        def pair(key: Key, entry: ManagedEntry) -> tuple[Address, bytes]:
+            return self._address(collection, key), self._adapter.dump_json(entry).encode()
 
+        pairs = await made_in_turns(pair, keys, managed_entries)
         for chunk in batched(pairs, WRITTEN_TOGETHER):
             async with self._batch:
                 await self._do(partial(self._put, collection, chunk))

@@ -26,7 +26,7 @@ from stores.backends.memcached_protocol import Answer, AnswerError
 from stores.backends.memcached_server import BATCH, CONCURRENT_BATCHES, DEFAULT_ITEM_LIMIT, LostError, Server
 from stores.backends.memcached_walk import Pick, Walk
 from stores.base import BaseContextManagerStore, BaseDestroyStore, BaseStore
-from stores.batches import run_batched
+from stores.batches import made_in_turns, run_batched
 from stores.cursors import HeldCursors
 from stores.entry import ManagedEntry
 from stores.errors import (
@@ -293,11 +293,12 @@ class MemcachedStore(BaseDestroyStore, BaseContextManagerStore, BaseStore):
         await self._put_all(collection, keys, managed_entries)
 
     async def _put_all(self, collection: Scope, keys: Sequence[Key], entries: Sequence[ManagedEntry]) -> None:
-        requests = []
-        for key, entry in zip(keys, entries, strict=True):
+        def request(key: Key, entry: ManagedEntry) -> bytes:
             name, body = self._native(collection, key), self._dump(collection, key, entry)
             self._check_fits(name, body)
-            requests.append(protocol.store(name, body, exptime=exptime(entry.expires_at)))
+            return protocol.store(name, body, exptime=exptime(entry.expires_at))
+
+        requests = await made_in_turns(request, keys, entries)
         for key, answer in zip(keys, await self._server.ask(requests), strict=True):
             if answer.code != b"HD":
                 raise KeyValueOperationError(f"{self.location} did not store {key!r}: {answer.code.decode()}.")

@@ -9,6 +9,7 @@ import re
 from abc import ABC
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from itertools import chain
 from typing import TypedDict
 
@@ -27,7 +28,7 @@ from stores.backends.resp_commands import (
     value_of,
 )
 from stores.backends.resp_records import RecordedStore
-from stores.batches import batched, run_batched, run_bounded
+from stores.batches import batched, made_in_turns, run_batched, run_bounded
 from stores.entry import ManagedEntry
 from stores.errors import (
     BaseKeyValueError,
@@ -167,7 +168,7 @@ class RespStore(RecordedStore, ABC):
         created_at: datetime,
         expires_at: datetime | None,
     ) -> None:
-        bodies = [self._dump(collection, key, entry) for key, entry in zip(keys, managed_entries, strict=True)]
+        bodies = await made_in_turns(partial(self._dump, collection), keys, managed_entries)
         pairs = list(zip(self._natives(collection, keys), bodies, strict=True))
 
         async def part(pairs: Sequence[tuple[bytes, bytes]]) -> None:
