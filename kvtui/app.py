@@ -20,11 +20,12 @@ from kvtui.screens.browser import BrowserScreen
 from kvtui.screens.pick import Pick, help_choices
 from kvtui.session import DaemonClient, Session, Target, open_client
 from kvtui.theme import DARK, LIGHT
+from kvtui.widgets.line_input import LineInput
 
 __all__ = ["KvtuiApp"]
 
 SETTLE_TURNS = 60
-"""Turns for which keys wait for a dialog; 0.3 seconds."""
+"""Turns for which keys wait for the focus to go where the key before them sends it; 0.3 seconds."""
 
 
 class KvtuiApp(App[None]):
@@ -84,9 +85,14 @@ class KvtuiApp(App[None]):
         Textual hands a key to the focused widget and looks for its command once it has bubbled up again. Of keys that arrive
         together, the second is then taken by whoever had the focus before the first one took effect.
         """
-        if isinstance(event, events.Key) and not isinstance(self.focused, Input | TextArea):
-            screen = self.screen
-            if await self._check_bindings(event.key, priority=True) or await self._check_bindings(event.key):
+        if isinstance(event, events.Key):
+            screen, focused = self.screen, self.focused
+            if isinstance(focused, LineInput) and event.key in LineInput.ENDS:
+                await super().on_event(event)
+                await self._leave(focused)
+                return
+            commands = not isinstance(focused, Input | TextArea)
+            if commands and (await self._check_bindings(event.key, priority=True) or await self._check_bindings(event.key)):
                 await self._settle(screen)
                 return
         await super().on_event(event)
@@ -99,6 +105,13 @@ class KvtuiApp(App[None]):
                 return
             if turn > 1 and self.screen is before:
                 return
+
+    async def _leave(self, line: LineInput) -> None:
+        """Let a line that is done give up the focus before the next key is looked at."""
+        for _ in range(SETTLE_TURNS):
+            if self.focused is not line:
+                return
+            await asyncio.sleep(0.005)
 
     def on_mount(self) -> None:
         self.push_screen(self._browser)

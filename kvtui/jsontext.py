@@ -13,10 +13,11 @@ from typing import Any
 
 from kvtui.codecs import printable
 
-__all__ = ["InvalidJsonError", "check_value", "compact", "indent", "is_json", "spans"]
+__all__ = ["InvalidJsonError", "check_value", "compact", "indent", "is_json", "join_pairs", "spans"]
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
 _SPAN = re.compile(r'("(?:[^"\\]|\\.)*"?)(\s*:)?|(-?[0-9][0-9.eE+-]*)|(true|false|null)|([{}\[\],:]+)')
+_PAIR = re.compile(r'\[\n +("(?:[^"\\]|\\.)*"),\n +([^\s\[\]{}",]+)\n +\]')
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 _HIGH = range(0xD800, 0xDC00)
 _SURROGATES = range(0xD800, 0xE000)
@@ -54,6 +55,11 @@ def indent(text: str) -> str:
         else:
             out.append(": " if piece == ":" else piece)
     return "".join(out)
+
+
+def join_pairs(text: str) -> str:
+    """Indented JSON with each array of a string and a number on one line, as the members of a sorted set are read."""
+    return _PAIR.sub(r"[\1, \2]", text)
 
 
 def compact(text: str) -> str:

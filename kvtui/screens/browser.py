@@ -250,6 +250,11 @@ class BrowserScreen(EntryActions):
             self.query_one(TopBar).production = message.branch.info.production
             self.query_one(TopBar).path = (message.branch.info.name,)
 
+    @on(Sidebar.Recovered)
+    def _recovered(self, message: Sidebar.Recovered) -> None:
+        if self.keys_pane.place is not None and self.keys_pane.place.connection == message.connection:
+            self._read_again()
+
     @on(KeysPane.Selected)
     def _selected(self, message: KeysPane.Selected) -> None:
         self.value_pane.show(message.entry)

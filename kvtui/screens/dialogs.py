@@ -17,6 +17,7 @@ from textual.widgets import Button, Input, Static
 
 from kvtui.codecs import printable
 from kvtui.documents import Document
+from kvtui.widgets.line_input import LineInput
 from kvtui.widgets.value_view import ValueView
 
 __all__ = ["Answer", "Ask", "Prompt"]
@@ -121,8 +122,6 @@ class Prompt(ModalScreen[str | None]):
         lines: What there is to know.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", show=False)]
-
     def __init__(
         self,
         title: str,
@@ -148,16 +147,20 @@ class Prompt(ModalScreen[str | None]):
                 yield Static(Text(printable(self._subject), overflow="fold"), classes="dialog--names", markup=False)
             for line in self._lines:
                 yield Static(Text(printable(line), overflow="fold"), classes="dialog--line", markup=False)
-            yield Input(self._value, placeholder=self._placeholder, compact=True, select_on_focus=False)
+            yield LineInput(self._value, placeholder=self._placeholder, compact=True, select_on_focus=False)
             yield Static(classes="dialog--hint", markup=False)
 
     def on_mount(self) -> None:
-        self.set_focus(self.query_one(Input))
+        self.set_focus(self.query_one(LineInput))
         self._hint(self._value, complain=False)
 
     @on(Input.Changed)
     def _typed(self, message: Input.Changed) -> None:
         self._hint(message.value, complain=bool(message.value))
+
+    @on(LineInput.Left)
+    def _left(self) -> None:
+        self.dismiss(None)
 
     @on(Input.Submitted)
     def _submitted(self, message: Input.Submitted) -> None:

@@ -17,6 +17,7 @@ from kvtui.messages import Entry, Place
 from kvtui.widgets.connection_list import Branch
 from kvtui.widgets.key_list import KeyList
 from kvtui.widgets.keys_reader import KeysReader
+from kvtui.widgets.line_input import LineInput
 from kvtui.widgets.lines import Lines
 
 __all__ = ["KeysPane"]
@@ -145,6 +146,11 @@ class KeysPane(KeysReader):
         self.focus_content()
         if not self.production:
             self.search()
+
+    @on(LineInput.Left)
+    def _filter_left(self, message: LineInput.Left) -> None:
+        message.stop()
+        self.action_back()
 
     def action_filter(self) -> None:
         self.filter.display = True

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from textual import on, work
 from textual.app import ComposeResult
 from textual.message import Message
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from kvd import requests
 from kvd.errors import DaemonError
@@ -22,6 +22,7 @@ from kvtui.messages import Entry, Place
 from kvtui.scan import Scan
 from kvtui.session import Session
 from kvtui.widgets.key_list import KeyList
+from kvtui.widgets.line_input import LineInput
 from kvtui.widgets.notice import Notice
 from kvtui.widgets.pane import Pane
 
@@ -77,7 +78,7 @@ class KeysReader(Pane):
         """A key to put the cursor on as soon as it is known."""
 
     def compose(self) -> ComposeResult:
-        yield Input(placeholder="text, glob *, re:…, ~fuzzy", id="filter", compact=True)
+        yield LineInput(placeholder="text, glob *, re:…, ~fuzzy", id="filter", compact=True)
         yield Static(id="filter-complaint", markup=False)
         yield KeyList(self.index)
         yield Notice()
@@ -90,9 +91,9 @@ class KeysReader(Pane):
         return self.query_one(KeyList)
 
     @property
-    def filter(self) -> Input:
+    def filter(self) -> LineInput:
         """Where the filter is typed."""
-        return self.query_one("#filter", Input)
+        return self.query_one("#filter", LineInput)
 
     def entry(self, address: Key) -> Entry:
         """A key of this pane with its place and name."""

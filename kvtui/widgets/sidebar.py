@@ -59,6 +59,13 @@ class Sidebar(Pane):
             self.info = info
             self.problem = problem
 
+    class Recovered(Message):
+        """A connection works again."""
+
+        def __init__(self, connection: str) -> None:
+            super().__init__()
+            self.connection = connection
+
     class StatesRead(Message):
         """How the connections are now."""
 
@@ -157,6 +164,8 @@ class Sidebar(Pane):
     def _take_states(self, message: StatesRead) -> None:
         for info in message.connections:
             if (branch := self.branch(info.name)) is not None:
+                if info.state == "ready" and branch.info.state in {"degraded", "down"}:
+                    self.post_message(self.Recovered(info.name))
                 branch.info = info
                 if info.state == "ready" and branch.problem is not None:
                     self.unfold(info.name)

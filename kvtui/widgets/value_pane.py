@@ -133,9 +133,8 @@ class ValuePane(ValueSearch):
             self.screen.set_focus(self.search)
 
     def action_back(self) -> None:
-        if self.search.has_focus or self.search.value:
+        if self.search.value:
             self.set_search("")
-            self.focus_content()
         else:
             self.post_message(self.Left())
 

@@ -271,7 +271,8 @@ def make_document(record: Record, *, as_hex: bool, before: Document | None = Non
         else:
             if "\0" not in text:
                 is_json = record.kind == "entry" or jsontext.is_json(text)
-                document = TextDocument(jsontext.indent(text) if is_json else text, is_json=is_json)
+                text = jsontext.indent(text) if is_json else text
+                document = TextDocument(jsontext.join_pairs(text) if record.kind == "zset" else text, is_json=is_json)
                 if isinstance(before, TextDocument):
                     document.mark_changes(before)
                 return document

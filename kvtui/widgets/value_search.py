@@ -12,6 +12,7 @@ from kvtui.documents import BytesDocument, TextDocument
 from kvtui.find import find_bytes
 from kvtui.session import Session
 from kvtui.widgets.entry_head import EntryHead
+from kvtui.widgets.line_input import LineInput
 from kvtui.widgets.value_reader import ValueReader
 from kvtui.widgets.value_view import ValueView
 
@@ -40,13 +41,13 @@ class ValueSearch(ValueReader):
 
     def compose(self) -> ComposeResult:
         yield EntryHead()
-        yield Input(placeholder="text to find", id="search", compact=True)
+        yield LineInput(placeholder="text to find", id="search", compact=True)
         yield ValueView()
 
     @property
-    def search(self) -> Input:
+    def search(self) -> LineInput:
         """Where is typed what to find."""
-        return self.query_one("#search", Input)
+        return self.query_one("#search", LineInput)
 
     def take_document(self) -> None:
         self._find()
@@ -68,6 +69,12 @@ class ValueSearch(ValueReader):
         self.focus_content()
         if isinstance(self.view.document, BytesDocument):
             self.go_on(1)
+
+    @on(LineInput.Left)
+    def _search_left(self, message: LineInput.Left) -> None:
+        message.stop()
+        self.set_search("")
+        self.focus_content()
 
     def set_search(self, text: str) -> None:
         """Find another text; the row where it is typed is there while there is one."""

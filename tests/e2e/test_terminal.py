@@ -74,6 +74,51 @@ def test_an_edit_in_one_terminal_shows_in_a_second_one(open_terminal: Callable[.
     assert first.quit() == second.quit() == 0
 
 
+def test_a_watched_value_shows_what_changes_and_is_searched(home: Path, open_terminal: Callable[..., Terminal]) -> None:
+    folder = home / "tree"
+    (folder / "shared").mkdir(parents=True)
+    with BlockingClient.open() as client:
+        connection = client.call(requests.open_url(f"file://{folder}")).connection
+        client.call(requests.put(connection, "shared", "counter", b'{"count": 1, "name": "visits"}'))
+    terminal = open_terminal(f"file://{folder}")
+    terminal.sees('"count": 1')
+    terminal.type("3w")
+    terminal.sees("value · watching")
+    (stored,) = (file for file in folder.rglob("*") if file.is_file() and b"visits" in file.read_bytes())
+    changed = folder / "changed"
+    changed.write_bytes(stored.read_bytes().replace(b'"count": 1', b'"count": 2').replace(b'"count":1', b'"count":2'))
+    changed.replace(stored)  # past the daemon, as another program does
+    terminal.sees('▎ +"count": 2', r"changed \d\d:\d\d:\d\d")
+    terminal.type("/vis")
+    terminal.sees("1 of 1")
+    terminal.type("\rn")
+    terminal.sees("1 of 1")
+    assert terminal.quit() == 0
+
+
+def test_a_filter_finds_a_key_that_was_not_read(home: Path, open_terminal: Callable[..., Terminal]) -> None:
+    folder = home / "CONFIG_HOME" / "kvd"
+    folder.mkdir(mode=0o700)
+    directory = home / "data"
+    (folder / "connections.toml").write_text(
+        f'[connections.prod]\nstore = "disk"\nproduction = true\n[connections.prod.args]\ndirectory = "{directory}"\n'
+    )
+    names = [f"key:{number:05}" for number in range(8_000)]
+    with BlockingClient.open() as client:
+        client.call(requests.put_many("prod", "many", names, [b"{}"] * len(names)))
+    terminal = open_terminal()
+    terminal.sees("prod")
+    terminal.type(":")
+    terminal.sees("Go to")
+    terminal.type("prod/many\r")
+    terminal.sees("more follow, p goes on")
+    terminal.type("/:07999")
+    terminal.sees("No key matches :07999", "p +search the rest")
+    terminal.type("\rp")
+    terminal.sees("all searched", "prod / many / key:07999")
+    assert terminal.quit() == 0
+
+
 def test_a_killed_daemon_comes_back_with_the_place_and_the_edit_kept(open_terminal: Callable[..., Terminal]) -> None:
     with BlockingClient.open() as client:
         pid = client.call(requests.status())["pid"]

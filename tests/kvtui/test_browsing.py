@@ -426,3 +426,26 @@ async def test_collections_that_are_shown_alike_are_two(fake: Daemon) -> None:
             assert current is not None
             seen.add(current.name)
         assert len(seen) == 2
+
+
+async def test_a_connection_that_recovers_is_read_again(fake: Daemon) -> None:
+    async with running(fake.open) as tui:
+        await tui.sees("2 keys")
+        fake.states["scratch"] = "degraded"
+        fake.announce("connection", "scratch", "")
+        fake.fail["scan_keys"] = RequestError("unreachable", "the server does not answer")
+        await tui.press("r")
+        await tui.sees("not all could be read", "◐")
+        fake.fail.clear()
+        fake.states.clear()
+        fake.put("scratch", "greetings", "meanwhile", {})
+        fake.announce("connection", "scratch", "")
+        await tui.sees("3 keys")
+        await tui.misses("not all could be read")
+
+
+async def test_the_scores_of_a_sorted_set_stand_beside_their_members(fake: Daemon) -> None:
+    fake.data["scratch"]["greetings"].clear()
+    fake.put("scratch", "greetings", "board", [["eve", -1e9], ["a, b", 3.0]], kind="zset")
+    async with running(fake.open) as tui:
+        await tui.sees("zset", '["eve", -1000000000.0],', '["a, b", 3.0]')

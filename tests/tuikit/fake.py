@@ -55,6 +55,7 @@ class Daemon:
         self.hold: dict[str, asyncio.Event] = {}
         self.page = 500
         self.traits: dict[str, Any] = {}
+        self.states: dict[str, str] = {}
         self.clients: list[Client] = []
         self.up = True
         self.calls: list[str] = []
@@ -128,7 +129,7 @@ class Client:
             "name": name,
             "store": "disk" if name == "local" else "memory",
             "location": "/home/ada/.local/share/kvd/local" if name == "local" else "",
-            "state": "ready",
+            "state": self.daemon.states.get(name, "ready"),
             "read_only": name in self.daemon.read_only,
             "production": name in self.daemon.production,
             "traits": self.daemon.traits,
