@@ -67,7 +67,7 @@ class _Way:
         own = request.context.get("signing", {})
         self.session = session
         self._base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/"
-        self._agent = {"User-Agent": request.headers["User-Agent"]}
+        self._headers = {"User-Agent": request.headers["User-Agent"]}
         self._context = {"client_config": request.context.get("client_config")}
         self._signer = signer
         self._signing = signing | {
@@ -77,9 +77,12 @@ class _Way:
 
     async def signed(self, method: str, name: str, headers: Mapping[str, str], body: bytes) -> AWSRequest:
         """A request for an object."""
-        request = AWSRequest(method, self._base + quote(name, safe="/~"), {**self._agent, **headers}, body)
+        request = AWSRequest(method, self._base + quote(name, safe="/~"), {**self._headers, **headers}, body)
         request.context.update(self._context)
-        (await self._signer.get_auth_instance(**self._signing)).add_auth(request)
+        auth = await self._signer.get_auth_instance(**self._signing)
+        auth.add_auth(request)
+        if "Host" not in self._headers:
+            self._headers["Host"] = auth.headers_to_sign(request)["host"]  # so that it need not be found out each time
         return request
 
 
