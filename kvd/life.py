@@ -37,6 +37,8 @@ __all__ = ["serve"]
 
 TICK: Final = 1.0
 """Seconds between looks at the clock and at the socket's path."""
+SWITCH: Final = 0.0005
+"""Seconds after which a thread that computes lets the event loop go on."""
 LAST_MOMENTS: Final = 1.0
 """Seconds that the loop has to close when everything is drained."""
 _FIRST_SYSTEMD: Final = 3
@@ -84,6 +86,7 @@ def serve(
         log = open_log(log_file, redactor, terminal=not background)
         if background:
             _leave_terminal()
+        sys.setswitchinterval(SWITCH)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_live(place, config, log, redactor, ready_fd, log_file=log_file))
             _leave_within(LAST_MOMENTS)

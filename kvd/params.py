@@ -14,7 +14,7 @@ from typing import Any
 
 from kvd.errors import Code, RequestError
 from kvd.protocol import MAX_ID, MAX_KEYS, MAX_NAME
-from stores.entry import ManagedEntry, moment_at
+from stores.entry import JsonObject, ManagedEntry, moment_at
 from stores.names import Collection, Key, Token
 from stores.records import ENTRY, Record, Version
 
@@ -158,13 +158,13 @@ def _value(name: str, value: Any) -> Value:
     if type(value) is not bytes:
         raise _refuse(name, "JSON text as bin", value)
     try:
-        parsed = json.loads(value)
+        parsed = JsonObject.read(value)
     except RecursionError:
         raise RequestError(Code.INVALID_VALUE, f"{name} nests too deep for JSON") from None
     except ValueError as error:
         raise RequestError(Code.INVALID_VALUE, f"{name} is not JSON: {error}") from None
-    if type(parsed) is not dict:
-        raise RequestError(Code.INVALID_VALUE, f"{name} must be a JSON object, not {_json_kind(parsed)}")
+    if parsed is None:
+        raise RequestError(Code.INVALID_VALUE, f"{name} must be a JSON object, not {_json_kind(json.loads(value))}")
     return parsed
 
 

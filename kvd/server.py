@@ -35,6 +35,8 @@ __all__ = ["Server"]
 
 ACCEPTS: Final = 64
 """Clients accepted in one turn of the loop."""
+HEAVY: Final = 2
+"""Large requests that are read at the same time."""
 HELLO_TIMEOUT: Final = 30.0
 """Seconds that a client has to say hello."""
 
@@ -60,6 +62,8 @@ class Server:
         """
         self.loop = asyncio.get_running_loop()
         self.log = log
+        self.heavy = asyncio.Semaphore(HEAVY)
+        """Who reads a large request takes it meanwhile."""
         self.draining = False
         self.stopped = asyncio.Event()
         """Set when the daemon is to leave."""

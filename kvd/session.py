@@ -36,6 +36,7 @@ from kvd.protocol import (
     unpack_request,
 )
 from kvd.reads import Read
+from kvd.threads import in_thread
 from kvd.transport import receive_in_pieces
 from kvd.use import PIECE, Use
 
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Session"]
 
+HEAVY: Final = 64 << 10
+"""Bytes of a request above which its parameters are read on a thread."""
 BURST: Final = 16
 """Requests of one client in one turn of the loop."""
 
@@ -85,7 +88,7 @@ class Session(asyncio.Protocol):
         self._waiting: list[bytes | bytearray] = []
         """Requests that came and are still to be taken up."""
         self._working = False
-        """Whether the loop comes again for them."""
+        """Whether somebody comes again for them: the loop, or the heavy one before them when it is done."""
         self._reading = True
 
     # The transport's side
@@ -111,7 +114,7 @@ class Session(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take what came: nearly always one request."""
         bodies = self._decoder.take(data)
-        if len(bodies) != 1 or self._waiting or self._out.paused or self._decoder.error is not None:
+        if len(bodies) != 1 or self._working or self._waiting or self._out.paused or self._decoder.error is not None:
             self._waiting += bodies
             if not self._working:
                 self._work()
@@ -147,27 +150,29 @@ class Session(asyncio.Protocol):
     def _work(self) -> None:
         """Do what waits, `BURST` requests of it, and come again for the rest in the next turn."""
         self._working = False
+        if self._transport.is_closing():
+            return
         waiting, out = self._waiting, self._out
         done = 0
         try:
             for body in waiting[:BURST]:
-                if self._stuck:
+                if self._stuck or self._working:
                     break
                 done += 1
                 reply = self._take(body)
                 if reply is not None:
                     out.send(reply)
             del waiting[:done]
-            if self._decoder.error is not None and not waiting:
+            if self._decoder.error is not None and not waiting and not self._working:
                 raise self._decoder.error
         except ProtocolError as error:
             self._fail(error)
             return
         stuck = self._stuck
-        if waiting and not stuck:
+        if waiting and not stuck and not self._working:
             self._working = True
             self.server.loop.call_soon(self._work)
-        if self._reading is bool(waiting or stuck):
+        if self._reading is bool(waiting or stuck or self._working):
             self._read(on=not self._reading)
         out.flush()
 
@@ -195,29 +200,49 @@ class Session(asyncio.Protocol):
             return self._refusal(error.id, error)
         if request.id in self._pending.requests:
             raise ProtocolError(Code.BAD_REQUEST, f"request {request.id} is still in flight")
-        return self._do(request)
-
-    def _do(self, request: RequestMessage) -> bytes | None:
+        if len(body) > HEAVY:
+            self._working = True
+            self._read(on=False)
+            self.server.keep(self.server.loop.create_task(self._do_heavy(request)))
+            return None
         try:
             method = self._method(request.method)
-            args = method.read(request.params)
-            if method.access == "daemon":
-                if method.waits:
-                    self._begin(self._pend(request, None), method.function(self, **args))
-                    return None
-                result = method.function(self, **args)
-            else:
-                connection = self._connection(method, args.pop("connection"))
-                if not connection.immediate or self._orders.get(connection) or not _is_quick(args):
-                    self._queue(request, method, connection, args)
-                    return None
-                result = self._drive(method, connection, args)
-        except RequestError as error:
+            return self._do(request, method, method.read(request.params))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it gets an answer
+            return self._failed(request, error)
+
+    async def _do_heavy(self, request: RequestMessage) -> None:
+        """Read the parameters on a thread: megabytes of JSON would hold everybody up. This client's next requests wait."""
+        try:
+            method = self._method(request.method)
+            async with self.server.heavy:
+                args = await in_thread(method.read, request.params)
+            if self._transport.is_closing():
+                return
+            reply = self._do(request, method, args)
+        except Exception as error:  # noqa: BLE001 - as above
+            reply = self._failed(request, error)
+        if reply is not None:
+            self._out.send_alone(reply)
+        self._work()
+
+    def _do(self, request: RequestMessage, method: Method, args: dict[str, Any]) -> bytes | None:
+        if method.access == "daemon":
+            if method.waits:
+                self._begin(self._pend(request, None), method.function(self, **args))
+                return None
+            return self._encode(request.id, method.function(self, **args))
+        connection = self._connection(method, args.pop("connection"))
+        if not connection.immediate or self._orders.get(connection) or not _is_quick(args):
+            self._queue(request, method, connection, args)
+            return None
+        return self._encode(request.id, self._drive(method, connection, args))
+
+    def _failed(self, request: RequestMessage, error: Exception) -> bytes:
+        if isinstance(error, RequestError):
             return self._refusal(request.id, error)
-        except Exception:
-            self.server.log.exception("%s failed", request.method)
-            return self._refusal(request.id, mistake())
-        return self._encode(request.id, result)
+        self.server.log.error("%s failed", request.method, exc_info=error)
+        return self._refusal(request.id, mistake())
 
     def _method(self, name: str) -> Method:
         method = METHODS.get(name)
@@ -373,7 +398,7 @@ class Session(asyncio.Protocol):
     @property
     def busy(self) -> bool:
         """Whether it has requests in flight or something left to send."""
-        return bool(self._pending or self._waiting or self._out)
+        return bool(self._pending or self._waiting or self._working or self._out)
 
     # Replies and events
 

@@ -7,14 +7,17 @@ everywhere; `utc_now` is the only place that asks for it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self, SupportsFloat
+from typing import Any, Final, Self, SupportsFloat
 
 from stores.errors import DeserializationError, SerializationError
 
-__all__ = ["ManagedEntry", "deadline_after", "dump_json", "dump_text", "load_json", "moment_at", "utc_now"]
+__all__ = ["JsonObject", "ManagedEntry", "deadline_after", "dump_json", "dump_text", "load_json", "moment_at", "utc_now"]
+
+STEP: Final = 64 << 10
+"""Bytes of JSON that are read or written in one go, where others wait."""
 
 dump_text = json.JSONEncoder(sort_keys=True).encode
 """Anything JSON can carry, in the form of `dump_json`; `json.dumps` would make an encoder at each call."""
@@ -43,6 +46,61 @@ def moment_at(seconds: float) -> datetime:
         return datetime.max.replace(tzinfo=UTC) if seconds > 0 else datetime.min.replace(tzinfo=UTC)
 
 
+class JsonObject(dict[str, Any]):
+    """What was read from JSON text, with `text`: itself in the form of `dump_json`, which goes by this. Not to be changed."""
+
+    __slots__ = ("text",)
+
+    text: str
+
+    @classmethod
+    def read(cls, text: bytes) -> JsonObject | None:
+        """Read a JSON object; None where the JSON is something else.
+
+        A large one is read and written in many small steps: on a thread, it leaves the others their turns.
+
+        Raises:
+            ValueError: this is not JSON. RecursionError: it nests too deep.
+        """
+        large = len(text) > STEP
+        value = json.loads(text, object_hook=_as_it_is if large else None)
+        if type(value) is not dict:
+            return None
+        made = cls(value)
+        made.text = "".join(_pieces(value, len(text))) if large else dump_text(value)
+        return made
+
+
+def _as_it_is(value: dict[str, Any]) -> dict[str, Any]:
+    """A step of Python, at which another thread may take over; C alone would read a whole text in one."""
+    return value
+
+
+def _pieces(value: Any, size: int) -> Iterator[str]:
+    """Write a value of about `size` bytes piece by piece."""
+    if size > STEP and type(value) is dict:
+        share, between = size // (len(value) or 1), "{"
+        for name in sorted(value):
+            yield f"{between}{dump_text(name)}: "
+            yield from _pieces(value[name], share)
+            between = ", "
+        yield "}" if value else "{}"
+    elif size > STEP and type(value) is list:
+        share, between = size // (len(value) or 1), "["
+        for one in value:
+            yield between
+            yield from _pieces(one, share)
+            between = ", "
+        yield "]" if value else "[]"
+    elif type(value) is str and len(value) > STEP:
+        yield '"'
+        for start in range(0, len(value), STEP):
+            yield dump_text(value[start : start + STEP])[1:-1]
+        yield '"'
+    else:
+        yield dump_text(value)
+
+
 def dump_json(value: Mapping[str, Any]) -> str:
     """Write a mapping in the one form that all stores share: keys sorted at every level, ASCII only.
 
@@ -50,6 +108,8 @@ def dump_json(value: Mapping[str, Any]) -> str:
         TypeError: it is not a mapping with string keys.
         SerializationError: it holds what JSON cannot carry.
     """
+    if type(value) is JsonObject:
+        return value.text
     if not isinstance(value, Mapping):
         raise TypeError(f"A value is a mapping with string keys, not {type(value).__name__}.")
     for key in value:

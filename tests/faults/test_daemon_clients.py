@@ -134,6 +134,51 @@ def test_a_stopped_daemon_is_named_and_serves_again_when_it_goes_on(monkeypatch:
             assert again.call(requests.get("scratch", None, "k")) == b"{}"
 
 
+def test_a_large_value_is_read_in_its_turn_and_holds_nobody_else_up(daemon: Daemon) -> None:
+    items = b", ".join(b'{"id": %d, "name": "somebody", "tags": ["a", "b"]}' % number for number in range(100_000))
+    put = {"connection": "scratch", "collection": None, "key": "large", "value": b'{"items": [' + items + b"]}"}
+    get = {"connection": "scratch", "collection": None, "key": "large"}
+    slowest = [0.0]
+    with daemon.client() as heavy, daemon.client() as light:
+        light.call("put", connection="scratch", collection=None, key="light", value=b"{}")
+        done = threading.Event()
+
+        def look() -> None:
+            while not done.is_set():
+                started = time.monotonic()
+                light.call("get", connection="scratch", collection=None, key="light")
+                slowest[0] = max(slowest[0], time.monotonic() - started)
+
+        looking = threading.Thread(target=look)
+        looking.start()
+        started = time.monotonic()
+        # one write: what follows the large request is there while it is read
+        number = heavy._id + 1
+        heavy._id += 3
+        sent = [[0, number, "put", put], [0, number + 1, "get", get], [0, number + 2, "put", {**put, "value": b"[" * 70_000}]]
+        heavy.socket.sendall(b"".join(heavy.frame(message) for message in sent))
+        assert heavy.reply(number) == (None, None)
+        taken = time.monotonic() - started
+        _, found = heavy.reply(number + 1)
+        assert found == put["value"]
+        error, _ = heavy.reply(number + 2)
+        assert error["code"] == Code.INVALID_VALUE
+        done.set()
+        looking.join()
+    assert slowest[0] < taken / 2
+
+
+def test_who_leaves_while_a_large_value_is_read_leaves_nothing_behind(daemon: Daemon) -> None:
+    value = b'{"items": [' + b"{}, " * 200_000 + b"{}]}"
+    for _ in range(3):
+        with daemon.client() as client:
+            client.ask("put", {"connection": "scratch", "key": "left", "value": value})
+    with daemon.client() as client:
+        eventually(lambda: client.call("status")["clients"] == 1, 20.0)
+        client.call("put", connection="scratch", key="left", value=b"{}")
+        assert client.call("get", connection="scratch", key="left") == b"{}"
+
+
 def test_a_disconnect_in_the_middle_of_scans_leaves_nothing_open(daemon: Daemon) -> None:
     keys = [f"k{number}" for number in range(300)]
     with daemon.client() as client:

@@ -10,6 +10,7 @@ from key_value.aio._utils.managed_entry import ManagedEntry as TheirEntry
 from key_value.aio._utils.serialization import BasicSerializationAdapter as TheirAdapter
 
 from stores import BasicSerializationAdapter, ManagedEntry
+from stores.entry import JsonObject, dump_json
 from stores.errors import DeserializationError, SerializationError
 
 ours, theirs = BasicSerializationAdapter(), TheirAdapter()
@@ -32,6 +33,25 @@ def test_both_write_the_same_bytes(
     entry = ours.load_json(written)
     assert (entry.value, entry.created_at, entry.expires_at) == (value, created_at, expires_at)
     assert theirs.load_json(json_str=written).value == value
+
+
+@given(value=values, step=st.sampled_from([1, 8, 64 << 10]))
+def test_what_is_read_in_many_steps_is_written_as_in_one(value: dict[str, Any], step: int) -> None:
+    text = json.dumps(value, ensure_ascii=False, indent=1).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stores.entry.STEP", step)
+        read = JsonObject.read(text)
+    assert read == value
+    assert (
+        dump_json(read)
+        == dump_json(value)
+        == ours.dump_json(ManagedEntry(value=read))[len('{"value": ') : -len(', "version": 1}')]
+    )
+
+
+@pytest.mark.parametrize("text", [b"[]", b"1", b'"text"', b"null"])
+def test_only_objects_are_read_as_objects(text: bytes) -> None:
+    assert JsonObject.read(text) is None
 
 
 def test_the_documented_form() -> None:
