@@ -6,7 +6,7 @@ A command belongs to a scope, which says where its keys work and who carries it 
 - entry: in the panes of keys and of the value; the browser screen, on the current or marked keys
 - sidebar, keys, value: in that pane; the pane itself
 - editor: while a value is being edited; the pane of the value
-- filter: while a filter is typed; built into the line where it is typed
+- filter: while a filter or a search is typed; built into the line where it is typed
 - list: moving in any list; built into the list itself
 """
 
