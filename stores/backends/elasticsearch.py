@@ -26,6 +26,7 @@ from stores.backends.elasticsearch_names import (
     ElasticsearchV1CollectionSanitizationStrategy,
     ElasticsearchV1KeySanitizationStrategy,
     Names,
+    shown,
 )
 from stores.backends.elasticsearch_requests import BATCH, Node, bulk, create_index, has_our_mapping, mget, operations, with_port
 from stores.base import (
@@ -285,17 +286,14 @@ class ElasticsearchStore(
         return (await self._get_managed_entries(collection=collection, keys=[key]))[0]
 
     async def _get_managed_entries(self, *, collection: Scope, keys: Sequence[Key]) -> list[ManagedEntry | None]:
-        found = await self._mget(collection, keys)
-        return [
-            None if document is None else self._load(document["_source"], collection, key)
-            for key, document in zip(keys, found, strict=True)
-        ]
+        pairs = zip(keys, await self._mget(collection, keys), strict=True)
+        return [None if found is None else self._load(found["_source"], collection, key) for key, found in pairs]
 
     def _load(self, source: Document, scope: Scope, key: Key) -> ManagedEntry:
         try:
             return self._adapter.load_dict(source)
         except DeserializationError as exc:
-            what = f"Key {_shown(key)} in collection {_shown(scope)} at {self.location}"
+            what = f"Key {shown(key)} in collection {shown(scope)} at {self.location}"
             raise DeserializationError(f"{what} is another program's document. {exc}") from exc
 
     async def _put_managed_entry(self, *, collection: Scope, key: Key, managed_entry: ManagedEntry) -> None:
@@ -340,9 +338,7 @@ class ElasticsearchStore(
         return await scans.delete_by_query(self._api, self._names.index(collection), query, refresh=self._refresh) > 0
 
     async def _cull(self) -> None:
-        now = int(utc_now().timestamp() * 1000)
-        past = [{"exists": {"field": "version"}}, {"exists": {"field": "collection"}}, {"range": {"expires_at": {"lt": now}}}]
-        await scans.delete_by_query(self._api, self._names.pattern, {"bool": {"filter": past}}, refresh=self._refresh)
+        await scans.delete_expired(self._api, self._names.pattern, utc_now(), refresh=self._refresh)
 
     # Browse
 
@@ -403,7 +399,3 @@ class ElasticsearchStore(
             raise ConflictError
         await self._check_written(collection, [result])
         return ABSENT if new is None else documents.version_of(result)
-
-
-def _shown(name: Key) -> str:
-    return repr(name if isinstance(name, str) else name.value)

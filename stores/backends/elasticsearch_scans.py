@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import elasticsearch as driver
@@ -14,7 +15,7 @@ from elasticsearch import AsyncElasticsearch
 
 from stores.errors import CursorExpiredError
 
-__all__ = ["delete_by_query", "other_collections", "page_of_hits", "samples"]
+__all__ = ["delete_by_query", "delete_expired", "other_collections", "page_of_hits", "samples"]
 
 Document = dict[str, Any]
 
@@ -88,3 +89,10 @@ async def delete_by_query(api: AsyncElasticsearch, index: str, query: Document, 
     except driver.NotFoundError:
         return 0
     return int(answer["deleted"])
+
+
+async def delete_expired(api: AsyncElasticsearch, index: str, now: datetime, *, refresh: bool | None) -> None:
+    """Delete the entries whose deadline has come; other programs' documents may have a field `expires_at` too."""
+    past: Document = {"range": {"expires_at": {"lt": int(now.timestamp() * 1000)}}}
+    entries = [{"exists": {"field": "version"}}, {"exists": {"field": "collection"}}]
+    await delete_by_query(api, index, {"bool": {"filter": [*entries, past]}}, refresh=refresh)
