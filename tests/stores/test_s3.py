@@ -2,10 +2,7 @@
 
 import asyncio
 import json
-import ssl
-import subprocess
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -32,6 +29,7 @@ from stores.errors import (
 from stores.names import OUTSIDE
 from stores.records import ABSENT, Record
 from tests.faults.proxy import Proxy, Way
+from tests.faults.tls import tls_in_front
 from tests.servers.lease import addresses
 
 pytestmark = pytest.mark.anyio
@@ -468,27 +466,9 @@ async def test_a_profile_of_the_users_files(
 
 
 async def test_only_the_given_certificates_are_trusted(make: Callable[..., S3Store], s3_url: str, tmp_path: Path) -> None:
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1"]
-    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
-    await asyncio.to_thread(subprocess.run, [*request, *names], check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
-        writer.close()
-
-    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server_reader, server_writer = await asyncio.open_connection(*addresses(s3_url)[0])
-        await asyncio.gather(pump(reader, server_writer), pump(server_reader, writer))
-
-    async with await asyncio.start_server(client, "127.0.0.1", 0, ssl=context) as server:
-        endpoint = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with make(endpoint_url=endpoint, ca_bundle=str(certificate)) as store:
+    async with tls_in_front(*addresses(s3_url)[0], tmp_path) as port:
+        endpoint = f"https://127.0.0.1:{port}"
+        async with make(endpoint_url=endpoint, ca_bundle=str(tmp_path / "cert.pem")) as store:
             await store.put("k", {"n": 1}, collection="c")
             assert await store.get("k", collection="c") == {"n": 1}
         with pytest.raises(StoreSetupError, match=r"(?i)certificate"):
