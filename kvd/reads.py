@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kvd.connections import Connection
     from kvd.order import Turn
     from kvd.pending import Pending
-    from kvd.session import Session
+    from kvd.work import Work
 
 __all__ = ["Read"]
 
@@ -24,11 +24,11 @@ __all__ = ["Read"]
 class Read(Waiter[Found]):
     """A request on its way through the coalescer."""
 
-    __slots__ = ("_connection", "_finish", "_pending", "_session", "_started", "_turn")
+    __slots__ = ("_connection", "_finish", "_pending", "_started", "_turn", "_work")
 
     def __init__(
         self,
-        session: Session,
+        work: Work,
         pending: Pending,
         turn: Turn,
         connection: Connection,
@@ -38,7 +38,7 @@ class Read(Waiter[Found]):
     ) -> None:
         """Take the request over; `finish` makes the result from what is found."""
         super().__init__(keys)
-        self._session = session
+        self._work = work
         self._pending = pending
         self._turn = turn
         self._connection = connection
@@ -51,19 +51,19 @@ class Read(Waiter[Found]):
     def answer(self, found: list[Found] | None, error: BaseException | None) -> None:
         """Reply."""
         self._end()
-        session, connection = self._session, self._connection
+        work, connection = self._work, self._connection
         if found is not None:
-            session.reply(self._pending, self._finish(found))
+            work.reply(self._pending, self._finish(found))
             return
         connection.figures.errors += 1
         if not isinstance(error, Exception):
-            session.settle(self._pending, RequestError(Code.CANCELLED, "the request was given up"))
+            work.settle(self._pending, RequestError(Code.CANCELLED, "the request was given up"))
             return
         refused = refusal(error, connection.name)
         if refused is None:
-            session.server.log.error("a read failed", exc_info=error)
+            work.log.error("a read failed", exc_info=error)
             refused = mistake()
-        session.settle(self._pending, refused)
+        work.settle(self._pending, refused)
 
     def leave(self) -> None:
         """Give it up; its reply is another's business."""
@@ -73,4 +73,4 @@ class Read(Waiter[Found]):
     def _end(self) -> None:
         self._pending.read = None
         self._connection.figures.add(self._started, time.monotonic())
-        self._session.leave(self._connection, self._turn)
+        self._work.leave(self._connection, self._turn)

@@ -1,8 +1,9 @@
-"""One client's connection to the daemon: requests in, replies and events out, and the client's work in between.
+"""One client's connection to the daemon: requests in, replies and events out. What requests do at the stores is `kvd.work`'s.
 
-- What is ready is answered at once, without a task; what must wait gets one task, which belongs to the client and ends with it.
+- What is ready is answered at once; what must wait is answered when it is done, in any order.
 - A client that does not read its replies is not read from either.
-- One client's pipeline is worked off `BURST` requests a turn of the loop, so that the others go between.
+- One client's pipeline is worked off `BURST` requests a turn of the loop, so that the others go between. A large request is read
+  on a thread, and those behind it wait.
 - Every request gets exactly one reply. Nothing that a client sends, and nothing that a method does, ends the daemon.
 """
 
@@ -11,34 +12,28 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
 from kvd import control
-from kvd.answers import mistake, refusal
+from kvd.answers import mistake
 from kvd.at_hand import answer_at_hand
-from kvd.coalesce import MAX_BATCH
 from kvd.connections import Connection
 from kvd.errors import Code, ProtocolError, RequestError
 from kvd.frames import Decoder
 from kvd.methods import METHODS, Method
-from kvd.order import Order, Turn
 from kvd.outbox import Outbox
-from kvd.pending import InFlight, Pending
 from kvd.protocol import (
     MAX_CURSORS,
     MAX_REPLY,
-    MAX_TIMEOUT,
     RequestMessage,
     check_request,
     encode_event,
     encode_reply,
     unpack_request,
 )
-from kvd.reads import Read
 from kvd.threads import in_thread
 from kvd.transport import receive_in_pieces
-from kvd.use import PIECE, Use
+from kvd.work import LATER, Work
 
 if TYPE_CHECKING:
     from kvd.events import Hub
@@ -58,10 +53,9 @@ class Session(asyncio.Protocol):
     __slots__ = (
         "_cursors",
         "_decoder",
-        "_orders",
         "_out",
-        "_pending",
         "_reading",
+        "_requests",
         "_transport",
         "_waiting",
         "_working",
@@ -82,8 +76,7 @@ class Session(asyncio.Protocol):
         self.name = ""
         self.since = time.monotonic()
         self._decoder = Decoder()
-        self._pending = InFlight(server.loop, self._expire)
-        self._orders: dict[Connection, Order] = {}
+        self._requests = Work(self)
         self._cursors: OrderedDict[tuple[Connection, bytes], None] | None = None
         self._waiting: list[bytes | bytearray] = []
         """Requests that came and are still to be taken up."""
@@ -101,9 +94,7 @@ class Session(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End: what waits is given up, what a store already has is completed."""
-        for pending in self._pending:
-            self._give_up(pending)
-        self._pending.clear()
+        self._requests.end()
         self._out.clear()
         for connection, cursor in self._cursors or ():
             if connection.store is not None:
@@ -188,8 +179,8 @@ class Session(asyncio.Protocol):
             ProtocolError: the stream is of no use any more.
         """
         message = unpack_request(body)
-        if self.greeted and not self._orders and not self.server.draining:
-            reply = answer_at_hand(message, self, self.server.pool.connections, self._pending.requests)
+        if self.greeted and not self._requests.orders and not self.server.draining:
+            reply = answer_at_hand(message, self, self.server.pool.connections, self._requests.requests)
             if reply is not None:
                 return reply
         try:
@@ -198,7 +189,7 @@ class Session(asyncio.Protocol):
             if error.id is None:
                 raise
             return self._refusal(error.id, error)
-        if request.id in self._pending.requests:
+        if request.id in self._requests.requests:
             raise ProtocolError(Code.BAD_REQUEST, f"request {request.id} is still in flight")
         if len(body) > HEAVY:
             self._working = True
@@ -207,7 +198,7 @@ class Session(asyncio.Protocol):
             return None
         try:
             method = self._method(request.method)
-            return self._do(request, method, method.read(request.params))
+            return self._done(request, self._requests.begin(request, method, method.read(request.params)))
         except Exception as error:  # noqa: BLE001 - whatever it is, it gets an answer
             return self._failed(request, error)
 
@@ -219,24 +210,15 @@ class Session(asyncio.Protocol):
                 args = await in_thread(method.read, request.params)
             if self._transport.is_closing():
                 return
-            reply = self._do(request, method, args)
+            reply = self._done(request, self._requests.begin(request, method, args))
         except Exception as error:  # noqa: BLE001 - as above
             reply = self._failed(request, error)
         if reply is not None:
             self._out.send_alone(reply)
         self._work()
 
-    def _do(self, request: RequestMessage, method: Method, args: dict[str, Any]) -> bytes | None:
-        if method.access == "daemon":
-            if method.waits:
-                self._begin(self._pend(request, None), method.function(self, **args))
-                return None
-            return self._encode(request.id, method.function(self, **args))
-        connection = self._connection(method, args.pop("connection"))
-        if not connection.immediate or self._orders.get(connection) or not _is_quick(args):
-            self._queue(request, method, connection, args)
-            return None
-        return self._encode(request.id, self._drive(method, connection, args))
+    def _done(self, request: RequestMessage, result: Any) -> bytes | None:
+        return None if result is LATER else self._encode(request.id, result)
 
     def _failed(self, request: RequestMessage, error: Exception) -> bytes:
         if isinstance(error, RequestError):
@@ -254,153 +236,34 @@ class Session(asyncio.Protocol):
             raise RequestError(Code.SHUTTING_DOWN, "the daemon is leaving", retry=True)
         return method
 
-    def _connection(self, method: Method, name: str) -> Connection:
-        connection = self.server.pool.find(name, self)
-        if method.access == "write" and connection.config.read_only:
-            raise RequestError(Code.READ_ONLY, f"connection {name} is read-only", connection=name)
-        return connection
-
-    def _drive(self, method: Method, connection: Connection, args: dict[str, Any]) -> Any:
-        """Drive a method on a store that never waits to its end."""
-        store = connection.store
-        assert store is not None, "an immediate connection is open"  # noqa: S101 - `immediate` says so
-        started = connection.figures.begin()
-        work = method.function(Use(self, connection, store, writes=method.access == "write"), **args)
-        try:
-            work.send(None)
-        except StopIteration as done:
-            return done.value
-        except Exception as error:
-            connection.figures.errors += 1
-            refused = refusal(error, connection.name)
-            if refused is None:
-                raise
-            raise refused from None
-        finally:
-            if started is not None:
-                connection.figures.add(started, time.monotonic())
-        work.close()
-        raise RuntimeError(f"{method.name} waited on a store that says it never does")
-
-    def _queue(self, request: RequestMessage, method: Method, connection: Connection, args: dict[str, Any]) -> None:
-        """Give the request a task, and its place behind those on the same key."""
-        pending = self._pend(request, connection.config.timeout)
-        connection.patience = max(connection.patience, pending.timeout)
-        order = self._orders.setdefault(connection, Order())
-        collection = args.get("collection") or connection.default_collection
-        turn = order.enter((collection, args["key"]) if method.one_key else None, writes=method.access == "write")
-        if method.finish is not None and not turn.before and connection.coalescer is not None:
-            keys = [args["key"]] if method.one_key else args["keys"]
-            if len(keys) <= MAX_BATCH:
-                read = Read(self, pending, turn, connection, keys, finish=method.finish)
-                connection.coalescer.read(args.get("collection"), read)
-                return
-        task = self._begin(pending, self._wait_and_do(pending, turn, method, connection, args))
-        # not in the coroutine: one that is cancelled before its first step runs nothing at all
-        task.add_done_callback(lambda _: self.leave(connection, turn))
-
-    async def _wait_and_do(
-        self, pending: Pending, turn: Turn, method: Method, connection: Connection, args: dict[str, Any]
-    ) -> Any:
-        started = time.monotonic()
-        connection.figures.operations += 1
-        try:
-            if turn.before:
-                await turn.wait()
-            store = connection.store or await connection.open(now=method.name == "connect")
-            pending.connection = connection
-            pending.use = use = Use(self, connection, store, writes=method.access == "write")
-            return await method.function(use, **args)
-        except Exception as error:
-            connection.figures.errors += 1
-            refused = refusal(error, connection.name)
-            if refused is None:
-                raise
-            raise refused from error
-        finally:
-            connection.figures.add(started, time.monotonic())
-
-    def leave(self, connection: Connection, turn: Turn) -> None:
-        """Let those go on who wait for a request."""
-        order = self._orders[connection]
-        order.leave(turn)
-        if not order:
-            del self._orders[connection]
-
-    def _pend(self, request: RequestMessage, timeout: float | None) -> Pending:
-        """Note a request as in flight, with its deadline."""
-        return self._pending.add(request.id, _timeout(request.options) or timeout)
-
-    def _begin(self, pending: Pending, work: Coroutine[Any, Any, Any]) -> asyncio.Task[None]:
-        pending.task = task = self.server.loop.create_task(self._run(pending, work))
-        task.add_done_callback(lambda _: work.close())
-        self.server.keep(task)
-        return task
-
-    async def _run(self, pending: Pending, work: Coroutine[Any, Any, Any]) -> None:
-        try:
-            result = await work
-        except RequestError as error:
-            self.settle(pending, error)
-        except asyncio.CancelledError:
-            self.settle(pending, RequestError(Code.CANCELLED, "the request was given up"))
-        except Exception:
-            self.server.log.exception("a request failed")
-            self.settle(pending, mistake())
-        else:
-            self.reply(pending, result)
-
-    def cancel(self, id: int) -> bool:  # noqa: A002 - the wire's own word
-        """Give a request up on the client's behalf; whether it was in flight."""
-        pending = self._pending.get(id)
-        if pending is None:
-            return False
-        self.settle(pending, RequestError(Code.CANCELLED, "the request was cancelled", detail=pending.detail))
-        self._give_up(pending)
-        return True
-
-    def _expire(self, pending: Pending) -> None:
-        if pending.connection is not None and not pending.connection.immediate:
-            pending.connection.trouble(f"it gave no answer within {pending.timeout:g} seconds")
-        message = f"there was no answer within {pending.timeout:g} seconds"
-        if pending.sent:
-            message += "; whether it took effect is not known"
-        self.settle(pending, RequestError(Code.DEADLINE, message, retry=True, detail=pending.detail))
-        self._give_up(pending)
-
-    def give_up_all(self, reason: str) -> None:
-        """Answer everything in flight with `shutting_down`."""
-        for pending in self._pending:
-            self.settle(pending, RequestError(Code.SHUTTING_DOWN, reason, retry=True, detail=pending.detail))
-            self._give_up(pending)
-        self._out.flush()
-
-    def _give_up(self, pending: Pending) -> None:
-        """Stop the work, unless the store already has the write."""
-        self._pending.finish(pending)
-        pending.give_up()
-
-    def reply(self, pending: Pending, result: Any) -> None:
-        """Answer a request, unless it was given up."""
-        if self._pending.finish(pending):
-            self._out.send(self._encode(pending.id, result))
-            if self._pending:
-                self._out.flush_soon()
-            else:
-                self._out.flush()  # there are no other answers to come that could share the write
-
-    def settle(self, pending: Pending, error: RequestError) -> None:
-        """Answer a request with an error, unless it was given up."""
-        if self._pending.finish(pending):
-            self._out.send(self._refusal(pending.id, error))
-            self._out.flush_soon()
-
     @property
     def busy(self) -> bool:
         """Whether it has requests in flight or something left to send."""
-        return bool(self._pending or self._waiting or self._working or self._out)
+        return bool(self._requests or self._waiting or self._working or self._out)
 
     # Replies and events
+
+    def answer(self, id: int, result: Any, *, last: bool) -> None:  # noqa: A002 - the wire's own word
+        """Reply to a request that waited; unless it is the `last`, others may share the write."""
+        self._out.send(self._encode(id, result))
+        if last:
+            self._out.flush()
+        else:
+            self._out.flush_soon()
+
+    def refuse(self, id: int, error: RequestError) -> None:  # noqa: A002 - the wire's own word
+        """Reply to a request that waited with an error."""
+        self._out.send(self._refusal(id, error))
+        self._out.flush_soon()
+
+    def cancel(self, id: int) -> bool:  # noqa: A002 - the wire's own word
+        """Give a request up on the client's behalf; whether it was in flight."""
+        return self._requests.cancel(id)
+
+    def give_up_all(self, reason: str) -> None:
+        """Answer everything in flight with `shutting_down`."""
+        self._requests.give_up_all(reason)
+        self._out.flush()
 
     def _encode(self, id: int, result: Any) -> bytes:  # noqa: A002 - the wire's own word
         """Return the body of the reply, or of the refusal to send it."""
@@ -464,18 +327,3 @@ class Session(asyncio.Protocol):
                 (oldest, held), _ = self._cursors.popitem(last=False)
                 if oldest.store is not None:
                     oldest.store.close_cursor(held)
-
-
-def _timeout(options: dict[str, Any] | None) -> float | None:
-    """Read a request's own deadline."""
-    wanted = None if options is None else options.get("timeout")
-    if wanted is None:
-        return None
-    if type(wanted) not in {int, float} or not wanted > 0:
-        raise RequestError(Code.BAD_REQUEST, "a timeout is a positive number of seconds")
-    return min(float(wanted), MAX_TIMEOUT)
-
-
-def _is_quick(args: dict[str, Any]) -> bool:
-    keys = args.get("keys")
-    return keys is None or len(keys) <= PIECE
