@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from hashlib import sha1
 from typing import Any
@@ -35,6 +35,7 @@ from stores.errors import ConflictError, DeserializationError, ValueTooLargeErro
 from stores.lifecycle import Scope
 from stores.names import OUTSIDE, Key, Token, decode_name, encode_name
 from stores.records import ABSENT, ANY, ENTRY, Description, Expected, Record, Version
+from stores.sanitization import PassthroughStrategy
 
 __all__ = ["RecordedStore"]
 
@@ -68,7 +69,8 @@ class RecordedStore(ScannedStore, ABC):
 
     def _natives(self, collection: Scope, keys: Sequence[Key]) -> list[bytes]:
         """As `_native` for each."""
-        prefix, fit = self._prefix(collection), self._sanitize_key
+        prefix = self._prefix(collection)
+        fit: Callable[[str], str] = str if type(self._key_strategy) is PassthroughStrategy else self._sanitize_key
         return [key.value if isinstance(key, Token) else prefix + encode_name(fit(key)) for key in keys]
 
     def _dump(self, collection: Scope, key: Key, entry: ManagedEntry) -> bytes:
