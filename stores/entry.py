@@ -77,26 +77,30 @@ def _as_it_is(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _pieces(value: Any, size: int) -> Iterator[str]:
-    """Write a value of about `size` bytes piece by piece."""
-    if size > STEP and type(value) is dict:
-        share, between = size // (len(value) or 1), "{"
-        for name in sorted(value):
-            yield f"{between}{dump_text(name)}: "
-            yield from _pieces(value[name], share)
-            between = ", "
-        yield "}" if value else "{}"
-    elif size > STEP and type(value) is list:
-        share, between = size // (len(value) or 1), "["
-        for one in value:
-            yield between
-            yield from _pieces(one, share)
-            between = ", "
-        yield "]" if value else "[]"
-    elif type(value) is str and len(value) > STEP:
+    """Write a value of about `size` bytes piece by piece, as if its elements had one size."""
+    if type(value) is str and len(value) > STEP:
         yield '"'
         for start in range(0, len(value), STEP):
             yield dump_text(value[start : start + STEP])[1:-1]
         yield '"'
+    elif size > STEP and value and isinstance(value, (dict, list)):
+        named = isinstance(value, dict)
+        inside: list[Any] = sorted(value.items()) if isinstance(value, dict) else value
+        share = size // len(inside)
+        count = STEP // (share + 1) or 1
+        between = "{" if named else "["
+        for start in range(0, len(inside), count):
+            some = inside[start : start + count]
+            yield between
+            if count > 1:
+                yield dump_text(dict(some) if named else some)[1:-1]
+            elif named:
+                yield f"{dump_text(some[0][0])}: "
+                yield from _pieces(some[0][1], share)
+            else:
+                yield from _pieces(some[0], share)
+            between = ", "
+        yield "}" if named else "]"
     else:
         yield dump_text(value)
 
