@@ -52,7 +52,7 @@ def left_text(deadline: float | None, now: float) -> str:
         return "expired"
     if left < TENTHS_BELOW:
         return f"{math.floor(left * 10) / 10:.1f}s"
-    whole = math.floor(left)
+    whole = math.floor(deadline - math.floor(now))  # of the whole second, so that all who show it say the same
     for size, unit, part, part_unit in _UNITS:
         if whole >= size:
             many, rest = divmod(whole, size)
