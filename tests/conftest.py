@@ -8,6 +8,7 @@ import itertools
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.servers.catalogue import KINDS
 from tests.servers.kind import UnavailableError
@@ -31,6 +32,9 @@ AWS = {
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
 }
+
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")  # a machine that is busy is no mistake of what is tested
 
 supervision = pytest.StashKey[Supervision]()
 numbers = itertools.count()
