@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 from kvd import requests
 from kvd.errors import DaemonError, RequestError
@@ -47,6 +48,7 @@ class Scan:
         self.seen: set[Key] = set()
         self.complete = False
         self.problem: str | None = None
+        self._cursor: bytes | None = None
         self._unasked = UNASKED_PRODUCTION if production else UNASKED
         self._go_on = asyncio.Event()
         self._go_on.set()
@@ -75,18 +77,17 @@ class Scan:
 
     async def pages(self, session: Session) -> AsyncIterator[Page[KeyRow]]:
         """The pages, each taken before the next is asked for. A failure ends them and is kept in `problem`."""
-        cursor: bytes | None = None
         limit = PAGE_FIRST
         place = self.place
         try:
             while True:
                 page = await session.call(
-                    requests.scan_keys(place.connection, place.collection, cursor=cursor, limit=limit, match=self.match)
+                    requests.scan_keys(place.connection, place.collection, cursor=self._cursor, limit=limit, match=self.match)
                 )
+                self._cursor = page.cursor
                 self.take(page)
                 yield page
-                cursor = page.cursor
-                if cursor is None:
+                if page.cursor is None:
                     return
                 limit = min(limit * 2, PAGE_MOST)
                 await self._go_on.wait()
@@ -94,3 +95,9 @@ class Scan:
             self.problem = error.message
         except DaemonError as error:
             self.problem = str(error)
+
+    async def let_go(self, session: Session) -> None:
+        """Free what the daemon keeps for a walk that nobody follows to its end."""
+        if self._cursor is not None and self.problem is None:
+            with suppress(DaemonError):
+                await session.call(requests.close_cursor(self.place.connection, self._cursor))

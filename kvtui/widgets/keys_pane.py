@@ -81,6 +81,7 @@ class KeysPane(KeysReader):
     def close(self, branch: Branch) -> None:
         """Show no keys, but what there is to say of a connection."""
         self.workers.cancel_node(self)
+        self.end_walks()
         self.place = None
         self._empty()
         info = branch.info

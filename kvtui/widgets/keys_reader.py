@@ -113,7 +113,7 @@ class KeysReader(Pane):
         """Walk anew; what is shown stays until it is known to be gone."""
         if self.place is None:
             return
-        self.end_search()
+        self.end_walks()
         self._scan = Scan(self.place, production=self.production)
         self._walk(self._scan)
         self.describe_scan()
@@ -147,8 +147,21 @@ class KeysReader(Pane):
     def end_search(self) -> None:
         """The filter is another one now: what the store was asked for is not wanted any more."""
         if self._search is not None:
-            self._search = None
             self.workers.cancel_group(self, "search")
+            self._let_go(self._search)
+            self._search = None
+
+    def end_walks(self) -> None:
+        """Follow nothing to its end any more."""
+        self.end_search()
+        if self._scan is not None:
+            self.workers.cancel_group(self, "scan")
+            self._let_go(self._scan)
+            self._scan = None
+
+    @work(group="let go")
+    async def _let_go(self, scan: Scan) -> None:
+        await scan.let_go(self.session)
 
     def action_scan(self) -> None:
         if self._can_search:

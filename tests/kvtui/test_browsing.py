@@ -449,3 +449,14 @@ async def test_the_scores_of_a_sorted_set_stand_beside_their_members(fake: Daemo
     fake.put("scratch", "greetings", "board", [["eve", -1e9], ["a, b", 3.0]], kind="zset")
     async with running(fake.open) as tui:
         await tui.sees("zset", '["eve", -1000000000.0],', '["a, b", 3.0]')
+
+
+async def test_a_walk_that_is_left_is_let_go(fake: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kvtui.scan.UNASKED", 10)
+    fake.page = 10
+    async with running(fake.open) as tui:
+        await tui.sees("users")
+        await tui.press("1", "j", "j", "enter")
+        await tui.sees("10 keys · more follow, p goes on")
+        await tui.press("1", "k", "k", "k")
+        await tui.until(lambda: fake.closed == [b"10"], "the cursor being closed")

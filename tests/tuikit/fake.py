@@ -56,6 +56,7 @@ class Daemon:
         self.page = 500
         self.traits: dict[str, Any] = {}
         self.states: dict[str, str] = {}
+        self.closed: list[bytes] = []
         self.clients: list[Client] = []
         self.up = True
         self.calls: list[str] = []
@@ -194,6 +195,10 @@ class Client:
             if wanted.match(name)
         ]
         return {"items": rows, "cursor": b"%d" % after if after < len(keys) else None, "scanned": len(names)}
+
+    def close_cursor(self, connection: str, cursor: bytes) -> None:
+        del connection
+        self.daemon.closed.append(cursor)
 
     def describe(self, connection: str, keys: list[str], collection: Any = None) -> list[Any]:
         found = self._keys(connection, collection)
