@@ -15,7 +15,7 @@ from bson import json_util
 from pymongo import AsyncMongoClient, monitoring
 
 from stores import ABSENT, KEEP, MongoDBStore, MongoDBV1CollectionSanitizationStrategy, Token
-from stores.backends import mongodb
+from stores.backends import mongodb, mongodb_requests
 from stores.backends.mongodb_documents import read_record
 from stores.errors import (
     BaseKeyValueError,
@@ -441,6 +441,21 @@ async def test_a_glob_narrows_the_walk(store: MongoDBStore) -> None:
     assert [name.text for name in await all_names(store, "c", match="user\\[*")] == ["user[1]"]
     assert [name.text for name in await all_names(store, "c", match="\ud7ff*")] == ["\ud7ff1"]
     assert len(await all_names(store, "c", match="*3")) == 6
+
+
+async def test_a_narrow_walk_goes_on_where_its_page_ended(store: MongoDBStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mongodb_requests, "MATCH_PAGE", 4)
+    keys = [f"user:{n:02}" for n in range(30)]
+    await store.put_many([*keys, "aaa", "zzz"], [{}] * 32, collection="c")
+    assert [name.text for name in await all_names(store, "c", limit=3, match="user:*")] == keys
+
+
+async def test_every_document_of_a_key_goes_with_it(store: MongoDBStore, bare: Database) -> None:
+    await store.put("other", {}, collection="c")
+    await bare["c"].insert_many([envelope("k", {"n": number}) for number in range(2)])  # the index of neither program is unique
+    await store.delete_many(["k"], collection="c")
+    assert await store.get("k", collection="c") is None
+    assert await store.get("other", collection="c") == {}
 
 
 # Races
