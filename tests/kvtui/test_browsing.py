@@ -236,12 +236,6 @@ async def test_a_connection_that_is_down_says_why(fake: Daemon) -> None:
         await tui.sees("This connection cannot be used", "nobody listens at 10.0.0.1:6379", "cannot be read")
 
 
-async def test_a_value_that_cannot_be_read_says_why(fake: Daemon) -> None:
-    fake.fail["read"] = RequestError("store_error", "the disk is broken")
-    async with running(fake.open) as tui:
-        await tui.sees("The value cannot be read", "the disk is broken", "2 keys")
-
-
 async def test_loading_is_said(fake: Daemon) -> None:
     fake.hold["scan_keys"] = asyncio.Event()
     async with running(fake.open) as tui:
@@ -295,67 +289,6 @@ async def test_help_finds_and_does(fake: Daemon) -> None:
         await tui.sees("key ↓")
 
 
-async def test_bytes_are_shown_in_hexadecimal_and_foreign_values_are_not_edited(fake: Daemon) -> None:
-    fake.data["scratch"]["greetings"].clear()
-    fake.put("scratch", "greetings", "blob", b"\x00\xff\x10plain", kind="string")
-    async with running(fake.open, size=(160, 36)) as tui:
-        await tui.sees("string", "00 ff 10 70 6c 61 69 6e", "··")
-        await tui.press("2", "e")
-        await tui.sees("was not written by a store")
-        assert tui.browser.value_pane.edited is None
-
-
-async def test_a_large_value_is_read_in_parts(fake: Daemon) -> None:
-    body = b"".join(b"%07d\n" % number for number in range(300_000))
-    fake.data["scratch"]["greetings"].clear()
-    fake.put("scratch", "greetings", "large", body, kind="string")
-    async with running(fake.open) as tui:
-        await tui.sees("2.4 MB", "in parts", "0000000␊0000001")
-        await tui.press("3", "G")
-        await tui.sees("0299999")
-
-
-async def test_a_search_goes_from_match_to_match(fake: Daemon) -> None:
-    fake.put(
-        "scratch", "greetings", "hello", {f"name {number}": "needle" if number % 50 == 7 else "hay" for number in range(200)}
-    )
-    async with running(fake.open) as tui:
-        await tui.sees('"name 0": "hay"')
-        await tui.press("3", "slash")
-        await tui.type("NEEDLE")
-        await tui.sees("not found")
-        await tui.press(*["backspace"] * 6)
-        await tui.type("need")
-        await tui.sees("1 of 4", '"name 7": "needle"')
-        await tui.press("enter", "n")
-        await tui.sees("2 of 4", '"name 57": "needle"')
-        await tui.press("N", "N")
-        await tui.sees("4 of 4", '"name 157": "needle"')
-        await tui.press("escape")
-        await tui.misses("4 of 4")
-        assert tui.browser.value_pane.view.has_focus
-        await tui.press("n")
-        await tui.sees("Nothing is searched for yet")
-
-
-async def test_a_search_goes_through_what_was_not_read(fake: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kvtui.find.PART", 100_000)
-    body = b"".join(b"%07d\n" % number for number in range(300_000))
-    fake.data["scratch"]["greetings"].clear()
-    fake.put("scratch", "greetings", "large", body, kind="string")
-    async with running(fake.open) as tui:
-        await tui.sees("in parts")
-        await tui.press("3", "slash")
-        await tui.type("0250000\n")
-        await tui.sees("found at 1e8480", "0250000")
-        await tui.press("n")  # round the end to the same place
-        await tui.sees("found at 1e8480")
-        await tui.press("x")
-        await tui.sees("x shows text")
-        await tui.press("N")
-        await tui.sees("found at 1e8480", "30 32 35 30")
-
-
 async def test_filtered_keys_are_gone_through_with_n(fake: Daemon) -> None:
     async with running(fake.open) as tui:
         await tui.sees("users")
@@ -366,38 +299,6 @@ async def test_filtered_keys_are_gone_through_with_n(fake: Daemon) -> None:
         current = tui.browser.keys_pane.current
         assert current is not None
         assert current.name == "user:27"
-
-
-async def test_a_watched_value_shows_what_changes(fake: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kvtui.widgets.value_reader.WATCH_SECONDS", 0.05)
-    async with running(fake.open) as tui:
-        await tui.sees('"to": "world"')
-        fake.put("scratch", "greetings", "hello", {"to": "nobody", "by": "none"})
-        await tui.press("2", "w")
-        await tui.sees("value · watching", '▎   "to": "nobody"', "changed ")
-        fake.fail["read"] = RequestError("unreachable", "the server does not answer")
-        await tui.sees("could not be read again")
-        assert '"to": "nobody"' in tui.text
-        fake.fail.clear()
-        await tui.misses("could not be read again")
-        await tui.press("w")
-        await tui.misses("watching")
-        fake.put("scratch", "greetings", "hello", {"to": "unseen"})
-        calls = fake.calls.count("read")
-        await asyncio.sleep(0.3)
-        assert fake.calls.count("read") == calls
-
-
-async def test_a_watch_leaves_an_edit_alone(fake: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kvtui.widgets.value_reader.WATCH_SECONDS", 0.05)
-    async with running(fake.open) as tui:
-        await tui.sees('"to": "world"')
-        await tui.press("2", "w", "e")
-        await tui.sees("value · editing")
-        tui.browser.value_pane.editor.text = '{"to": "mine"}'
-        fake.put("scratch", "greetings", "hello", {"to": "theirs"})
-        await asyncio.sleep(0.3)
-        assert tui.browser.value_pane.editor.text == '{"to": "mine"}'
 
 
 async def test_the_first_key_is_the_current_one_until_someone_looks(fake: Daemon) -> None:
@@ -442,13 +343,6 @@ async def test_a_connection_that_recovers_is_read_again(fake: Daemon) -> None:
         fake.announce("connection", "scratch", "")
         await tui.sees("3 keys")
         await tui.misses("not all could be read")
-
-
-async def test_the_scores_of_a_sorted_set_stand_beside_their_members(fake: Daemon) -> None:
-    fake.data["scratch"]["greetings"].clear()
-    fake.put("scratch", "greetings", "board", [["eve", -1e9], ["a, b", 3.0]], kind="zset")
-    async with running(fake.open) as tui:
-        await tui.sees("zset", '["eve", -1000000000.0],', '["a, b", 3.0]')
 
 
 async def test_a_walk_that_is_left_is_let_go(fake: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
