@@ -23,7 +23,7 @@ from stores.backends.disk_records import HEAD, RESTORED, Contents
 from stores.backends.disk_rows import PICKLE, Row
 from stores.backends.worker import Access, Worker
 from stores.base import BaseContextManagerStore, BaseStore
-from stores.batches import made_in_turns
+from stores.batches import batched, made_in_turns
 from stores.entry import ManagedEntry
 from stores.errors import (
     BaseKeyValueError,
@@ -50,6 +50,7 @@ __all__ = ["DiskStore"]
 R = TypeVar("R")
 
 CULL_STEP: Final = 500
+READ_TOGETHER: Final = 600
 
 
 class DiskStore(BaseContextManagerStore, BaseStore):
@@ -211,22 +212,24 @@ class DiskStore(BaseContextManagerStore, BaseStore):
         return Access.CHANGE if self._database.touches else Access.READ
 
     def _look_up(self, places: Sequence[Place], load: Callable[[Row, str | bytes], R]) -> list[R | None]:
-        """What is loaded from each place; None where nothing is."""
-        rows = self._database.rows(places)
-        self._database.touch(rows)
+        """What is loaded from each place; None where nothing is. Of many, only some are held as rows at a time."""
         found: list[R | None] = []
-        for place, row in zip(places, rows, strict=True):
-            content = None if row is None else row.text or self._database.content(row)
-            if row is None or content is None:
-                found.append(None)
-                continue
-            try:
-                found.append(load(row, content))
-            except DeserializationError as exc:
-                where = "" if place.split is None else f" in collection {place.split[0]!r}"
-                key = place.text if place.split is None else place.split[1]
-                raise DeserializationError(f"Key {key!r}{where} of {self.location} holds no entry. {exc}") from exc
+        for part in batched(places, READ_TOGETHER):
+            rows = self._database.rows(part)
+            self._database.touch(rows)
+            found += map(partial(self._loaded, load), part, rows)
         return found
+
+    def _loaded(self, load: Callable[[Row, str | bytes], R], place: Place, row: Row | None) -> R | None:
+        content = None if row is None else row.text or self._database.content(row)
+        if row is None or content is None:
+            return None
+        try:
+            return load(row, content)
+        except DeserializationError as exc:
+            where = "" if place.split is None else f" in collection {place.split[0]!r}"
+            key = place.text if place.split is None else place.split[1]
+            raise DeserializationError(f"Key {key!r}{where} of {self.location} holds no entry. {exc}") from exc
 
     async def _put_managed_entry(self, *, collection: Scope, key: Key, managed_entry: ManagedEntry) -> None:
         place, text = self._place(collection, key), self._dump(collection, key, managed_entry)
