@@ -53,6 +53,21 @@ class Record:
     entry: ManagedEntry | None = None
     """The entry itself, where it is one of ours."""
 
+    @classmethod
+    def of(cls, entry: ManagedEntry, *, size: int, version: Version) -> Record:
+        """The record of an entry of ours, of which `size` bytes are stored."""
+        body = entry.value_as_json.encode()
+        return cls(
+            kind=ENTRY,
+            body=body,
+            length=len(body),
+            size=size,
+            created_at=entry.created_at,
+            expires_at=entry.expires_at,
+            version=version,
+            entry=entry,
+        )
+
     @property
     def is_expired(self) -> bool:
         """Whether the deadline has come."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from stores.backends.disk_database import Database
 from stores.backends.disk_places import Place
 from stores.backends.disk_rows import Row
 from stores.backends.envelope import open_text, peek
-from stores.entry import ManagedEntry
+from stores.entry import ManagedEntry, moment_at
 from stores.errors import DeserializationError
 from stores.names import decode_name
 from stores.records import ENTRY, Description, Record
@@ -48,7 +48,7 @@ class Contents:
             entry = self.entry(row, content)
             return entry.value_as_json.encode(), entry.expires_at
         text, times = opened
-        return text, times.expires_at if row.expire_time is None else _moment(row.expire_time)
+        return text, times.expires_at if row.expire_time is None else moment_at(row.expire_time)
 
     def entry(self, row: Row, content: str | bytes) -> ManagedEntry:
         """The entry. DeserializationError for what is none."""
@@ -56,7 +56,7 @@ class Contents:
             raise DeserializationError(f"It is {row.kind!r}.")
         entry = self._adapter.load_json(content)
         if row.expire_time is not None:
-            entry.expires_at = _moment(row.expire_time)
+            entry.expires_at = moment_at(row.expire_time)
         return entry
 
     def description(self, row: Row | None) -> Description | None:
@@ -80,7 +80,7 @@ class Contents:
             else:
                 kind = "unknown"
         if row.expire_time is not None:
-            expires_at = _moment(row.expire_time)
+            expires_at = moment_at(row.expire_time)
         return Description(kind, row.size, created_at, expires_at, row.stamp)
 
     def record(self, place: Place, limit: int | None) -> Record | None:
@@ -88,7 +88,7 @@ class Contents:
         row = self._database.row(place)
         if row is None:
             return None
-        expires_at = None if row.expire_time is None else _moment(row.expire_time)
+        expires_at = None if row.expire_time is None else moment_at(row.expire_time)
         facts: dict[str, Any] = {"version": row.version, "expires_at": expires_at}
         content = self._database.content(row, None if row.kind == "text" else limit)
         if content is None:
@@ -98,14 +98,4 @@ class Contents:
             entry = self.entry(row, content)
         except DeserializationError:
             return Record(kind=row.kind, body=content[:limit], length=size, size=size, **facts)
-        body = entry.value_as_json.encode()
-        facts["expires_at"] = entry.expires_at
-        return Record(kind=ENTRY, body=body, length=len(body), size=size, created_at=entry.created_at, entry=entry, **facts)
-
-
-def _moment(epoch: float) -> datetime:
-    """The moment of a diskcache deadline; beyond the calendar's end it is the calendar's end."""
-    try:
-        return datetime.fromtimestamp(epoch, UTC)
-    except (ValueError, OverflowError, OSError):
-        return datetime.max.replace(tzinfo=UTC) if epoch > 0 else datetime.min.replace(tzinfo=UTC)
+        return Record.of(entry, size=size, version=row.version)

@@ -67,17 +67,7 @@ def record(item: Item, limit: int | None) -> Record:
         body = foreign_body(item)
         deadline = native_deadline(item)
         return Record(kind=FOREIGN, body=body[:limit], length=len(body), size=size, expires_at=deadline, version=version)
-    body = entry.value_as_json.encode()
-    return Record(
-        kind=ENTRY,
-        body=body,
-        length=len(body),
-        size=size,
-        created_at=entry.created_at,
-        expires_at=entry.expires_at,
-        version=version,
-        entry=entry,
-    )
+    return Record.of(entry, size=size, version=version)
 
 
 def describe(item: Item) -> Description:

@@ -104,17 +104,7 @@ def read_record(found: Document, limit: int | None) -> Record:
         entry = ADAPTER.load_dict(source)
     except DeserializationError:
         return Record(kind=DOCUMENT, body=stored[:limit], length=len(stored), size=len(stored), version=version_of(found))
-    body = entry.value_as_json.encode()
-    return Record(
-        kind=ENTRY,
-        body=body,
-        length=len(body),
-        size=len(stored),
-        created_at=entry.created_at,
-        expires_at=entry.expires_at,
-        version=version_of(found),
-        entry=entry,
-    )
+    return Record.of(entry, size=len(stored), version=version_of(found))
 
 
 def read_description(found: Document) -> Description:

@@ -60,17 +60,7 @@ class Contents:
         version, size = version_of(found), found.status.st_size
         entry = self._entry_or_none(found) if _may_be_entry(found) else None
         if entry is not None:
-            body = entry.value_as_json.encode()
-            return Record(
-                kind=ENTRY,
-                body=body,
-                length=len(body),
-                size=size,
-                created_at=entry.created_at,
-                expires_at=entry.expires_at,
-                version=version,
-                entry=entry,
-            )
+            return Record.of(entry, size=size, version=version)
         if found.kind != "file":
             return Record(kind=found.kind, body=found.content, length=len(found.content), size=size, version=version)
         if limit is None or limit > len(found.content):

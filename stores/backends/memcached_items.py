@@ -75,17 +75,7 @@ class Items:
                 expires_at=earlier(None, answer),
                 version=version,
             )
-        body = entry.value_as_json.encode()
-        return Record(
-            kind=ENTRY,
-            body=body,
-            length=len(body),
-            size=size,
-            created_at=entry.created_at,
-            expires_at=entry.expires_at,
-            version=version,
-            entry=entry,
-        )
+        return Record.of(entry, size=size, version=version)
 
 
 def exptime(expires_at: datetime | None) -> int:

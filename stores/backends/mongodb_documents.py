@@ -165,17 +165,7 @@ def read_record(stored: bytes, limit: int | None, options: json_util.JSONOptions
     except DeserializationError:
         text = json_util.dumps(document, json_options=options).encode()
         return Record(kind=DOCUMENT, body=text[:limit], length=len(text), size=len(stored), version=version)
-    body = entry.value_as_json.encode()
-    return Record(
-        kind=ENTRY,
-        body=body,
-        length=len(body),
-        size=len(stored),
-        created_at=entry.created_at,
-        expires_at=entry.expires_at,
-        version=version,
-        entry=entry,
-    )
+    return Record.of(entry, size=len(stored), version=version)
 
 
 def read_summary(raw: bytes) -> tuple[Document, Description]:

@@ -172,17 +172,7 @@ class RecordedStore(ScannedStore, ABC):
                 expires_at=earlier(None, left),
                 version=version,
             )
-        body = entry.value_as_json.encode()
-        return Record(
-            kind=ENTRY,
-            body=body,
-            length=len(body),
-            size=size,
-            created_at=entry.created_at,
-            expires_at=entry.expires_at,
-            version=version,
-            entry=entry,
-        )
+        return Record.of(entry, size=size, version=version)
 
     async def _version(self, name: bytes) -> Version | None:
         found = await self._run("EVAL", VERSION, 1, name)

@@ -48,7 +48,7 @@ from stores.errors import (
 )
 from stores.lifecycle import Scope
 from stores.names import OUTSIDE, Key, Name, Page, Token, compile_glob, glob_prefix
-from stores.records import ABSENT, ANY, ENTRY, Description, Expected, Record, Version
+from stores.records import ABSENT, ANY, Description, Expected, Record, Version
 from stores.sanitization import LimitedBytesStrategy, SanitizationStrategy
 from stores.traits import Traits
 
@@ -350,17 +350,7 @@ class S3Store(BaseContextManagerStore, BaseStore):
                 created_at=found.modified_at,
                 version=version_of(found.etag, found.kept),
             )
-        body = entry.value_as_json.encode()
-        return Record(
-            kind=ENTRY,
-            body=body,
-            length=len(body),
-            size=found.length,
-            created_at=entry.created_at,
-            expires_at=entry.expires_at,
-            version=version_of(found.etag, found.kept),
-            entry=entry,
-        )
+        return Record.of(entry, size=found.length, version=version_of(found.etag, found.kept))
 
     async def _snapshot(self, *, collection: Scope, key: Key) -> Record | None:
         record = await self._read(collection=collection, key=key, limit=None)
