@@ -220,7 +220,8 @@ class Dumping:
                     writer.write(b"BADCLASS invalid class id\r\n")
                 else:
                     while (names := await self.names.get()) is not None:
-                        writer.writelines([f"key={name} exp=-1 la=1 cas=2 fetch=no cls=1 size=80\n".encode() for name in names])
+                        lines = "".join(f"key={name} exp=-1 la=1 cas=2 fetch=no cls=1 size=80\n" for name in names)
+                        writer.write(lines.encode())  # Python 3.12.1's writelines fails on a lost connection
                         await writer.drain()
                     writer.write(b"END\r\n")
         except ConnectionError:
