@@ -13,7 +13,6 @@ such names are refused here.
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 from collections.abc import Sequence
@@ -30,6 +29,7 @@ from stores.backends.s3_objects import (
     JSON_TYPE,
     date_of,
     description_of,
+    facts_of,
     has_expired,
     next_cursor,
     restored,
@@ -366,7 +366,10 @@ class S3Store(BaseContextManagerStore, BaseStore):
         if expected == ABSENT:
             condition = {"IfNoneMatch": "*"}
         elif expected is not ANY:
-            condition = {"IfMatch": json.loads(expected)["ETag"]}
+            facts = facts_of(expected)
+            if not facts:
+                raise ConflictError  # no object has such a version
+            condition = {"IfMatch": facts["ETag"]}
         try:
             if new is None:
                 await self._bucket.delete(name, **({} if expected == ABSENT else condition))

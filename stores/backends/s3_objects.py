@@ -7,7 +7,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from stores.backends.s3_bucket import Found
+from stores.backends.s3_bucket import KEPT, Found
 from stores.entry import utc_now
 from stores.errors import InvalidKeyError, UnsupportedError
 from stores.names import Token
@@ -18,6 +18,7 @@ __all__ = [
     "JSON_TYPE",
     "date_of",
     "description_of",
+    "facts_of",
     "has_expired",
     "next_cursor",
     "restored",
@@ -58,6 +59,15 @@ def version_of(etag: str, kept: dict[str, Any]) -> Version:
     return Version(json.dumps({"ETag": etag, **kept}, sort_keys=True).encode())
 
 
+def facts_of(version: Version) -> dict[str, Any]:
+    """What `version_of` put into a version; nothing where that is of another store, or made up."""
+    try:
+        facts = json.loads(version)
+    except (ValueError, RecursionError):
+        return {}
+    return facts if isinstance(facts, dict) and isinstance(facts.get("ETag"), str) else {}
+
+
 def has_expired(found: Found) -> bool:
     """Whether the metadata has a deadline that has come."""
     deadline = date_of(found.metadata, "expires-at")
@@ -82,6 +92,7 @@ def restored(name: str, record: Record) -> dict[str, Any]:
         raise UnsupportedError(f"What is {record.kind!r} cannot be stored in S3.")
     if len(record.body) != record.length:
         raise UnsupportedError("Only a whole record can be put back; this one was cut.")
-    kept = json.loads(record.version)
-    del kept["ETag"]
-    return {"Key": name, "Body": record.body, **kept}
+    facts = facts_of(record.version)
+    if not facts:
+        raise UnsupportedError("Only what was read from S3 can be put back there.")
+    return {"Key": name, "Body": record.body} | {field: facts[field] for field in KEPT if field in facts}

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from stores.errors import (
     ValueTooLargeError,
 )
 from stores.names import OUTSIDE
-from stores.records import ABSENT, Record
+from stores.records import ABSENT, Record, Version
 from tests.faults.proxy import Proxy, Way
 from tests.faults.tls import tls_in_front
 from tests.servers.lease import addresses
@@ -213,6 +214,20 @@ async def test_a_foreign_object_is_put_back_with_its_headers(store: S3Store, bar
     alien = Record(kind="hash", body=b"{}", length=2, size=2, version=record.version)
     with pytest.raises(UnsupportedError, match="hash"):
         await store.restore("copy", alien, collection="c")
+
+
+@pytest.mark.parametrize("version", [b"\x01", b"[]", b'{"ETag": 5}', b"{}"])
+async def test_a_version_of_another_store_is_of_no_object(store: S3Store, bare: Any, bucket: str, version: bytes) -> None:
+    await bare.put_object(Bucket=bucket, Key="c/image", Body=b"\x89PNG")
+    record = await store.snapshot("image", collection="c")
+    assert record is not None
+    with pytest.raises(UnsupportedError, match="read from S3"):
+        await store.restore("copy", replace(record, version=Version(version)), collection="c")
+    with pytest.raises(ConflictError):
+        await store.delete("image", collection="c", expected=Version(version))
+    made_up = json.dumps({**json.loads(record.version), "ACL": "public-read", "Key": "elsewhere"}).encode()
+    await store.restore("copy", replace(record, version=Version(made_up)), collection="c")
+    assert (await bare.head_object(Bucket=bucket, Key="c/copy"))["ContentLength"] == 4
 
 
 async def test_the_earlier_deadline_counts_and_a_change_of_metadata_is_a_change(store: S3Store, bare: Any, bucket: str) -> None:
