@@ -2,8 +2,8 @@
 
 - What is ready is answered at once; what must wait is answered when it is done, in any order.
 - A client that does not read its replies is not read from either.
-- One client's pipeline is worked off `BURST` requests a turn of the loop, so that the others go between. A large request is read
-  on a thread, and those behind it wait.
+- One client's pipeline is worked off `BURST` requests a turn of the loop, so that the others go between. A large request is
+  read on a thread, and those behind it wait.
 - Every request gets exactly one reply. Nothing that a client sends, and nothing that a method does, ends the daemon.
 """
 

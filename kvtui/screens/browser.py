@@ -217,7 +217,7 @@ class BrowserScreen(EntryActions):
             return
         if problem is not None:
             self._show_problem(problem, rows)
-        self.sidebar.take_connections(rows, problem, None)
+        self.sidebar.take_connections(rows, problem, max_age=0.0)  # who asks for a refresh wants what is there now
         self._read_again()
 
     # What the panes tell

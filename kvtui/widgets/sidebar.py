@@ -107,8 +107,10 @@ class Sidebar(Pane):
 
     # What the daemon says
 
-    def take_connections(self, rows: list[ConnectionInfo], problem: str | None, target: str | None) -> None:
-        """Show the connections that there are now, keeping what is expanded."""
+    def take_connections(
+        self, rows: list[ConnectionInfo], problem: str | None, target: str | None = None, *, max_age: float | None = None
+    ) -> None:
+        """Show the connections that there are now, keeping what is expanded; `max_age` is that of `unfold`."""
         listing = self.content
         before = listing.branches
         first = not before
@@ -129,7 +131,7 @@ class Sidebar(Pane):
         listing.rebuild()
         for name, branch in listing.branches.items():
             if branch.expanded or name == target or (first and len(rows) <= OPEN_AT_START and not branch.info.production):
-                self.unfold(name)
+                self.unfold(name, max_age=max_age)
         if first:
             self._wanted = target or next(iter(listing.branches))
             listing.go_to(self._wanted)
@@ -173,24 +175,25 @@ class Sidebar(Pane):
 
     # Opening
 
-    def unfold(self, connection: str) -> None:
-        """Open a connection and read its collections, again if they are known."""
+    def unfold(self, connection: str, *, max_age: float | None = None) -> None:
+        """Open a connection and read its collections, again if they are known; `max_age` is that of `scan_collections`."""
         branch = self.branch(connection)
         if branch is None or branch.loading:
             return
         branch.expanded = branch.loading = True
         self.content.rebuild()
-        self._read(connection)
+        self._read(connection, max_age)
 
     @work(group="read")
-    async def _read(self, connection: str) -> None:
+    async def _read(self, connection: str, max_age: float | None) -> None:
         try:
             info = await self.session.call(requests.connect(connection))
             self.post_message(self.Opened(connection, info, None))
             cursor: bytes | None = None
             seen: set[Collection] = set()
             while True:
-                page = await self.session.call(requests.scan_collections(connection, cursor=cursor, limit=PAGE))
+                age = max_age if cursor is None else None
+                page = await self.session.call(requests.scan_collections(connection, cursor=cursor, limit=PAGE, max_age=age))
                 seen.update(Place.of(connection, row).collection for row in page.items)
                 last = page.cursor is None or len(seen) >= MOST
                 self.post_message(self.PageRead(connection, page, seen, last=last))

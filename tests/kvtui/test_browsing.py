@@ -196,8 +196,11 @@ async def test_refresh_forgets_what_left_and_keeps_the_place(fake: Daemon) -> No
         await tui.sees("2 keys")
         await tui.press("2", "j")
         del fake.data["scratch"]["greetings"]["hello"]
+        assert set(fake.ages) == {None}
+        fake.ages.clear()
         await tui.press("r")
         await tui.sees("1 key")
+        assert set(fake.ages) == {0.0}
         current = tui.browser.keys_pane.current
         assert current is not None
         assert current.name == "morning"

@@ -60,6 +60,8 @@ class Daemon:
         self.clients: list[Client] = []
         self.up = True
         self.calls: list[str] = []
+        self.ages: list[float | None] = []
+        """How old the lists of collections might be that were asked for."""
 
     def put(
         self, connection: str, collection: str, key: str, value: Any, ttl: float | None = None, *, kind: str = "entry"
@@ -161,8 +163,11 @@ class Client:
     def connect(self, connection: str) -> dict[str, Any]:
         return self.info(connection)
 
-    def scan_collections(self, connection: str, cursor: bytes | None = None, limit: int = 500) -> dict[str, Any]:
+    def scan_collections(
+        self, connection: str, cursor: bytes | None = None, limit: int = 500, max_age: float | None = None
+    ) -> dict[str, Any]:
         del cursor, limit
+        self.daemon.ages.append(max_age)
         rows = [[name, [name.encode()], True] for name in self.daemon.data[connection]]
         return {"items": rows, "cursor": None, "scanned": len(rows)}
 
