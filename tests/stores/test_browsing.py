@@ -342,7 +342,7 @@ async def test_two_racing_writers_lose_no_write(
 
 @on_storing
 async def test_cursors_are_resumable_or_say_that_they_are_not(case: ModuleType, store: BaseStore, names: Names) -> None:
-    await store.put_many([f"k{n}" for n in range(60)], [{}] * 60, collection=names("c"))
+    await store.put_many([f"k{n}" for n in range(200)], [{}] * 200, collection=names("c"))
     page = await store.scan_keys(names("c"), limit=10)
     if page.cursor is None:
         return
@@ -353,6 +353,7 @@ async def test_cursors_are_resumable_or_say_that_they_are_not(case: ModuleType, 
     else:
         with pytest.raises(CursorExpiredError):
             await store.scan_keys(names("c"), cursor=page.cursor, limit=10)
+        assert again[0].cursor is not None
         closing: Any = again[0] and store.close_cursor(again[0].cursor)  # type: ignore[func-returns-value] # remote: a request
         if inspect.isawaitable(closing):
             await closing
