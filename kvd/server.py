@@ -35,7 +35,7 @@ __all__ = ["Server"]
 
 ACCEPTS: Final = 64
 """Clients accepted in one turn of the loop."""
-HEAVY: Final = 2
+MAX_HEAVY: Final = 2
 """Large requests that are read at the same time."""
 HELLO_TIMEOUT: Final = 30.0
 """Seconds that a client has to say hello."""
@@ -62,7 +62,7 @@ class Server:
         """
         self.loop = asyncio.get_running_loop()
         self.log = log
-        self.heavy = asyncio.Semaphore(HEAVY)
+        self.heavy = asyncio.Semaphore(MAX_HEAVY)
         """Who reads a large request takes it meanwhile."""
         self.draining = False
         self.stopped = asyncio.Event()

@@ -15,7 +15,7 @@ from typing import Any, Protocol, SupportsFloat
 
 from stores.arguments import check_keys, check_limit, check_ttl
 from stores.browsing import BrowsableStore
-from stores.entry import ManagedEntry, deadline_after, utc_now
+from stores.entry import ManagedEntry, check_value, deadline_after, utc_now
 from stores.lifecycle import Scope
 from stores.names import OUTSIDE, Collection, Key
 from stores.protocols import (
@@ -227,7 +227,7 @@ class BaseStore(BrowsableStore, AsyncKeyValue, ABC):
         scope = self._scope(collection)
         self._check_new_collection(scope)
         self._check_key(key)
-        _check_value(value)
+        check_value(value)
         with self._edge(scope, key):
             await self._ready_to_write(scope)
             now = utc_now()
@@ -248,7 +248,7 @@ class BaseStore(BrowsableStore, AsyncKeyValue, ABC):
         if isinstance(values, Mapping) or len(values) != len(listed):
             raise ValueError(f"put_many takes as many values as keys: {len(values)} values for {len(listed)} keys.")
         for value in values:
-            _check_value(value)
+            check_value(value)
         self._check_new_collection(scope)
         with self._edge(scope):
             await self._ready_to_write(scope)
@@ -399,14 +399,6 @@ class BaseCullStore(BaseStore, AsyncCullProtocol, ABC):
     @abstractmethod
     async def _cull(self) -> None:
         """Remove every expired entry."""
-
-
-def _check_value(value: Mapping[str, Any]) -> None:
-    if not isinstance(value, Mapping):
-        raise TypeError(f"A value is a mapping with string keys, not {type(value).__name__}.")
-    for key in value:
-        if not isinstance(key, str):
-            raise TypeError(f"A value's keys are strings, not {type(key).__name__} ({key!r}).")
 
 
 def _spread(listed: Sequence[Key], unique: Sequence[Key], found: Sequence[Any]) -> list[Any]:

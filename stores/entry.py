@@ -14,7 +14,17 @@ from typing import Any, Final, Self, SupportsFloat
 
 from stores.errors import DeserializationError, SerializationError
 
-__all__ = ["JsonObject", "ManagedEntry", "deadline_after", "dump_json", "dump_text", "load_json", "moment_at", "utc_now"]
+__all__ = [
+    "JsonObject",
+    "ManagedEntry",
+    "check_value",
+    "deadline_after",
+    "dump_json",
+    "dump_text",
+    "load_json",
+    "moment_at",
+    "utc_now",
+]
 
 STEP: Final = 64 << 10
 """Bytes of JSON that are read or written in one go, where others wait."""
@@ -105,6 +115,15 @@ def _pieces(value: Any, size: int) -> Iterator[str]:
         yield dump_text(value)
 
 
+def check_value(value: Mapping[str, Any]) -> None:
+    """Raise TypeError for what is not a mapping with string keys."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"A value is a mapping with string keys, not {type(value).__name__}.")
+    for key in value:
+        if not isinstance(key, str):
+            raise TypeError(f"A value's keys are strings, not {type(key).__name__} ({key!r}).")
+
+
 def dump_json(value: Mapping[str, Any]) -> str:
     """Write a mapping in the one form that all stores share: keys sorted at every level, ASCII only.
 
@@ -114,11 +133,7 @@ def dump_json(value: Mapping[str, Any]) -> str:
     """
     if type(value) is JsonObject:
         return value.text
-    if not isinstance(value, Mapping):
-        raise TypeError(f"A value is a mapping with string keys, not {type(value).__name__}.")
-    for key in value:
-        if not isinstance(key, str):
-            raise TypeError(f"A value's keys are strings, not {type(key).__name__} ({key!r}).")
+    check_value(value)
     try:
         return dump_text(value if type(value) is dict else dict(value))
     except (TypeError, ValueError, RecursionError) as exc:

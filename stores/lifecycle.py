@@ -19,18 +19,26 @@ from stores.errors import (
     StoreConnectionError,
     StoreSetupError,
 )
-from stores.names import Collection, Key, Token, encode_name
+from stores.names import OUTSIDE, Collection, Key, Token, decode_name, encode_name
 from stores.sanitization import PassthroughStrategy, SanitizationStrategy
 from stores.serialization import BasicSerializationAdapter, SerializationAdapter
 from stores.traits import Traits
 
-__all__ = ["DEFAULT_COLLECTION", "Lifecycle", "Scope", "compound", "split_compound"]
+__all__ = ["DEFAULT_COLLECTION", "Lifecycle", "Scope", "compound", "split_compound", "written_names"]
 
 DEFAULT_COLLECTION = "default_collection"
 SEPARATOR = "::"
 
 Scope = str | Token
 """A collection whose default is resolved."""
+
+
+def written_names(collection: Scope, key: Key) -> tuple[str | None, str | None]:
+    """Collection and key as an entry in a flat keyspace carries them; outside collections it has the short form, without."""
+    if collection == OUTSIDE:
+        return None, None
+    named = collection if isinstance(collection, str) else decode_name(collection.value)
+    return named, key if isinstance(key, str) else decode_name(key.value.partition(SEPARATOR.encode())[2])
 
 
 def compound(collection: str, key: str) -> str:

@@ -37,7 +37,7 @@ from stores.errors import (
     StoreConnectionError,
     ValueTooLargeError,
 )
-from stores.lifecycle import Scope, compound
+from stores.lifecycle import Scope, compound, written_names
 from stores.names import OUTSIDE, Key, Name, Page, Token, compile_glob, decode_name, encode_name
 from stores.records import ABSENT, ANY, Description, Expected, Record, Version
 from stores.sanitization import HashExcessLengthStrategy, SanitizationStrategy
@@ -208,12 +208,8 @@ class MemcachedStore(BaseDestroyStore, BaseContextManagerStore, BaseStore):
 
     def _dump(self, collection: Scope, key: Key, entry: ManagedEntry) -> bytes:
         """The stored form; an entry outside collections has the short one."""
-        text = key if isinstance(key, str) else decode_name(key.value.partition(JOINT)[2])
-        if isinstance(collection, str):
-            named: str | None = collection
-        else:
-            named = None if collection == OUTSIDE else decode_name(collection.value)
-        return self._adapter.dump_json(entry, key=None if named is None else text, collection=named).encode()
+        named, text = written_names(collection, key)
+        return self._adapter.dump_json(entry, key=text, collection=named).encode()
 
     def _check_fits(self, name: bytes, body: bytes) -> None:
         """A value that is too large must not be sent: the server would refuse it and drop what was there."""

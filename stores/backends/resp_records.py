@@ -27,13 +27,13 @@ from stores.backends.resp_commands import (
     milliseconds,
     text_of,
 )
-from stores.backends.resp_scans import JOINT, ScannedStore
+from stores.backends.resp_scans import ScannedStore
 from stores.backends.resp_structures import elements, listing
 from stores.batches import run_batched
 from stores.entry import ManagedEntry
 from stores.errors import ConflictError, DeserializationError, ValueTooLargeError
-from stores.lifecycle import Scope
-from stores.names import OUTSIDE, Key, Token, decode_name, encode_name
+from stores.lifecycle import Scope, written_names
+from stores.names import Key, Token, encode_name
 from stores.records import ABSENT, ANY, ENTRY, Description, Expected, Record, Version
 from stores.sanitization import PassthroughStrategy
 
@@ -75,12 +75,8 @@ class RecordedStore(ScannedStore, ABC):
 
     def _dump(self, collection: Scope, key: Key, entry: ManagedEntry) -> bytes:
         """The stored form; an entry outside collections has the short one."""
-        text = key if isinstance(key, str) else decode_name(key.value.partition(JOINT)[2])
-        if isinstance(collection, str):
-            named: str | None = collection
-        else:
-            named = None if collection == OUTSIDE else decode_name(collection.value)
-        body = self._adapter.dump_json(entry, key=None if named is None else text, collection=named).encode()
+        named, text = written_names(collection, key)
+        body = self._adapter.dump_json(entry, key=text, collection=named).encode()
         if len(body) > MAX_VALUE_BYTES:
             raise ValueTooLargeError(f"The entry {text!r} has {len(body)} bytes; {self.traits.name} takes {MAX_VALUE_BYTES}.")
         return body
