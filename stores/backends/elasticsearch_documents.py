@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from stores.entry import ManagedEntry
+from stores.entry import ManagedEntry, dump_text
 from stores.errors import DeserializationError, InvalidKeyError, SerializationError, ValueTooLargeError
 from stores.names import encode_name
 from stores.records import ENTRY, Description, Record, Version
@@ -37,6 +37,8 @@ MAPPING: Final[Document] = {
         "value": {"properties": {"flattened": {"type": "flattened"}}},
     }
 }
+DOUBTFUL: Final = ("\\u0000", "\\ud", "NaN", "Infinity")
+"""In the JSON of a value that may hold a NUL, half a surrogate pair, or a number that is none."""
 HEAD: Final = ["version", "key", "collection", "created_at", "expires_at"]
 """The fields of an entry without its value."""
 
@@ -72,10 +74,12 @@ def encode_entry(entry: ManagedEntry, key: str, collection: str) -> bytes:
             raise InvalidKeyError(f"The {what} has more than {MAX_TERM:,} bytes, which is Elasticsearch's limit on a field.")
     made = "" if entry.created_at is None else f'"created_at": "{entry.created_at.isoformat()}", '
     ends = "" if entry.expires_at is None else f'"expires_at": "{entry.expires_at.isoformat()}", '
-    names = f'"collection": {json.dumps(collection)}, {made}{ends}"key": {json.dumps(key)}'
-    body = f'{{{names}, "value": {{"flattened": {entry.value_as_json}}}, "version": 1}}'.encode()
+    names = f'"collection": {dump_text(collection)}, {made}{ends}"key": {dump_text(key)}'
+    value = entry.value_as_json
+    body = f'{{{names}, "value": {{"flattened": {value}}}, "version": 1}}'.encode()
     try:
-        _check_leaves(entry.value, 0, 1)
+        if not _surely_fits(value):
+            _check_leaves(entry.value, 0, 1)
     except UnicodeEncodeError as exc:
         raise SerializationError(f"Elasticsearch takes UTF-8 only: {exc}.") from exc
     except RecursionError as exc:
@@ -138,6 +142,11 @@ def condition(version: Version) -> Document | None:
     if not (number.isdigit() and term.isdigit()):
         return None
     return {"if_seq_no": int(number), "if_primary_term": int(term)}
+
+
+def _surely_fits(text: str) -> bool:
+    """Whether a value's JSON, which is longer than any leaf and its path, is short and shows nothing that could be refused."""
+    return len(text) <= MAX_TERM and text.count("{") <= MAX_DEPTH and not any(sign in text for sign in DOUBTFUL)
 
 
 def _check_leaves(node: Any, path: int, depth: int) -> None:

@@ -6,6 +6,7 @@ document it is asked whose it is. A key's document has the sanitized key as its 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -25,7 +26,8 @@ __all__ = [
 
 MAX_ID: Final = 512
 MAX_INDEX: Final = 255
-REFUSED_IN_INDEX: Final = frozenset('\\/*?"<>| ,#:')
+REFUSED_IN_INDEX: Final = '\\/*?"<>| ,#:'
+UNFIT: Final = re.compile(f"[\0-\x1f{re.escape(REFUSED_IN_INDEX)}]")
 
 
 class ElasticsearchV1KeySanitizationStrategy(AlwaysHashStrategy):
@@ -59,7 +61,7 @@ class Names:
             collection: makes a collection's name fit.
             key: makes a key fit.
         """
-        if not index_prefix or index_prefix[0] in "-_+" or REFUSED_IN_INDEX & set(index_prefix):
+        if not index_prefix or index_prefix[0] in "-_+" or UNFIT.search(index_prefix):
             raise ValueError(f"index_prefix {index_prefix!r} cannot begin the name of an index.")
         self._prefix = f"{index_prefix.lower()}-"
         self._collection = collection
@@ -78,7 +80,7 @@ class Names:
                 raise InvalidKeyError(f"{index!r} is not an index of this store.")
             return index
         index = f"{self._prefix}{self._collection(scope)}".lower()
-        if len(encode_name(index)) > MAX_INDEX or any(char < " " or char in REFUSED_IN_INDEX for char in index):
+        if len(encode_name(index)) > MAX_INDEX or UNFIT.search(index):
             raise InvalidKeyError(
                 f"{scope[:40]!r} cannot be a collection in Elasticsearch: an index's name has {MAX_INDEX} bytes at most and "
                 f"none of {''.join(sorted(REFUSED_IN_INDEX))!r}. A sanitization strategy can make it fit."

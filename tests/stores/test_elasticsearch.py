@@ -351,6 +351,7 @@ async def test_what_elasticsearch_would_refuse_is_refused_before_anything_is_sen
         ({"lone": "\ud800"}, SerializationError, "UTF-8"),
         ({"lone\ud800": 1}, SerializationError, "UTF-8"),
         ({"n": float("nan")}, SerializationError, "nan"),
+        ({"n": [{"m": float("-inf")}]}, SerializationError, "-inf"),
     ):
         with pytest.raises(error, match=said):
             await watched.put("k", value, collection="c")
