@@ -111,15 +111,30 @@ def debian(program: str, packages: Sequence[str], needs: Sequence[str]) -> Path:
     return cached(f"debian-{packages[0]}", build)
 
 
-def pypi(*requirements: str) -> Path:
-    """Install pinned `requirements` (the first one names the folder) where no test can import them."""
+def uv() -> str | None:
+    """The tests' own uv, else the machine's."""
+    return shutil.which("uv", path=sysconfig.get_path("scripts")) or shutil.which("uv")
+
+
+def interpreter(below: tuple[int, int]) -> str:
+    """The tests' own Python when it is older than `below`, else an older one of this machine."""
+    if sys.version_info < below:
+        return sys.executable
+    found = run((uv() or "uv", "python", "find", "--system", f">=3.11,<{below[0]}.{below[1]}"), Path.cwd())
+    return found.strip()
+
+
+def pypi(*requirements: str, python: str = sys.executable) -> Path:
+    """Install pinned `requirements` (the first one names the folder) for `python`, where no test can import them."""
+    tag = sys.implementation.cache_tag
+    if python != sys.executable:
+        tag = run((python, "-c", "import sys; print(sys.implementation.cache_tag)"), Path.cwd()).strip()
 
     def build(folder: Path) -> None:
-        uv = shutil.which("uv", path=sysconfig.get_path("scripts")) or shutil.which("uv")
-        installer = (uv, "pip", "install", "--python", sys.executable) if uv else (sys.executable, "-m", "pip", "install")
+        installer = (own, "pip", "install", "--python", python) if (own := uv()) else (python, "-m", "pip", "install")
         run((*installer, "--quiet", "--target", folder, *requirements), folder)
 
-    return cached(f"pypi-{requirements[0]}-{sys.implementation.cache_tag}", build)
+    return cached(f"pypi-{requirements[0]}-{tag}", build)
 
 
 def npm(package: str, version: str, inside: str) -> Path:

@@ -1,19 +1,24 @@
 """SecantusDB, which speaks MongoDB's protocol, from PyPI.
 
-Rules: it is under the GPL, so it is installed apart, where no test can import it, and runs as a process of its own.
+Rules: it is under the GPL, so it is installed apart, where no test can import it, and runs as a process of its own. It has
+wheels for Python 3.13 and older; a newer one would have to compile it for many minutes, so an older one of the machine runs it.
 """
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.servers.fetch import pypi
+from tests.servers.fetch import interpreter, pypi
 from tests.servers.kind import Kind, NotReadyError, Plan
+
+
+def python() -> str:
+    """The Python that runs the server."""
+    return interpreter(below=(3, 14))
 
 
 def program() -> Path:
     """The folder that holds the server and what it imports."""
-    return pypi("secantusdb==0.7.0b3")
+    return pypi("secantusdb==0.7.0b3", python=python())
 
 
 def ping(url: str) -> None:
@@ -33,7 +38,7 @@ def plan(_folder: Path, ports: Sequence[int], args: Sequence[str]) -> Plan:
     url = f"mongodb://127.0.0.1:{ports[0]}"
     storage = ("--storage-path", ":memory:", "--standalone", "--cache-size", "256M")
     return Plan(
-        commands=((sys.executable, "-m", "secantus", "--host", "127.0.0.1", "--port", str(ports[0]), *storage, *args),),
+        commands=((python(), "-m", "secantus", "--host", "127.0.0.1", "--port", str(ports[0]), *storage, *args),),
         endpoint=url,
         probe=lambda: ping(url),
         # With its bytecode kept in the cache it starts three times as fast, whatever the tests themselves run under.
