@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final, overload
 from urllib.parse import parse_qsl, urlsplit
 
@@ -299,8 +299,8 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
 
     async def _put_managed_entry(self, *, collection: Scope, key: Key, managed_entry: ManagedEntry) -> None:
         native = await self._writable(collection)
-        document = documents.encode_entry(managed_entry, key, await self._written_name(collection))
-        await requests.upsert(native, key, document)
+        update = documents.overwrite(managed_entry, key, await self._written_name(collection))
+        await requests.upsert(native, key, update)
 
     async def _put_managed_entries(
         self,
@@ -315,12 +315,12 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
         native = await self._writable(collection)
         name = await self._written_name(collection)
         pairs = zip(keys, managed_entries, strict=True)
-        await requests.upsert_all(native, [(key, documents.encode_entry(entry, key, name)) for key, entry in pairs])
+        await requests.upsert_all(native, [(key, documents.overwrite(entry, key, name)) for key, entry in pairs])
 
     async def _delete_managed_entry(self, *, key: Key, collection: Scope) -> bool:
         gone = await self._collection(collection).find_one_and_delete(documents.address(key), projection={"expires_at": 1})
         deadline = None if gone is None else gone.get("expires_at")
-        return gone is not None and not (isinstance(deadline, datetime) and deadline <= utc_now())
+        return gone is not None and not (isinstance(deadline, datetime) and deadline.replace(tzinfo=UTC) <= utc_now())
 
     async def _delete_managed_entries(self, *, keys: Sequence[Key], collection: Scope) -> int:
         return await requests.delete_live(self._collection(collection), keys)

@@ -32,8 +32,7 @@ DOCUMENT: Final = "document"
 MAX_DOCUMENT: Final = 16 * 1024 * 1024
 SMALL: Final = 1024
 """Bytes up to which a description looks at the whole document, so that its stamp sees every change."""
-CODEC: Final = CodecOptions[Document](
-    tz_aware=True,
+CODEC: Final = CodecOptions[Document](  # dates stay naive, and are UTC: making them aware takes longer than all the rest
     datetime_conversion=DatetimeConversion.DATETIME_AUTO,  # dates beyond Python's years are foreign, not an error
     unicode_decode_error_handler="surrogateescape",
 )
@@ -135,13 +134,14 @@ def encode_record(record: Record, own_id: Any, *, keep_id: bool) -> RawBSONDocum
     return encode({"_id": own_id if keep_id else recorded} | document)
 
 
-def overwrite(document: RawBSONDocument, *, new_id: bool) -> Document:
+def overwrite(entry: ManagedEntry, key: Key, collection: str) -> Document:
     """The update that writes the whole envelope, drops what it lacks, and gives a new document its key as `_id`."""
-    update: Document = {"$set": document}
-    if absent := {name: "" for name in ("created_at", "expires_at") if name not in document}:
+    update: Document = {"$set": encode_entry(entry, key, collection)}
+    times = {"created_at": entry.created_at, "expires_at": entry.expires_at}
+    if absent := {name: "" for name, moment in times.items() if moment is None}:
         update["$unset"] = absent
-    if new_id:
-        update["$setOnInsert"] = {"_id": document["key"]}
+    if "_id" not in address(key):
+        update["$setOnInsert"] = {"_id": key_text(key)}
     return update
 
 

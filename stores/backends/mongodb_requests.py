@@ -125,28 +125,31 @@ async def _keys(native: Native, where: documents.Filter, limit: int) -> list[str
 # Write
 
 
-async def upsert(native: Native, key: Key, document: RawBSONDocument) -> None:
+async def upsert(native: Native, key: Key, update: documents.Document) -> None:
     """Write over the document, or make one. Who loses the race of two first writes finds a document to write over."""
+    where = documents.address(key)
     for _ in range(RACES):
         try:
-            await native.update_one(*_update(key, document), upsert=True)
+            await native.update_one(where, update, upsert=True)
         except driver.DuplicateKeyError as exc:
             if not (exc.details or {}).get("keyPattern", {"_id": 1}).keys() <= {"_id", "key"}:
                 raise  # another unique index than ours refuses the value: trying again would not help
-            if await _is_taken(native, document["key"]):
-                await native.update_one(*_update(key, document, new_id=False), upsert=True)
+            if await _is_taken(native, documents.key_text(key)):
+                with_any_id = {operator: fields for operator, fields in update.items() if operator != "$setOnInsert"}
+                await native.update_one(where, with_any_id, upsert=True)
                 return
         else:
             return
     raise ConflictError(f"Key {shown(key)} in {native.name!r} is written and deleted again and again by others.")
 
 
-async def upsert_all(native: Native, writes: Sequence[tuple[Key, RawBSONDocument]]) -> None:
+async def upsert_all(native: Native, writes: Sequence[tuple[Key, documents.Document]]) -> None:
     """As `upsert`, different keys."""
 
-    async def send(batch: Sequence[tuple[Key, RawBSONDocument]]) -> None:
+    async def send(batch: Sequence[tuple[Key, documents.Document]]) -> None:
         try:
-            await native.bulk_write([UpdateOne(*_update(*write), upsert=True) for write in batch], ordered=False)
+            updates = [UpdateOne(documents.address(key), update, upsert=True) for key, update in batch]
+            await native.bulk_write(updates, ordered=False)
         except driver.BulkWriteError as exc:
             failed = exc.details["writeErrors"]
             if exc.details["writeConcernErrors"] or any(one["code"] != DUPLICATE_KEY for one in failed):
@@ -181,11 +184,6 @@ async def delete_live(native: Native, keys: Sequence[Key]) -> int:
 def shown(name: Key) -> str:
     """A name for a message."""
     return repr(name if isinstance(name, str) else name.value)
-
-
-def _update(key: Key, document: RawBSONDocument, *, new_id: bool = True) -> tuple[documents.Filter, documents.Document]:
-    where = documents.address(key)
-    return where, documents.overwrite(document, new_id=new_id and "_id" not in where)
 
 
 async def _is_taken(native: Native, key: str) -> bool:
