@@ -17,12 +17,13 @@ import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from weakref import WeakSet
 
 from kvd import paths, spawn
 from kvd.errors import Code, ConnectionLostError, ProtocolError, RequestError, UnreachableDaemonError
 from kvd.frames import Inbox
 from kvd.handshake import ATTEMPTS, PAUSE, Server, hello, refused
-from kvd.protocol import MAX_ID, REPLY, encode_request
+from kvd.protocol import REPLY, Encoder
 from kvd.requests import Request
 
 __all__ = ["BlockingClient"]
@@ -33,6 +34,11 @@ _HELLO_TIMEOUT = 10.0
 _GRACE = 2.0
 """Seconds beyond a request's own deadline after which the daemon is taken to be stuck."""
 _RECEIVE = 64 << 10
+_ID = 0
+"""Of each request: one at a time needs no more."""
+
+_clients: WeakSet[BlockingClient] = WeakSet()
+"""Those that hear of a fork."""
 
 
 class BlockingClient:
@@ -44,10 +50,10 @@ class BlockingClient:
         """What the daemon said of itself; None before `greet`."""
         self._sock = sock
         self._inbox = Inbox()
-        self._last_id = 0
+        self._encode = Encoder().encode
         self._lost: str | None = None
         self._lock = threading.Lock()
-        self._pid = os.getpid()
+        _clients.add(self)
 
     @classmethod
     def open(cls, path: Path | None = None, *, spawn: bool = True, greet: bool = True) -> Self:
@@ -83,16 +89,18 @@ class BlockingClient:
 
     def greet(self) -> Server:
         """Say hello; raises as `open`, and ConnectionLostError."""
-        request = hello()
+        self._sock.settimeout(_HELLO_TIMEOUT)
         try:
-            result = self._exchange(request.method, request.params, None, _HELLO_TIMEOUT)
+            self.server = self.call(hello())
         except RequestError as error:
             if error.code == Code.DEADLINE:
                 raise UnreachableDaemonError(
                     f"the daemon accepts but does not answer within {_HELLO_TIMEOUT:g} s; it may be stopped: see `kvd doctor`"
                 ) from None
             raise refused(error) from None
-        self.server = request.decode(result)
+        finally:
+            if self._lost is None:
+                self._sock.settimeout(None)
         return self.server
 
     def call(self, request: Request[T]) -> T:
@@ -102,23 +110,16 @@ class BlockingClient:
             RequestError: the daemon refused or failed; `code` says why.
             ConnectionLostError: the daemon went before it answered, or long ago.
         """
-        method, params, decode, timeout = request
-        return decode(self._exchange(method, params, timeout, None if timeout is None else timeout + _GRACE))
-
-    def _exchange(self, method: str, params: dict[str, Any], timeout: float | None, patience: float | None) -> Any:
-        with self._lock:
-            if self._lost is not None:
-                raise ConnectionLostError(self._lost)
-            if self._pid != os.getpid():
-                raise ConnectionLostError("this client was opened before a fork: open another one in this process")
-            self._last_id = number = self._last_id + 1 if self._last_id < MAX_ID else 0
-            frame = encode_request(number, method, params, timeout=timeout)
+        timeout, lock = request.timeout, self._lock
+        lock.acquire()  # `with` would take half a microsecond more
+        try:
+            frame = self._encode(_ID, request.method, request.params, timeout)
             try:
-                if patience is not None:
-                    self._sock.settimeout(patience)
+                if timeout is not None:
+                    self._sock.settimeout(timeout + _GRACE)
                 self._sock.sendall(frame)
-                reply = self._receive(number)
-                if patience is not None:
+                reply = self._receive()
+                if timeout is not None:
                     self._sock.settimeout(None)
             except TimeoutError:
                 self._lose("the daemon did not answer; it may be stopped")
@@ -131,29 +132,35 @@ class BlockingClient:
                 # what was asked is on its way, and its answer must not be taken for the next one's
                 self._lose("an earlier request was interrupted")
                 raise
+        finally:
+            lock.release()
         if reply[2] is not None:
             raise RequestError.unpack(reply[2])
-        return reply[3]
+        return request.decode(reply[3])
 
-    def _receive(self, number: int) -> list[Any]:
-        """Read until the answer to this request is there; events are not for this client."""
+    def _receive(self) -> list[Any]:
+        """Read until the answer to the request is there; events are not for this client."""
         reason = "the daemon closed the connection"
         while data := self._sock.recv(_RECEIVE):
-            found = None
-            for message in self._inbox.take(data):
+            for message in self._inbox.messages(data):
                 if message[0] == REPLY:
-                    if message[1] == number:
-                        found = message
-                    elif message[1] is None:
+                    if message[1] == _ID:
+                        return message
+                    if message[1] is None:
                         reason = RequestError.unpack(message[2]).message
-            if found is not None:
-                return found
         raise self._lose(reason)
 
     def _lose(self, reason: str) -> ConnectionLostError:
-        self._lost = reason
+        """End the connection; returns the error to raise, which says why it ended first."""
+        if self._lost is None:
+            self._lost = reason
         self._sock.close()
-        return ConnectionLostError(reason)
+        return ConnectionLostError(self._lost)
+
+    def _abandon(self) -> None:
+        """Leave the connection to the process that this one was forked from, of which a thread may hold the lock."""
+        self._lock = threading.Lock()
+        self._lose("this client was opened before a fork: open another one in this process")
 
     def close(self) -> None:
         """End the connection."""
@@ -164,6 +171,14 @@ class BlockingClient:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def _abandon_all() -> None:
+    for client in _clients:
+        client._abandon()  # noqa: SLF001 - as private to this module
+
+
+os.register_at_fork(after_in_child=_abandon_all)
 
 
 def _find(path: Path, *, start: bool) -> socket.socket:

@@ -15,6 +15,7 @@ import asyncio
 import socket
 from collections import deque
 from collections.abc import AsyncIterator
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -25,7 +26,7 @@ from kvd.errors import Code, ConnectionLostError, ProtocolError, RequestError, U
 from kvd.frames import Inbox
 from kvd.handshake import ATTEMPTS, PAUSE, Server, hello, read_change, refused
 from kvd.model import Change
-from kvd.protocol import MAX_ID, MAX_IN_FLIGHT, REPLY, encode_request
+from kvd.protocol import MAX_ID, MAX_IN_FLIGHT, REPLY, Encoder
 from kvd.requests import Request
 from kvd.transport import receive_in_pieces
 
@@ -73,44 +74,51 @@ class Changes(AsyncIterator[Change]):
 class _Link(asyncio.Protocol):
     """The connection: encodes, sends, and hands each answer to who waits for it."""
 
+    transport: asyncio.Transport
+    """There once it is connected, before which nothing is sent."""
+
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.lost: Exception | None = None
         self.gone: asyncio.Future[None] = loop.create_future()
         self.limit = MAX_IN_FLIGHT
         self.readers: WeakSet[Changes] = WeakSet()
-        self.transport: asyncio.Transport | None = None
+        self._encode = Encoder().encode
         self._inbox = Inbox()
         self._waiters: dict[int, asyncio.Future[Any] | None] = {}
-        """By id; None for who has given up, whose answer is still to come."""
+        """Of what is unsent or in flight, by id; None for who has given up, whose answer is still to come."""
         self._unsent: dict[int, bytes] = {}
-        self._in_flight = 0
         self._last_id = 0
+        self._several = False
+        """Whether what was last received was more than one message: then who was answered may ask again together."""
         self._flushing = False
         self._paused = False
         self._reason: str | None = None
 
     # towards the daemon
 
-    def send(self, method: str, params: dict[str, Any], timeout: float | None) -> tuple[int, asyncio.Future[Any]]:
+    def send(self, request: Request[Any]) -> tuple[int, asyncio.Future[Any]]:
         if self.lost is not None:
             raise ConnectionLostError(str(self.lost))
-        number = self._free_id()
-        request = encode_request(number, method, params, timeout=timeout)
+        waiters = self._waiters
+        number = self._last_id + 1
+        if number > MAX_ID or number in waiters:
+            number = self._free_id()
+        frame = self._encode(number, request.method, request.params, request.timeout)
+        self._last_id = number
         waiter: asyncio.Future[Any] = self.loop.create_future()
-        self._waiters[number] = waiter
-        if not self._in_flight and not self._unsent and not self._paused and self.transport is not None:
-            self._in_flight = 1
-            self.transport.write(request)  # nobody to share a write with
-            return number, waiter
-        self._unsent[number] = request
-        if not self._flushing:
-            self._flushing = True
-            self.loop.call_soon(self._flush)
+        if not waiters and not self._several and not self._paused:
+            self.transport.write(frame)  # nobody to share a write with
+        else:
+            self._unsent[number] = frame
+            if not self._flushing:
+                self._flushing = True
+                self.loop.call_soon(self._flush)
+        waiters[number] = waiter
         return number, waiter
 
-    def tell(self, method: str, params: dict[str, Any]) -> None:
-        number, _ = self.send(method, params, None)
+    def tell(self, request: Request[Any]) -> None:
+        number, _ = self.send(request)
         self._waiters[number] = None
 
     def give_up(self, number: int) -> None:
@@ -121,33 +129,29 @@ class _Link(asyncio.Protocol):
             del self._waiters[number]
             return
         self._waiters[number] = None
-        cancel = self._free_id()
+        cancel = self._last_id = self._free_id()
         self._waiters[cancel] = None
-        self._in_flight += 1
-        assert self.transport is not None, "only what was sent is cancelled"  # noqa: S101 - see above
-        self.transport.write(encode_request(cancel, "cancel", {"id": number}))
+        self.transport.write(self._encode(cancel, "cancel", {"id": number}))
 
     def _free_id(self) -> int:
         number = self._last_id
         while True:
             number = number + 1 if number < MAX_ID else 0
             if number not in self._waiters:
-                self._last_id = number
                 return number
 
     def _flush(self) -> None:
         self._flushing = False
-        if self._paused or self.lost is not None or self.transport is None:
+        unsent = self._unsent
+        if not unsent or self._paused or self.lost is not None:
             return
-        room = self.limit - self._in_flight
-        if len(self._unsent) <= room:
-            frames = list(self._unsent.values())
-            self._unsent.clear()
+        room = self.limit - (len(self._waiters) - len(unsent))
+        if len(unsent) <= room:
+            frames = list(unsent.values())
+            unsent.clear()
         else:
-            numbers = [number for number, _ in zip(self._unsent, range(room), strict=False)]
-            frames = [self._unsent.pop(number) for number in numbers]
+            frames = [unsent.pop(number) for number in list(islice(unsent, max(room, 0)))]
         if frames:
-            self._in_flight += len(frames)
             self.transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
 
     def pause_writing(self) -> None:
@@ -164,33 +168,29 @@ class _Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         try:
-            for message in self._inbox.take(data):
-                if message[0] == REPLY:
-                    self._answer(message)
-                else:
-                    self._event(message)
+            messages = self._inbox.messages(data)
         except ProtocolError as error:
             self._reason = f"the daemon broke the protocol: {error.message}"
-            if self.transport is not None:
-                self.transport.abort()
+            self.transport.abort()
+            return
+        self._several = len(messages) > 1
+        waiters = self._waiters
+        for message in messages:
+            number = message[1]
+            if message[0] != REPLY:
+                self._event(message)
+            elif number in waiters:
+                waiter = waiters.pop(number)
+                if waiter is None or waiter.done():
+                    continue
+                if message[2] is None:
+                    waiter.set_result(message[3])
+                else:
+                    waiter.set_exception(RequestError.unpack(message[2]))
+            elif number is None:
+                self._reason = RequestError.unpack(message[2]).message
         if self._unsent:
             self._flush()
-
-    def _answer(self, reply: list[Any]) -> None:
-        number = reply[1]
-        if number is None:
-            self._reason = RequestError.unpack(reply[2]).message
-            return
-        if number not in self._waiters:
-            return
-        waiter = self._waiters.pop(number)
-        self._in_flight -= 1
-        if waiter is None or waiter.done():
-            return
-        if reply[2] is None:
-            waiter.set_result(reply[3])
-        else:
-            waiter.set_exception(RequestError.unpack(reply[2]))
 
     def _event(self, event: list[Any]) -> None:
         _, name, params, *_ = event
@@ -267,13 +267,13 @@ class Client:
             RequestError: the daemon refused or failed; `code` says why.
             ConnectionLostError: the daemon went before it answered, or long ago.
         """
-        method, params, decode, timeout = request
-        number, waiter = self._link.send(method, params, timeout)
+        timeout = request.timeout
+        number, waiter = self._link.send(request)
         try:
             if timeout is None:
-                return decode(await waiter)
+                return request.decode(await waiter)
             async with asyncio.timeout(timeout + _GRACE):
-                return decode(await waiter)
+                return request.decode(await waiter)
         except asyncio.CancelledError:
             self._link.give_up(number)
             raise
@@ -287,7 +287,7 @@ class Client:
         Raises:
             ConnectionLostError: the connection is gone.
         """
-        self._link.tell(request.method, request.params)
+        self._link.tell(request)
 
     def changes(self) -> Changes:
         """The changes of what was subscribed to, from now on, for `async for`. Ends when the connection ends."""
@@ -346,7 +346,7 @@ async def _greet(link: _Link) -> Server:
     request = hello()
     try:
         async with asyncio.timeout(_HELLO_TIMEOUT):
-            return request.decode(await link.send(request.method, request.params, None)[1])
+            return request.decode(await link.send(request)[1])
     except TimeoutError:
         raise UnreachableDaemonError(
             f"the daemon accepts but does not answer within {_HELLO_TIMEOUT:g} s; it may be stopped: see `kvd doctor`"
@@ -356,6 +356,6 @@ async def _greet(link: _Link) -> Server:
 
 
 async def _close(link: _Link) -> None:
-    if link.transport is not None and link.lost is None:
+    if link.lost is None:
         link.transport.close()
         await asyncio.shield(link.gone)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import msgpack  # type: ignore[import-untyped]  # it ships no types
+from msgpack import unpackb
 
 from kvd.errors import Code, ProtocolError
 from kvd.protocol import EVENT, HEADER, MAX_FRAME, MAX_REPLY, PACKED, PART, PART_SIZE, REPLY
 
 __all__ = ["Decoder", "Inbox", "frame", "parts"]
 
-_SHORTEST = 3
+_SHORTEST: Final = 3
 """Elements of an event; replies and parts have one more."""
+_length_at: Final = struct.Struct(">I").unpack_from
+"""Reads a frame's length: a quarter of the time that `int.from_bytes` takes with a slice."""
 
 
 def frame(body: bytes) -> bytes:
@@ -43,7 +47,7 @@ class Decoder:
         """Take what was received; returns the bodies that are whole with it, none once there was an error."""
         if self.error is not None:
             return []
-        if not self._rest and int.from_bytes(data[:HEADER], "big") == len(data) - HEADER > 0:
+        if not self._rest and len(data) > HEADER and _length_at(data)[0] == len(data) - HEADER:
             return [data[HEADER:]]  # nearly always it is one, and whole
         stream: bytes | bytearray = data
         if self._rest:
@@ -54,7 +58,7 @@ class Decoder:
         bodies: list[bytes | bytearray] = []
         size, at = len(stream), 0
         while (start := at + HEADER) <= size:
-            length = int.from_bytes(stream[at:start], "big")
+            length = _length_at(stream, at)[0]
             end = start + length
             if not 0 < length <= MAX_FRAME:
                 code = Code.TOO_LARGE if length else Code.BAD_REQUEST
@@ -74,32 +78,39 @@ class Decoder:
         return len(self._rest)
 
 
-class Inbox:
+class Inbox(Decoder):
     """The receiving half of a client: bytes in, replies and events out, parts joined."""
 
-    __slots__ = ("_decoder", "_streams")
+    __slots__ = ("_streams",)
 
     def __init__(self) -> None:
-        self._decoder = Decoder()
+        super().__init__()
         self._streams: dict[int, bytearray] = {}
 
-    def take(self, data: bytes) -> list[list[Any]]:
+    def messages(self, data: bytes) -> list[list[Any]]:
         """Take what was received; returns the messages that it completes, replies and events, as `kvd.protocol` has them.
 
         Raises:
             ProtocolError: the daemon broke the protocol; the connection is of no use any more.
         """
-        messages: list[list[Any]] = []
-        for body in self._decoder.take(data):
-            message = _unpack(body)
-            if message[0] == PART:
-                joined = self._join(message)
-                if joined is None:
-                    continue
-                message = _unpack(joined)
-            messages.append(message)
-        if self._decoder.error is not None:
-            raise self._decoder.error
+        try:
+            if not self._rest and len(data) > HEADER and _length_at(data)[0] == len(data) - HEADER:
+                message = unpackb(data[HEADER:])
+                if type(message) is list and len(message) > _SHORTEST and message[0] == REPLY and type(message[1]) is int:
+                    return [message]  # nearly always it is one reply, and whole
+            messages: list[list[Any]] = []
+            for body in self.take(data):
+                message = _checked(unpackb(body))
+                if message[0] == PART:
+                    joined = self._join(message)
+                    if joined is None:
+                        continue
+                    message = _checked(unpackb(joined))
+                messages.append(message)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise ProtocolError(Code.BAD_REQUEST, f"the daemon sent what cannot be read as msgpack: {error}") from None
+        if self.error is not None:
+            raise self.error
         return messages
 
     def _join(self, message: list[Any]) -> bytearray | None:
@@ -116,12 +127,8 @@ class Inbox:
         return joined
 
 
-def _unpack(body: bytes | bytearray) -> list[Any]:
-    """Read a message from the daemon, whose elements are those of its kind."""
-    try:
-        message = msgpack.unpackb(body)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise ProtocolError(Code.BAD_REQUEST, f"the daemon sent what cannot be read as msgpack: {error}") from None
+def _checked(message: Any) -> list[Any]:
+    """Return what was unpacked, if it is a message of the daemon, whose elements are those of its kind."""
     if type(message) is list and len(message) >= _SHORTEST:
         kind, about = message[0], message[1]
         if kind == REPLY and len(message) > _SHORTEST and (type(about) is int or about is None):

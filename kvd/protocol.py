@@ -51,6 +51,7 @@ is whole or not at all, and only one that fits into a frame can be restored.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import msgpack  # type: ignore[import-untyped]  # it ships no types
@@ -69,6 +70,7 @@ __all__ = [
     "Code",
     "ConnectionLostError",
     "DaemonError",
+    "Encoder",
     "IncompatibleError",
     "ProtocolError",
     "RequestError",
@@ -77,7 +79,6 @@ __all__ = [
     "check_request",
     "encode_event",
     "encode_reply",
-    "encode_request",
     "unpack_request",
 ]
 
@@ -156,22 +157,34 @@ class RequestMessage(NamedTuple):
     options: dict[str, Any] | None
 
 
-def encode_request(id: int, method: str, params: dict[str, Any], *, timeout: float | None = None) -> bytes:  # noqa: A002 - the wire's own word
-    """Encode a request as a frame.
+class Encoder:
+    """Encodes a client's requests as frames, with one packer for all of them: not for two threads at once."""
 
-    Raises:
-        ProtocolError: `too_large`, or `bad_request` for what msgpack cannot carry.
-    """
-    message: Any = (REQUEST, id, method, params) if timeout is None else (REQUEST, id, method, params, {"timeout": timeout})
-    try:
-        body: bytes = msgpack.Packer(buf_size=PACKED).pack(message)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ProtocolError(Code.BAD_REQUEST, f"{method} cannot be sent: {error}", id=id) from error
-    length = len(body)
-    if length > MAX_FRAME:
-        text = f"{method} takes {length:,} bytes, and {MAX_FRAME:,} is the most a request may have"
-        raise ProtocolError(Code.TOO_LARGE, text, id=id)
-    return length.to_bytes(HEADER, "big") + body
+    __slots__ = ("_pack",)
+
+    def __init__(self) -> None:
+        self._pack: Callable[[Any], bytes] = msgpack.Packer(buf_size=PACKED).pack
+
+    def encode(self, id: int, method: str, params: dict[str, Any], timeout: float | None = None) -> bytes:  # noqa: A002 - the wire's own word
+        """Encode a request.
+
+        Raises:
+            ProtocolError: `too_large`, or `bad_request` for what msgpack cannot carry.
+        """
+        try:
+            if timeout is None:
+                body = self._pack((REQUEST, id, method, params))
+            else:
+                body = self._pack((REQUEST, id, method, params, {"timeout": timeout}))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ProtocolError(Code.BAD_REQUEST, f"{method} cannot be sent: {error}", id=id) from error
+        length = len(body)
+        if length > PART_SIZE:
+            self._pack = msgpack.Packer(buf_size=PACKED).pack  # the old one's buffer stays as large as what it packed
+            if length > MAX_FRAME:
+                text = f"{method} takes {length:,} bytes, and {MAX_FRAME:,} is the most a request may have"
+                raise ProtocolError(Code.TOO_LARGE, text, id=id)
+        return length.to_bytes(HEADER, "big") + body
 
 
 def encode_reply(id: int | None, error: dict[str, Any] | None, result: Any = None) -> bytes:  # noqa: A002 - the wire's own word

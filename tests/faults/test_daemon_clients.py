@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import msgpack  # type: ignore[import-untyped]  # it ships no types
@@ -109,8 +110,9 @@ def test_a_stopped_daemon_is_named_and_serves_again_when_it_goes_on(monkeypatch:
     monkeypatch.setattr("kvd.client._GRACE", 0.2)
     monkeypatch.setattr("kvd.blocking._GRACE", 0.2)
     with running() as daemon, BlockingClient.open(daemon.socket, spawn=False) as blocking:
-        ask = requests.put("scratch", None, "k", b"{}")._replace(timeout=0.1)
-        blocking.call(ask._replace(timeout=None))
+        ask = requests.put("scratch", None, "k", b"{}")
+        blocking.call(ask)
+        ask = replace(ask, timeout=0.1)
 
         async def ask_async() -> str:
             async with await Client.open(daemon.socket, spawn=False) as client:

@@ -219,7 +219,7 @@ async def test_giving_up_cancels_in_the_daemon(home: Path) -> None:
             await asyncio.sleep(0)
             unsent.cancel()
             await client.call(Request("ping", {}, lambda _: None))
-            assert client._link._in_flight == 0
+            assert client._link._waiters == {}
 
 
 async def test_ids_wrap_around_those_in_flight(home: Path) -> None:
@@ -310,7 +310,7 @@ async def test_answers_to_nobody_are_let_go(home: Path) -> None:
     with misbehaving(home, script) as path:
         async with await Client.open(path, spawn=False) as client:
             assert await client.call(requests.status()) == {"ok": True}
-            assert client._link._in_flight == 0
+            assert client._link._waiters == {}
         with BlockingClient.open(path, spawn=False) as blocking:
             assert blocking.call(requests.status()) == {"ok": True}
 
@@ -405,10 +405,25 @@ def test_a_blocking_client_is_not_shared_across_a_fork(daemon: Path) -> None:
         assert client.call(requests.status())["clients"] >= 1
 
 
+def test_a_fork_in_the_middle_of_a_request_leaves_no_lock_behind(daemon: Path) -> None:
+    with BlockingClient.open(daemon) as client:
+        with client._lock:  # as another thread would while it asks
+            child = os.fork()
+            if child == 0:
+                signal.alarm(10)
+                try:
+                    client.call(requests.status())
+                except ConnectionLostError as error:
+                    os._exit(0 if "fork" in str(error) else 2)
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert client.call(requests.status())["clients"] >= 1
+
+
 def test_an_interrupted_request_ends_the_blocking_client(daemon: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client = BlockingClient.open(daemon)
 
-    def interrupt(_number: int) -> Any:
+    def interrupt() -> Any:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(client, "_receive", interrupt)

@@ -17,16 +17,18 @@ from kvd.protocol import (
     MAX_ITEMS,
     MAX_REPLY,
     PART_SIZE,
+    Encoder,
     RequestMessage,
     check_request,
     encode_event,
     encode_reply,
-    encode_request,
     unpack_request,
 )
 from kvd.requests import restore
 
 RECORD = Record(kind="entry", body=b"{}", length=2, size=99, created_at=1.5, expires_at=None, version=Version(b"\x01"))
+
+encode = Encoder().encode
 
 
 def decode_request(body: bytes) -> RequestMessage:
@@ -35,15 +37,15 @@ def decode_request(body: bytes) -> RequestMessage:
 
 GOLDEN = {
     "hello": (
-        encode_request(0, "hello", {"protocol": [1, 1], "client": "x", "version": "1"}),
+        encode(0, "hello", {"protocol": [1, 1], "client": "x", "version": "1"}),
         "00000029940000a568656c6c6f83a870726f746f636f6c920101a6636c69656e74a178a776657273696f6ea131",
     ),
     "get": (
-        encode_request(7, "get", {"connection": "c", "collection": None, "key": b"\xff"}),
+        encode(7, "get", {"connection": "c", "collection": None, "key": b"\xff"}),
         "00000028940007a367657483aa636f6e6e656374696f6ea163aa636f6c6c656374696f6ec0a36b6579c401ff",
     ),
     "restore": (
-        encode_request(9, *restore("c", None, "k", RECORD, expected=ABSENT)[:2]),
+        encode(9, "restore", restore("c", None, "k", RECORD, expected=ABSENT).params),
         (
             "00000079940009a7726573746f726584aa636f6e6e656374696f6ea163a36b6579a16ba86578706563746564c400a67265636f726486a4"
             "6b696e64a5656e747279a4626f6479c4027b7da66c656e67746802aa637265617465645f6174cb3ff8000000000000aa65787069726573"
@@ -51,7 +53,7 @@ GOLDEN = {
         ),
     ),
     "timeout": (
-        encode_request(MAX_ID, "ping", {}, timeout=1.5),
+        encode(MAX_ID, "ping", {}, timeout=1.5),
         "0000001f9500ceffffffffa470696e678081a774696d656f7574cb3ff8000000000000",
     ),
     "reply": (frame(encode_reply(7, None, b"{}")), "00000008940107c0c4027b7d"),
@@ -166,7 +168,7 @@ def test_no_bytes_do_worse_than_a_protocol_error(body: bytes) -> None:
     with contextlib.suppress(ProtocolError):
         decode_request(body)
     with contextlib.suppress(ProtocolError):
-        Inbox().take(frame(body))
+        Inbox().messages(frame(body))
 
 
 JSON = st.recursive(
@@ -178,7 +180,7 @@ JSON = st.recursive(
 
 @given(st.integers(0, MAX_ID), st.text(), st.dictionaries(st.text(), JSON, max_size=5))
 def test_requests_survive_the_wire(id_: int, method: str, params: dict[str, Any]) -> None:
-    (body,) = bodies(encode_request(id_, method, params), 64)
+    (body,) = bodies(encode(id_, method, params), 64)
     assert decode_request(body) == RequestMessage(id_, method, params, None)
 
 
@@ -188,7 +190,7 @@ def test_replies_and_events_survive_the_wire(result: Any, piece: int) -> None:
     inbox = Inbox()
     messages: list[list[Any]] = []
     for start in range(0, len(stream), piece):
-        messages += inbox.take(stream[start : start + piece])
+        messages += inbox.messages(stream[start : start + piece])
     assert messages == [[1, 3, None, result], [2, "change", {"r": result}]]
 
 
@@ -198,7 +200,7 @@ def test_parts_of_several_replies_are_joined_with_others_between() -> None:
     stream = [piece for pair in zip(*cut, strict=True) for piece in pair]
     stream.insert(3, frame(encode_reply(9, None, "small")))
     inbox = Inbox()
-    replies = [message for piece in stream for message in inbox.take(piece)]
+    replies = [message for piece in stream for message in inbox.messages(piece)]
     assert [(id_, len(result)) for _, id_, _, result in replies] == [
         (9, 5),
         (1, 600_000),
@@ -210,20 +212,21 @@ def test_a_client_is_safe_from_parts_without_end() -> None:
     inbox = Inbox()
     piece = frame(msgpack.packb([3, 1, False, b"x" * PART_SIZE]))
     for _ in range(MAX_REPLY // PART_SIZE):
-        assert inbox.take(piece) == []
+        assert inbox.messages(piece) == []
     with pytest.raises(ProtocolError) as refused:
-        inbox.take(piece)
+        inbox.messages(piece)
     assert refused.value.code == Code.TOO_LARGE
 
 
 def test_what_cannot_be_sent_is_refused_before_it_is() -> None:
     for params in ({"n": 2**64}, {"s": "\ud800"}, {"o": object()}):
         with pytest.raises(ProtocolError) as refused:
-            encode_request(4, "m", params)
+            encode(4, "m", params)
         assert (refused.value.code, refused.value.id) == (Code.BAD_REQUEST, 4)
     with pytest.raises(ProtocolError) as refused:
-        encode_request(4, "m", {"v": b"x" * MAX_FRAME})
+        encode(4, "m", {"v": b"x" * MAX_FRAME})
     assert refused.value.code == Code.TOO_LARGE
+    assert encode(MAX_ID, "ping", {}, timeout=1.5).hex() == GOLDEN["timeout"][1]
 
 
 def test_errors_survive_the_wire_and_unknown_codes_too() -> None:
