@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from stores.errors import KeyValueOperationError
@@ -21,11 +20,11 @@ from stores.names import Collection, Key
 
 if TYPE_CHECKING:
     from stores.base import BaseStore
+    from stores.records import DatedText
 
 __all__ = ["MAX_BATCH", "Coalescer", "Waiter"]
 
 T = TypeVar("T")
-Text = tuple[bytes, datetime | None] | None
 
 MAX_BATCH: Final = 512
 """Keys of a batch; a caller who brings more goes alone."""
@@ -186,17 +185,17 @@ class Coalescer:
         self._guard = guard
         self._lanes: dict[Hashable, _Lane[Any]] = {}
 
-    async def texts(self, keys: Sequence[Key], *, collection: Collection) -> list[Text]:
+    async def texts(self, keys: Sequence[Key], *, collection: Collection) -> list[DatedText]:
         """As `BaseStore.texts`."""
         return await self._reads(collection).ask(list(keys))
 
-    def read(self, collection: Collection, waiter: Waiter[Text]) -> None:
+    def read(self, collection: Collection, waiter: Waiter[DatedText]) -> None:
         """As `texts`, for at most `MAX_BATCH` keys; the answer is a call, so that no task need wait for it."""
         self._reads(collection).add(waiter)
 
-    def _reads(self, collection: Collection) -> _Lane[Text]:
-        async def send(batch: list[Key]) -> list[Text]:
-            found: list[Text] = await self._guard(lambda: self._store.texts(batch, collection=collection))
+    def _reads(self, collection: Collection) -> _Lane[DatedText]:
+        async def send(batch: list[Key]) -> list[DatedText]:
+            found: list[DatedText] = await self._guard(lambda: self._store.texts(batch, collection=collection))
             return found
 
         return self._lane(("read", collection), send, cancellable=True)

@@ -78,6 +78,8 @@ class Connection:
         self.listing: Listing | None = None
         """The search for the collections of a flat keyspace, which all clients share."""
         self.figures = Figures()
+        self.direct = 0
+        """Reads that the store was asked for directly, and not yet answered."""
         self.patience = config.timeout
         """Seconds of the longest deadline that a request asked for."""
         self.users: set[object] = set()
@@ -122,7 +124,7 @@ class Connection:
     @property
     def at_backend(self) -> int:
         """Operations that the store has."""
-        return len(self._at_backend)
+        return len(self._at_backend) + self.direct
 
     @property
     def default_collection(self) -> str:

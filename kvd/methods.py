@@ -14,7 +14,6 @@ could be to ignore a condition.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 
@@ -42,7 +41,7 @@ from stores.entry import utc_now
 from stores.errors import UnsupportedError
 from stores.names import Name
 from stores.protocols import AsyncCullProtocol, AsyncDestroyCollectionProtocol, AsyncDestroyStoreProtocol
-from stores.records import KEEP, Description, Keep
+from stores.records import KEEP, DatedText, Description, Keep
 
 if TYPE_CHECKING:
     from kvd.use import Use
@@ -50,8 +49,6 @@ if TYPE_CHECKING:
 __all__ = ["METHODS", "Method", "describe_methods", "method"]
 
 Access = Literal["daemon", "read", "write"]
-Found = tuple[bytes, datetime | None] | None
-"""A value's JSON text with its deadline."""
 F = TypeVar("F", bound=Callable[..., Any])
 
 PAGE: Final = 500
@@ -71,7 +68,7 @@ class Method(NamedTuple):
     """Whether it concerns one key; otherwise it may concern any."""
     waits: bool
     """Whether the function is a coroutine's."""
-    finish: Callable[[list[Found]], Any] | None = None
+    finish: Callable[[list[DatedText]], Any] | None = None
     """Of a plain read: what makes the result from the texts of its keys, and all that the function adds to reading them."""
 
     def read(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -96,7 +93,7 @@ class Method(NamedTuple):
 METHODS: Final[dict[str, Method]] = {}
 
 
-def method(access: Access, finish: Callable[[list[Found]], Any] | None = None) -> Callable[[F], F]:
+def method(access: Access, finish: Callable[[list[DatedText]], Any] | None = None) -> Callable[[F], F]:
     """Make a function a method of the daemon; `finish` is that of `Method`."""
 
     def register(function: F) -> F:
@@ -270,16 +267,16 @@ async def restore(
 # The plain key-value protocol
 
 
-def _body(found: list[Found]) -> Bin | None:
+def _body(found: list[DatedText]) -> Bin | None:
     one = found[0]
     return None if one is None else one[0]
 
 
-def _bodies(found: list[Found]) -> list[Bin | None]:
+def _bodies(found: list[DatedText]) -> list[Bin | None]:
     return [None if one is None else one[0] for one in found]
 
 
-def _bodies_with_ttl(found: list[Found]) -> list[list[Any] | None]:
+def _bodies_with_ttl(found: list[DatedText]) -> list[list[Any] | None]:
     now = utc_now()
     return [
         None if one is None else [one[0], None if one[1] is None else max((one[1] - now).total_seconds(), 0.0)] for one in found

@@ -79,11 +79,13 @@ class _Line:
 class Order:
     """The requests in flight of one client on one connection. The key None stands for all keys."""
 
-    __slots__ = ("_early", "_lines", "_turns")
+    __slots__ = ("_early", "_lines", "_turns", "writes")
 
     def __init__(self) -> None:
         self._lines: dict[Hashable, _Line] = {}
         self._turns = 0
+        self.writes = 0
+        """How many of them write. Others may only look: while there is none, no read waits."""
         self._early: set[asyncio.Task[None]] = set()
 
     def __bool__(self) -> bool:
@@ -94,15 +96,17 @@ class Order:
         lines = self._lines
         line = lines.get(key)
         before: list[Turn] = []
-        if key is None:
-            for one in lines.values():
-                before += one.before(writes=writes)
-        else:
-            if line is not None:
-                before += line.before(writes=writes)
-            if (everywhere := lines.get(None)) is not None:
-                before += everywhere.before(writes=writes)
+        if writes or self.writes:
+            if key is None:
+                for one in lines.values():
+                    before += one.before(writes=writes)
+            else:
+                if line is not None:
+                    before += line.before(writes=writes)
+                if (everywhere := lines.get(None)) is not None:
+                    before += everywhere.before(writes=writes)
         turn = Turn(key, before, writes=writes)
+        self.writes += writes
         if line is None:
             line = lines[key] = _Line()
         line.add(turn)
@@ -117,6 +121,7 @@ class Order:
             task.add_done_callback(self._early.discard)
             return
         self._turns -= 1
+        self.writes -= turn.writes
         line = self._lines.get(turn.key)
         if line is not None and line.remove(turn):
             del self._lines[turn.key]

@@ -83,7 +83,7 @@ class Outbox:
 
     def send_alone(self, body: bytes) -> None:
         """Send a body now, as `send` and `flush` would."""
-        if self._out or len(body) > PART_SIZE:
+        if self._out or self.paused or len(body) > PART_SIZE:
             self.send(body)
             self.flush()
         else:

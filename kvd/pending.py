@@ -60,7 +60,7 @@ class Pending:
 class InFlight:
     """The requests in flight, by id. One timer serves all deadlines, which nearly no request lives to see."""
 
-    __slots__ = ("_expire", "_loop", "_timer", "requests")
+    __slots__ = ("_expire", "_loop", "_timer", "_wakes", "requests")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, expire: Callable[[Pending], None]) -> None:
         """Hold none; `expire` is called with each whose deadline passes."""
@@ -69,6 +69,7 @@ class InFlight:
         self.requests: dict[int, Pending] = {}
         """By id. Others may only look."""
         self._timer: asyncio.TimerHandle | None = None
+        self._wakes = math.inf
 
     def __len__(self) -> int:
         return len(self.requests)
@@ -80,22 +81,23 @@ class InFlight:
         """The request of this id."""
         return self.requests.get(id)
 
-    def add(self, id: int, timeout: float | None) -> Pending:  # noqa: A002 - the wire's own word
-        """Note a request, with the seconds that it has.
+    def begin(self, id: int, timeout: float | None) -> Pending:  # noqa: A002 - the wire's own word
+        """Note a new request, with the seconds that it has.
 
         Raises:
             RequestError: too_many.
         """
         if len(self.requests) >= MAX_IN_FLIGHT:
             raise RequestError(Code.TOO_MANY, f"a client has at most {MAX_IN_FLIGHT} requests in flight", retry=True)
-        if timeout is None:
-            timeout = due = math.inf
-        else:
-            due = self._loop.time() + timeout
-            if self._timer is None or due < self._timer.when():
-                self._wake_at(due)
-        pending = self.requests[id] = Pending(id, timeout, due)
+        pending = Pending(id, math.inf, math.inf) if timeout is None else Pending(id, timeout, self._loop.time() + timeout)
+        self.add(pending)
         return pending
+
+    def add(self, pending: Pending) -> None:
+        """Note a request."""
+        self.requests[pending.id] = pending
+        if pending.due < self._wakes:
+            self._wake_at(pending.due)
 
     def finish(self, pending: Pending) -> bool:
         """Take a request out, for its reply; False when it had that already."""
@@ -111,14 +113,17 @@ class InFlight:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+            self._wakes = math.inf
 
     def _wake_at(self, when: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        self._wakes = when
         self._timer = self._loop.call_at(when, self._look)
 
     def _look(self) -> None:
         self._timer = None
+        self._wakes = math.inf
         now = self._loop.time() + EARLY
         for pending in self:
             if pending.due <= now:

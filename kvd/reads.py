@@ -1,27 +1,32 @@
-"""A plain read of a store that waits for its answers: no task is made for it, its batch calls it with the answer."""
+"""Plain reads of a store that waits for its answers: no task is made for them, they are called with the answer.
+
+A `DirectRead` asks a store that can do so for one value. A `Read` of any number of keys goes through the coalescer, and so does
+a direct one whose answer is not plain.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kvd.answers import mistake, refusal
 from kvd.coalesce import Waiter
 from kvd.errors import Code, RequestError
-from kvd.methods import Found
-from stores.names import Key
+from kvd.pending import Pending
+from stores.names import Collection, Key
+from stores.records import Ask, DatedText
 
 if TYPE_CHECKING:
+    from kvd.coalesce import Coalescer
     from kvd.connections import Connection
-    from kvd.order import Turn
-    from kvd.pending import Pending
+    from kvd.order import Order, Turn
     from kvd.work import Work
 
-__all__ = ["Read"]
+__all__ = ["DirectRead", "Read"]
 
 
-class Read(Waiter[Found]):
+class Read(Waiter[DatedText]):
     """A request on its way through the coalescer."""
 
     __slots__ = ("_connection", "_finish", "_pending", "_started", "_turn", "_work")
@@ -32,9 +37,9 @@ class Read(Waiter[Found]):
         pending: Pending,
         turn: Turn,
         connection: Connection,
-        keys: list[Key],
+        keys: Sequence[Key],
         *,
-        finish: Callable[[list[Found]], Any],
+        finish: Callable[[list[DatedText]], Any],
     ) -> None:
         """Take the request over; `finish` makes the result from what is found."""
         super().__init__(keys)
@@ -48,7 +53,7 @@ class Read(Waiter[Found]):
         pending.read = self
         pending.connection = connection
 
-    def answer(self, found: list[Found] | None, error: BaseException | None) -> None:
+    def answer(self, found: list[DatedText] | None, error: BaseException | None) -> None:
         """Reply."""
         self._end()
         work, connection = self._work, self._connection
@@ -74,3 +79,84 @@ class Read(Waiter[Found]):
         self._pending.read = None
         self._connection.figures.add(self._started, time.monotonic())
         self._work.leave(self._connection, self._turn)
+
+
+class DirectRead(Pending):
+    """A `get` that its store is asked for without a detour. It has no turn until a write of its client comes behind it."""
+
+    __slots__ = ("_coalescer", "_collection", "_key", "_started", "_turn", "_work")
+
+    connection: Connection
+
+    def __init__(
+        self,
+        id: int,  # noqa: A002 - the wire's own word
+        work: Work,
+        connection: Connection,
+        coalescer: Coalescer,
+        *,
+        collection: Collection,
+        key: Key,
+    ) -> None:
+        """Note what is asked; `begin` asks it."""
+        timeout = connection.config.timeout
+        super().__init__(id, timeout, work.server.loop.time() + timeout)
+        self.connection = connection
+        self._work = work
+        self._coalescer = coalescer
+        self._collection = collection
+        self._key = key
+        self._started = time.monotonic()
+        self._turn: Turn | None = None
+
+    def begin(self) -> bool:
+        """Ask; False where the store cannot be asked so."""
+        connection = self.connection
+        store = connection.store
+        if store is None or not store.text_soon(self._key, collection=self._collection, answer=self._came):
+            return False
+        connection.direct += 1
+        return True
+
+    def enter(self, order: Order) -> Turn:
+        """Take a turn, unless it has one, so that what comes behind waits for it."""
+        if self._turn is None:
+            self._turn = order.enter((self._collection or self.connection.default_collection, self._key), writes=False)
+        return self._turn
+
+    def give_up(self) -> None:
+        """Wait no more for the answer."""
+        if self.read is not None:
+            self.read.leave()
+        else:
+            self._end()
+
+    def _came(self, text: bytes | Ask | None) -> None:
+        connection, work = self.connection, self._work
+        connection.direct -= 1
+        if self.answered:
+            return
+        if isinstance(text, Ask):
+            self._ask()
+            return
+        connection.worked()
+        self._end()
+        work.reply(self, text)
+
+    def _ask(self) -> None:
+        """Ask in the common way."""
+        work, connection = self._work, self.connection
+        turn = self.enter(work.order(connection))
+        read = Read(work, self, turn, connection, (self._key,), finish=_only)
+        self._coalescer.read(self._collection, read)
+
+    def _end(self) -> None:
+        figures = self.connection.figures
+        figures.operations += 1
+        figures.add(self._started, time.monotonic())
+        if self._turn is not None:
+            self._work.leave(self.connection, self._turn)
+
+
+def _only(found: list[DatedText]) -> bytes | None:
+    return None if found[0] is None else found[0][0]

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kvd import control
 from kvd.answers import mistake
-from kvd.at_hand import answer_at_hand
 from kvd.connections import Connection
 from kvd.errors import Code, ProtocolError, RequestError
 from kvd.frames import Decoder
 from kvd.methods import METHODS, Method
 from kvd.outbox import Outbox
+from kvd.plain import LATER, read_plainly
 from kvd.protocol import (
     MAX_CURSORS,
     MAX_REPLY,
@@ -33,7 +33,7 @@ from kvd.protocol import (
 )
 from kvd.threads import in_thread
 from kvd.transport import receive_in_pieces
-from kvd.work import LATER, Work
+from kvd.work import Work
 
 if TYPE_CHECKING:
     from kvd.events import Hub
@@ -179,10 +179,10 @@ class Session(asyncio.Protocol):
             ProtocolError: the stream is of no use any more.
         """
         message = unpack_request(body)
-        if self.greeted and not self._requests.orders and not self.server.draining:
-            reply = answer_at_hand(message, self, self.server.pool.connections, self._requests.requests)
+        if self.greeted and not self.server.draining:
+            reply: bytes | None = read_plainly(message, self._requests)
             if reply is not None:
-                return reply
+                return None if reply is LATER else reply
         try:
             request = check_request(message)
         except ProtocolError as error:
@@ -245,10 +245,10 @@ class Session(asyncio.Protocol):
 
     def answer(self, id: int, result: Any, *, last: bool) -> None:  # noqa: A002 - the wire's own word
         """Reply to a request that waited; unless it is the `last`, others may share the write."""
-        self._out.send(self._encode(id, result))
         if last:
-            self._out.flush()
+            self._out.send_alone(self._encode(id, result))
         else:
+            self._out.send(self._encode(id, result))
             self._out.flush_soon()
 
     def refuse(self, id: int, error: RequestError) -> None:  # noqa: A002 - the wire's own word

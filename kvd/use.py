@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from kvd.connections import Connection
@@ -15,13 +14,11 @@ if TYPE_CHECKING:
     from kvd.coalesce import Coalescer
     from kvd.events import Hub
     from stores.base import BaseStore
+    from stores.records import DatedText
 
 __all__ = ["PIECE", "Client", "Use"]
 
 T = TypeVar("T")
-
-Text = tuple[bytes, datetime | None] | None
-"""A value's JSON text with its deadline."""
 
 PIECE: Final = 128
 """Keys that are read in one go from a store that never waits; a request for more needs a task."""
@@ -58,14 +55,14 @@ class Use:
             return await work()
         return await self.connection.guard(work, begun=self._begin)
 
-    def texts(self, keys: Sequence[Key], collection: Collection) -> Awaitable[list[Text]]:
+    def texts(self, keys: Sequence[Key], collection: Collection) -> Awaitable[list[DatedText]]:
         """Read values' JSON texts, together with what others read at the same moment."""
         if len(keys) > PIECE and self.connection.immediate:
             return self._texts_in_pieces(keys, collection)
         return self.reader.texts(keys, collection=collection)
 
-    async def _texts_in_pieces(self, keys: Sequence[Key], collection: Collection) -> list[Text]:
-        found: list[Text] = []
+    async def _texts_in_pieces(self, keys: Sequence[Key], collection: Collection) -> list[DatedText]:
+        found: list[DatedText] = []
         for start in range(0, len(keys), PIECE):
             found += await self.reader.texts(keys[start : start + PIECE], collection=collection)
             await asyncio.sleep(0)  # a store that never waits would keep everybody else waiting

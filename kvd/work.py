@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from kvd.answers import mistake, refusal
 from kvd.coalesce import MAX_BATCH
@@ -20,28 +20,26 @@ from kvd.errors import Code, RequestError
 from kvd.methods import Method
 from kvd.order import Order, Turn
 from kvd.pending import InFlight, Pending
+from kvd.plain import LATER
 from kvd.protocol import MAX_TIMEOUT, RequestMessage
-from kvd.reads import Read
+from kvd.reads import DirectRead, Read
 from kvd.use import PIECE, Use
 
 if TYPE_CHECKING:
     from kvd.session import Session
 
-__all__ = ["LATER", "Work"]
-
-LATER: Final = object()
-"""In place of a result that comes later."""
+__all__ = ["Work"]
 
 
 class Work:
     """The requests of one client."""
 
-    __slots__ = ("_in_flight", "_server", "_session", "log", "orders", "requests")
+    __slots__ = ("_in_flight", "log", "orders", "requests", "server", "session")
 
     def __init__(self, session: Session) -> None:
         """Begin without any; answers go to the session."""
-        self._session = session
-        self._server = session.server
+        self.session = session
+        self.server = session.server
         self._in_flight = InFlight(session.server.loop, self._expire)
         self.orders: dict[Connection, Order] = {}
         """Of those that wait for a store. Others may only look."""
@@ -60,9 +58,9 @@ class Work:
         """
         if method.access == "daemon":
             if method.waits:
-                self._begin(self._pend(request, None), method.function(self._session, **args))
+                self._begin(self._pend(request, None), method.function(self.session, **args))
                 return LATER
-            return method.function(self._session, **args)
+            return method.function(self.session, **args)
         connection = self._connection(method, args.pop("connection"))
         if not connection.immediate or self.orders.get(connection) or not _is_quick(args):
             self._queue(request, method, connection, args)
@@ -70,7 +68,7 @@ class Work:
         return self._drive(method, connection, args)
 
     def _connection(self, method: Method, name: str) -> Connection:
-        connection = self._server.pool.find(name, self._session)
+        connection = self.server.pool.find(name, self.session)
         if method.access == "write" and connection.config.read_only:
             raise RequestError(Code.READ_ONLY, f"connection {name} is read-only", connection=name)
         return connection
@@ -80,7 +78,7 @@ class Work:
         store = connection.store
         assert store is not None, "an immediate connection is open"  # noqa: S101 - `immediate` says so
         started = connection.figures.begin()
-        work = method.function(Use(self._session, connection, store, writes=method.access == "write"), **args)
+        work = method.function(Use(self.session, connection, store, writes=method.access == "write"), **args)
         try:
             work.send(None)
         except StopIteration as done:
@@ -101,9 +99,14 @@ class Work:
         """Give the request a task, and its place behind those on the same key."""
         pending = self._pend(request, connection.config.timeout)
         connection.patience = max(connection.patience, pending.timeout)
-        order = self.orders.setdefault(connection, Order())
+        order = self.order(connection)
+        writes = method.access == "write"
+        if writes and connection.direct:
+            for other in self.requests.values():
+                if isinstance(other, DirectRead) and other.connection is connection:
+                    other.enter(order)
         collection = args.get("collection") or connection.default_collection
-        turn = order.enter((collection, args["key"]) if method.one_key else None, writes=method.access == "write")
+        turn = order.enter((collection, args["key"]) if method.one_key else None, writes=writes)
         if method.finish is not None and not turn.before and connection.coalescer is not None:
             keys = [args["key"]] if method.one_key else args["keys"]
             if len(keys) <= MAX_BATCH:
@@ -124,7 +127,7 @@ class Work:
                 await turn.wait()
             store = connection.store or await connection.open(now=method.name == "connect")
             pending.connection = connection
-            pending.use = use = Use(self._session, connection, store, writes=method.access == "write")
+            pending.use = use = Use(self.session, connection, store, writes=method.access == "write")
             return await method.function(use, **args)
         except Exception as error:
             connection.figures.errors += 1
@@ -135,6 +138,17 @@ class Work:
         finally:
             connection.figures.add(started, time.monotonic())
 
+    def add(self, read: DirectRead) -> None:
+        """Note a read that was begun."""
+        self._in_flight.add(read)
+
+    def order(self, connection: Connection) -> Order:
+        """The order of this client's requests on a connection."""
+        order = self.orders.get(connection)
+        if order is None:
+            order = self.orders[connection] = Order()
+        return order
+
     def leave(self, connection: Connection, turn: Turn) -> None:
         """Let those go on who wait for a request."""
         order = self.orders[connection]
@@ -144,12 +158,12 @@ class Work:
 
     def _pend(self, request: RequestMessage, timeout: float | None) -> Pending:
         """Note a request as in flight, with its deadline."""
-        return self._in_flight.add(request.id, _timeout(request.options) or timeout)
+        return self._in_flight.begin(request.id, _timeout(request.options) or timeout)
 
     def _begin(self, pending: Pending, work: Coroutine[Any, Any, Any]) -> asyncio.Task[None]:
-        pending.task = task = self._server.loop.create_task(self._run(pending, work))
+        pending.task = task = self.server.loop.create_task(self._run(pending, work))
         task.add_done_callback(lambda _: work.close())
-        self._server.keep(task)
+        self.server.keep(task)
         return task
 
     async def _run(self, pending: Pending, work: Coroutine[Any, Any, Any]) -> None:
@@ -203,12 +217,12 @@ class Work:
     def reply(self, pending: Pending, result: Any) -> None:
         """Answer a request, unless it was given up."""
         if self._in_flight.finish(pending):
-            self._session.answer(pending.id, result, last=not self._in_flight)
+            self.session.answer(pending.id, result, last=not self._in_flight)
 
     def settle(self, pending: Pending, error: RequestError) -> None:
         """Answer a request with an error, unless it was given up."""
         if self._in_flight.finish(pending):
-            self._session.refuse(pending.id, error)
+            self.session.refuse(pending.id, error)
 
 
 def _timeout(options: dict[str, Any] | None) -> float | None:

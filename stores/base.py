@@ -13,8 +13,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol, SupportsFloat
 
-from stores.arguments import check_keys, check_limit, check_ttl
-from stores.browsing import BrowsableStore
+from stores.arguments import check_limit, check_ttl
 from stores.entry import ManagedEntry, check_value, deadline_after, utc_now
 from stores.lifecycle import Scope
 from stores.names import OUTSIDE, Collection, Key
@@ -26,9 +25,10 @@ from stores.protocols import (
     AsyncEnumerateKeysProtocol,
     AsyncKeyValue,
 )
-from stores.records import ANY, Expected
+from stores.records import ANY, DatedText, Expected
 from stores.sanitization import SanitizationStrategy
 from stores.serialization import SerializationAdapter
+from stores.texts import TextStore, spread
 
 __all__ = [
     "BaseContextManagerStore",
@@ -55,7 +55,7 @@ class _GetEntries(Protocol):
     async def __call__(self, *, collection: Scope, keys: Sequence[Key]) -> list[ManagedEntry | None]: ...
 
 
-class BaseStore(BrowsableStore, AsyncKeyValue, ABC):
+class BaseStore(TextStore, AsyncKeyValue, ABC):
     """A key-value store over three hooks for one entry; a backend that can do many at once overrides the other three."""
 
     def __init__(
@@ -122,8 +122,7 @@ class BaseStore(BrowsableStore, AsyncKeyValue, ABC):
         """Delete keys that are all different; how many were there."""
         return sum([await self._delete_managed_entry(key=key, collection=collection) for key in keys])
 
-    async def _get_texts(self, *, collection: Scope, keys: Sequence[Key]) -> list[tuple[bytes, datetime | None] | None]:
-        """Values as JSON text with their deadlines, expired ones included."""
+    async def _get_texts(self, *, collection: Scope, keys: Sequence[Key]) -> list[DatedText]:
         entries = await self._get_managed_entries(collection=collection, keys=keys)
         return [None if entry is None else (entry.value_as_json.encode(), entry.expires_at) for entry in entries]
 
@@ -161,31 +160,6 @@ class BaseStore(BrowsableStore, AsyncKeyValue, ABC):
         entries = await self._live_entries(keys, collection, self._get_managed_entries)
         return [(None, None) if entry is None else (entry.value_as_dict, entry.ttl) for entry in entries]
 
-    async def texts(self, keys: Sequence[Key], *, collection: Collection = None) -> list[tuple[bytes, datetime | None] | None]:
-        """Values as JSON text (UTF-8) with their deadlines, in the order of the keys; None for what is missing or expired."""
-        listed, unique, scope = self._many(keys, collection)
-        with self._edge(scope):
-            if not self._open:
-                await self.setup()
-            if not unique:
-                return []
-            found = await self._get_texts(collection=scope, keys=unique)
-        now = utc_now()
-        live = [None if one is None or (one[1] is not None and one[1] <= now) else one for one in found]
-        return live if len(unique) == len(listed) else _spread(listed, unique, live)
-
-    def text_at_hand(self, key: Key, *, collection: Collection = None) -> bytes | None:
-        """Answer as `texts`, without deadlines, if the store has it at hand; None where `texts` is to be asked, whatever for.
-
-        Raises:
-            TypeError: the key, or the collection, is of no type that names are.
-        """
-        return None
-
-    def texts_at_hand(self, keys: Sequence[Key], *, collection: Collection = None) -> list[bytes] | None:
-        """As `text_at_hand`, of all the keys or of none."""
-        return None
-
     async def _live_entry(self, key: Key, collection: Collection, hook: _GetEntry) -> ManagedEntry | None:
         scope = self._scope(collection)
         self._check_key(key)
@@ -204,13 +178,7 @@ class BaseStore(BrowsableStore, AsyncKeyValue, ABC):
                 return []
             found = await hook(collection=scope, keys=unique)
         live = [None if entry is None or entry.is_expired else entry for entry in found]
-        return live if len(unique) == len(listed) else _spread(listed, unique, live)
-
-    def _many(self, keys: Sequence[Key], collection: Collection) -> tuple[list[Key], list[Key], Scope]:
-        listed = check_keys(keys)
-        scope = self._scope(collection)
-        self._check_keys(listed)
-        return listed, list(dict.fromkeys(listed)), scope
+        return live if len(unique) == len(listed) else spread(listed, unique, live)
 
     # Write
 
@@ -399,8 +367,3 @@ class BaseCullStore(BaseStore, AsyncCullProtocol, ABC):
     @abstractmethod
     async def _cull(self) -> None:
         """Remove every expired entry."""
-
-
-def _spread(listed: Sequence[Key], unique: Sequence[Key], found: Sequence[Any]) -> list[Any]:
-    by_key = dict(zip(unique, found, strict=True))
-    return [by_key[key] for key in listed]

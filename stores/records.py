@@ -8,7 +8,7 @@ from typing import Final, NewType
 
 from stores.entry import ManagedEntry, utc_now
 
-__all__ = ["ABSENT", "ANY", "ENTRY", "KEEP", "Description", "Expected", "Keep", "Record", "Version"]
+__all__ = ["ABSENT", "ANY", "ASK", "ENTRY", "KEEP", "Ask", "DatedText", "Description", "Expected", "Keep", "Record", "Version"]
 
 Version = NewType("Version", bytes)
 """What compare-and-set compares, opaque: it comes with a read and changes with every write of value or envelope."""
@@ -28,6 +28,17 @@ class Keep:
 
 KEEP: Final = Keep()
 """As a TTL: the deadline stays what it is."""
+
+DatedText = tuple[bytes, datetime | None] | None
+"""A value's JSON text (UTF-8) with its deadline; None for what is missing or expired."""
+
+
+class Ask:
+    """The type of `ASK`."""
+
+
+ASK: Final = Ask()
+"""In place of a text: the store is to be asked in another way."""
 
 ENTRY: Final = "entry"
 """The kind of a record that is one of ours. Every other kind names a type of foreign data."""

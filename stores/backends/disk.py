@@ -39,7 +39,7 @@ from stores.errors import (
 )
 from stores.lifecycle import SEPARATOR, Scope
 from stores.names import OUTSIDE, Key, Name, Page, Token
-from stores.records import ABSENT, ANY, Description, Expected, Record, Version
+from stores.records import ABSENT, ANY, DatedText, Description, Expected, Record, Version
 from stores.traits import Traits
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ class DiskStore(BaseContextManagerStore, BaseStore):
         places = self._places(collection, keys)
         return await self._do(partial(self._look_up, places, self._contents.entry), self._access_of_get)
 
-    async def _get_texts(self, *, collection: Scope, keys: Sequence[Key]) -> list[tuple[bytes, datetime | None] | None]:
+    async def _get_texts(self, *, collection: Scope, keys: Sequence[Key]) -> list[DatedText]:
         places = self._places(collection, keys)
         return await self._do(partial(self._look_up, places, self._contents.text), self._access_of_get)
 

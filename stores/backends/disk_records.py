@@ -47,8 +47,8 @@ class Contents:
         if opened is None:
             entry = self.entry(row, content)
             return entry.value_as_json.encode(), entry.expires_at
-        text, times = opened
-        return text, times.expires_at if row.expire_time is None else moment_at(row.expire_time)
+        text, until = opened
+        return text, until if row.expire_time is None else moment_at(row.expire_time)
 
     def entry(self, row: Row, content: str | bytes) -> ManagedEntry:
         """The entry. DeserializationError for what is none."""

@@ -42,7 +42,7 @@ from stores.entry import ManagedEntry, utc_now
 from stores.errors import BaseKeyValueError, ConflictError, InvalidKeyError
 from stores.lifecycle import Scope
 from stores.names import OUTSIDE, Key, Name, Page, Token, compile_glob, glob_prefix
-from stores.records import ABSENT, ANY, Description, Expected, Record, Version
+from stores.records import ABSENT, ANY, DatedText, Description, Expected, Record, Version
 from stores.traits import Traits
 
 __all__ = ["DynamoDBStore"]
@@ -203,7 +203,7 @@ class DynamoDBStore(BaseContextManagerStore, BaseStore):
         found = await self._table.items(places, entries.load_named, consistent=self._consistent_reads)
         return [found.get(place["key"]["S"]) for place in places]
 
-    async def _get_texts(self, *, collection: Scope, keys: Sequence[Key]) -> list[tuple[bytes, datetime | None] | None]:
+    async def _get_texts(self, *, collection: Scope, keys: Sequence[Key]) -> list[DatedText]:
         places = [self._locate(collection, key) for key in keys]
         if len(places) == 1:
             item = await self._table.item(places[0], consistent=self._consistent_reads)

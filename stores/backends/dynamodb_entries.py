@@ -54,8 +54,8 @@ def text(item: Item) -> tuple[bytes, datetime | None]:
     if opened is None:
         entry = load_named(item)
         return entry.value_as_json.encode(), entry.expires_at
-    found, times = opened
-    return found, _deadline(item, times.expires_at)
+    found, until = opened
+    return found, _deadline(item, until)
 
 
 def record(item: Item, limit: int | None) -> Record:

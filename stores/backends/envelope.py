@@ -16,12 +16,10 @@ __all__ = ["HEAD_BYTES", "Times", "open_text", "peek"]
 HEAD_BYTES = 160
 """Bytes of an entry in which its times stand, beside those of its collection's name."""
 
-_TEXT = rb'"(?:[^"\\]|\\.)*"'
-_TIMES = re.compile(
-    rb'\{(?:"collection": ' + _TEXT + rb', )?"created_at": (?:null|"([^"\\]*)"), (?:"expires_at": (?:null|"([^"\\]*)"), )?'
-    rb'(?="key": "|"value": [{"])'
-)
-_BEGIN = re.compile(rb'(?:"key": ' + _TEXT + rb', )?"value": (?=\{)')
+_TEXT = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
+_HEAD = rb'\{(?:"collection": ' + _TEXT + rb', )?"created_at": (?:null|"([^"\\]*)"), (?:"expires_at": (?:null|"([^"\\]*)"), )?'
+_TIMES = re.compile(_HEAD + rb'(?="key": "|"value": [{"])')
+_VALUE = re.compile(_HEAD + rb'(?:"key": ' + _TEXT + rb', )?"value": (?=\{)')
 _END = b'}, "version": 1}'
 
 
@@ -38,26 +36,25 @@ def peek(head: bytes) -> Times | None:
     return None if found is None else _times(found)
 
 
-def open_text(raw: bytes) -> tuple[bytes, Times] | None:
-    """The value's JSON text and the entry's times; None when it must be read the long way."""
-    found = _TIMES.match(raw)
-    begin = None if found is None else _BEGIN.match(raw, found.end())
-    if found is None or begin is None or not raw.endswith(_END):
+def open_text(raw: bytes) -> tuple[bytes, datetime | None] | None:
+    """The value's JSON text and the entry's deadline; None when it must be read the long way."""
+    found = _VALUE.match(raw)
+    if found is None or not raw.endswith(_END):
         return None
-    text = raw[begin.end() : len(raw) - len(_END) + 1]
-    if b'}, "' in text:  # another field could stand behind the value
-        try:
+    text = raw[found.end() : 1 - len(_END)]
+    try:
+        if b'}, "' in text:  # another field could stand behind the value
             json.loads(text)
-        except (ValueError, RecursionError):
-            return None
-    times = _times(found)
-    return None if times is None else (text, times)
+        _moment(found[1])
+        return text, _moment(found[2])
+    except (ValueError, OverflowError, RecursionError):
+        return None
 
 
 def _times(found: re.Match[bytes]) -> Times | None:
     try:
         return Times(_moment(found[1]), _moment(found[2]))
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

@@ -39,7 +39,7 @@ from stores.errors import (
 )
 from stores.lifecycle import Scope, compound, written_names
 from stores.names import OUTSIDE, Key, Name, Page, Token, compile_glob, decode_name, encode_name
-from stores.records import ABSENT, ANY, Description, Expected, Record, Version
+from stores.records import ABSENT, ANY, DatedText, Description, Expected, Record, Version
 from stores.sanitization import HashExcessLengthStrategy, SanitizationStrategy
 from stores.traits import Traits
 
@@ -256,8 +256,8 @@ class MemcachedStore(BaseDestroyStore, BaseContextManagerStore, BaseStore):
     async def _get_undated_entries(self, *, collection: Scope, keys: Sequence[Key]) -> list[ManagedEntry | None]:
         return await self._entries(collection, keys, UNDATED)
 
-    async def _get_texts(self, *, collection: Scope, keys: Sequence[Key]) -> list[tuple[bytes, datetime | None] | None]:
-        async def part(keys: Sequence[Key]) -> list[tuple[bytes, datetime | None] | None]:
+    async def _get_texts(self, *, collection: Scope, keys: Sequence[Key]) -> list[DatedText]:
+        async def part(keys: Sequence[Key]) -> list[DatedText]:
             found = await self._fetch(collection, keys, DATED)
             return [
                 None if answer is None else self._opened(answer, collection, key)
@@ -269,7 +269,7 @@ class MemcachedStore(BaseDestroyStore, BaseContextManagerStore, BaseStore):
     def _opened(self, answer: Answer, collection: Scope, key: Key) -> tuple[bytes, datetime | None]:
         opened = open_text(answer.value)
         if opened is not None:
-            return opened[0], earlier(opened[1].expires_at, answer)
+            return opened[0], earlier(opened[1], answer)
         entry = self._load(answer, collection, key)
         return entry.value_as_json.encode(), entry.expires_at
 

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from stores.backends.pipelined import INCOMPLETE
 from stores.errors import InvalidKeyError
 
 __all__ = [
@@ -62,15 +61,16 @@ class Answers:
         self._missing = 0
         """Bytes of the next value that are still to come."""
 
-    def feed(self, data: bytes, /) -> None:
-        """Take what was received."""
+    def cut(self, data: bytes) -> Iterator[Any]:
+        """Take what was received; the answers that are whole with it. Raises ValueError for what is none."""
         self._parts.append(data)
         self._missing -= len(data)
+        while (answer := self._next()) is not None:
+            yield answer
 
-    def gets(self) -> Any:
-        """The next answer, or INCOMPLETE. Raises ValueError for what is none."""
+    def _next(self) -> Answer | AnswerError | None:
         if self._missing > 0:
-            return INCOMPLETE
+            return None
         if self._parts:
             self._buffer = b"".join([self._buffer[self._at :], *self._parts])
             self._parts.clear()
@@ -81,12 +81,12 @@ class Answers:
             end = start + int(head[1])
             self._missing = end + 2 - len(self._buffer)
             if self._missing > 0:
-                return INCOMPLETE
+                return None
             self._at = end + 2
             return Answer(b"VA", _flags(head[2]), self._buffer[start:end])
         end = self._buffer.find(b"\r\n", self._at)
         if end < 0:
-            return INCOMPLETE
+            return None
         line = self._buffer[self._at : end]
         code, _, flags = line.partition(b" ")
         if code == b"SERVER_ERROR":

@@ -34,7 +34,7 @@ from stores.entry import ManagedEntry
 from stores.errors import ConflictError
 from stores.lifecycle import Scope
 from stores.names import Collection, Key, Name, Page, Token, compile_glob, decode_name, encode_name
-from stores.records import ABSENT, ANY, ENTRY, Description, Expected, Record, Version
+from stores.records import ABSENT, ANY, ENTRY, DatedText, Description, Expected, Record, Version
 from stores.traits import Traits
 
 __all__ = ["MemoryStore"]
@@ -128,7 +128,7 @@ class MemoryStore(BaseDestroyStore, BaseDestroyCollectionStore, BaseEnumerateCol
         found = cache.get_all(keys, time.time())  # type: ignore[arg-type] # as above
         return None if found is None else [held.text for held in found]
 
-    async def _get_texts(self, *, collection: Scope, keys: Sequence[Key]) -> list[tuple[bytes, datetime | None] | None]:
+    async def _get_texts(self, *, collection: Scope, keys: Sequence[Key]) -> list[DatedText]:
         cache = self._caches.get(_text(collection))
         if cache is None:
             return [None] * len(keys)

@@ -12,26 +12,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any, Final, Protocol
 
-__all__ = ["INCOMPLETE", "Answers", "Line", "Link"]
+__all__ = ["Answered", "Answers", "Line", "Link"]
 
-INCOMPLETE: Final = object()
-"""What `Answers.gets` returns until the next answer is whole."""
+Answered = Callable[[list[Any] | Exception], None]
+"""Is called with the answers to a request, or with why there are none. Must not raise."""
 
 RECEIVE: Final = 64 << 10
 """Bytes received in one go."""
 
 
 class Answers(Protocol):
-    """Cuts what a server sends into answers (the interface of `hiredis.Reader`)."""
+    """Cuts what a server sends into answers."""
 
-    def feed(self, data: bytes, /) -> object:
-        """Take what was received."""
-
-    def gets(self) -> Any:
-        """The next answer, or `INCOMPLETE`. Raises when the bytes make no sense."""
+    def cut(self, data: bytes) -> Iterable[Any]:
+        """Take what was received; the answers that are whole with it, to be taken to the last. Raises for nonsense."""
 
 
 class Line(asyncio.BufferedProtocol):
@@ -52,7 +50,7 @@ class Line(asyncio.BufferedProtocol):
         self._lost = lost
         self._timeout = timeout
         self._transport: asyncio.Transport | None = None
-        self._waiting: deque[tuple[asyncio.Future[list[Any]], int]] = deque()
+        self._waiting: deque[tuple[Answered, int]] = deque()
         self._received: list[Any] = []
         self._outgoing: list[bytes] = []
         self._watch: asyncio.TimerHandle | None = None
@@ -71,6 +69,14 @@ class Line(asyncio.BufferedProtocol):
             return self._ask_later(request, count)
         if self._gone is not None:
             raise self._lost(str(self._gone))
+        answered: asyncio.Future[list[Any]] = self._loop.create_future()
+        self.send(request, count, partial(_settle, answered))
+        return answered
+
+    def send(self, request: bytes, count: int, answered: Answered) -> bool:
+        """As `ask`, and the answers come by a call; False when nothing can be sent now."""
+        if self._writable is not None or self._gone is not None:
+            return False
         if not self._waiting and not self._outgoing and self._transport is not None:
             self._transport.write(request)  # nobody to share a write with
         else:
@@ -80,9 +86,8 @@ class Line(asyncio.BufferedProtocol):
         if self._watch is None:
             self._heard = self._loop.time()
             self._watch = self._loop.call_at(self._heard + self._timeout, self._check)
-        answered: asyncio.Future[list[Any]] = self._loop.create_future()
         self._waiting.append((answered, count))
-        return answered
+        return True
 
     async def _ask_later(self, request: bytes, count: int) -> list[Any]:
         while self._writable is not None:
@@ -120,16 +125,14 @@ class Line(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Hand out the answers that are whole."""
         self._heard = self._loop.time()
-        received = self._received
+        received, waiting = self._received, self._waiting
         try:
-            self._answers.feed(self._buffer[:nbytes].tobytes())
-            while (answer := self._answers.gets()) is not INCOMPLETE:
+            for answer in self._answers.cut(self._buffer[:nbytes].tobytes()):
                 received.append(answer)
-                answered, count = self._waiting[0]
+                answered, count = waiting[0]
                 if len(received) == count:
-                    self._waiting.popleft()
-                    if not answered.done():
-                        answered.set_result(received)
+                    waiting.popleft()
+                    answered(received)
                     self._received = received = []
         except Exception as exc:  # noqa: BLE001 - whatever the parser says, this stream cannot be read on
             self._fail(f"the server's answer cannot be used ({exc})")
@@ -156,12 +159,20 @@ class Line(asyncio.BufferedProtocol):
         if self._watch is not None:
             self._watch.cancel()
         self.resume_writing()
-        for answered, _ in self._waiting:
-            if not answered.done():
-                answered.set_exception(self._lost(why))
-        self._waiting.clear()
+        waiting, self._waiting = self._waiting, deque()
+        for answered, _ in waiting:
+            answered(self._lost(why))
         if self._transport is not None:
             self._transport.abort()
+
+
+def _settle(answered: asyncio.Future[list[Any]], answers: list[Any] | Exception) -> None:
+    if answered.done():
+        return
+    if isinstance(answers, Exception):
+        answered.set_exception(answers)
+    else:
+        answered.set_result(answers)
 
 
 class Link:
@@ -184,6 +195,11 @@ class Link:
         if line is None or not line.is_open:
             return self._ask_anew(lane, request, count)
         return line.ask(request, count)
+
+    def send(self, request: bytes, answered: Answered) -> bool:
+        """Send a small request with one answer, which comes by a call; False when nothing can be sent now."""
+        line = self._lines[0]
+        return line is not None and line.send(request, 1, answered)
 
     async def _ask_anew(self, lane: int, request: bytes, count: int) -> list[Any]:
         line = await self._line(lane)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, Protocol, Unpack, overload
 
 import hiredis
@@ -28,12 +29,16 @@ from redis.exceptions import (
 )
 
 from stores.arguments import Secret
+from stores.backends.envelope import open_text
 from stores.backends.pipelined import Line, Link
 from stores.backends.resp import BATCH, MAX_VALUE_BYTES, Command, RespStore, Strategies
 from stores.backends.resp_answers import BoundedReader
 from stores.base import BaseContextManagerStore, BaseDestroyStore, BaseEnumerateKeysStore, BaseStore
-from stores.errors import KeyValueOperationError, KeyValueStoreError, ReadOnlyError, StoreConnectionError
-from stores.sanitization import SanitizationStrategy
+from stores.entry import utc_now
+from stores.errors import BaseKeyValueError, KeyValueOperationError, KeyValueStoreError, ReadOnlyError, StoreConnectionError
+from stores.names import Collection, Key
+from stores.records import ASK, Ask
+from stores.sanitization import PassthroughStrategy, SanitizationStrategy
 from stores.traits import Traits
 
 __all__ = ["RedisStore"]
@@ -59,6 +64,10 @@ class _More(Strategies, total=False):
 
 class _Sender(Protocol):
     """A way to the server."""
+
+    @property
+    def link(self) -> Link | None:
+        """The store's own connections, if that is what it uses."""
 
     async def open(self) -> None: ...
 
@@ -198,6 +207,23 @@ class RedisStore(RespStore, BaseDestroyStore, BaseEnumerateKeysStore, BaseContex
     def _ask(self, commands: Sequence[Command]) -> Awaitable[list[Any]]:
         return self._sender.send(commands)
 
+    def text_soon(self, key: Key, *, collection: Collection = None, answer: Callable[[bytes | Ask | None], None]) -> bool:
+        """Ask by one GET on the connection that the store has open."""
+        link = self._sender.link
+        if link is None or not self._open or not isinstance(key, str):
+            return False
+        last, prefix = self._last_prefix
+        if collection == last and key.isascii() and type(self._key_strategy) is PassthroughStrategy:
+            name = prefix + key.encode()  # nearly always
+        else:
+            try:
+                scope = self._scope(collection)
+                self._check_key(key)
+                name = self._native(scope, key)
+            except (BaseKeyValueError, TypeError):
+                return False
+        return link.send(_packed([("GET", name)]), partial(_text_came, answer))
+
     async def _delete_store(self) -> bool:
         await self._run("FLUSHDB")
         return True
@@ -209,17 +235,17 @@ class _Own:
     def __init__(self, address: AbstractConnection, timeout: float) -> None:
         self._address = address  # read, never opened
         self._timeout = timeout
-        self._link = Link(self._connect)
+        self.link = Link(self._connect)
 
     async def open(self) -> None:
-        await self._link.open()
+        await self.link.open()
 
     def send(self, commands: Sequence[Command]) -> Awaitable[list[Any]]:
         is_batch = len(commands) >= LARGE or len(commands[0]) >= LARGE
-        return self._link.ask(_packed(commands), len(commands), is_batch=is_batch)
+        return self.link.ask(_packed(commands), len(commands), is_batch=is_batch)
 
     def close(self) -> None:
-        self._link.close()
+        self.link.close()
 
     async def _connect(self) -> Line:
         loop = asyncio.get_running_loop()
@@ -265,6 +291,7 @@ class _Borrowed:
     """Connections from the pool of a client that was passed in, each for one request."""
 
     def __init__(self, client: Redis) -> None:
+        self.link = None
         self._pool = client.connection_pool
         self._slots = asyncio.Semaphore(POOLED_CONNECTIONS)
 
@@ -290,6 +317,17 @@ class _Borrowed:
 
     def close(self) -> None:
         """The client stays open: it is the caller's."""
+
+
+def _text_came(answer: Callable[[bytes | Ask | None], None], answers: list[Any] | Exception) -> None:
+    """Open what GET answered, where it is an entry as it is written."""
+    raw = answers if isinstance(answers, Exception) else answers[0]
+    opened = open_text(raw) if type(raw) is bytes else None
+    if opened is not None:
+        found, until = opened
+        answer(None if until is not None and until <= utc_now() else found)
+    else:
+        answer(None if raw is None else ASK)
 
 
 def _packed(commands: Sequence[Command]) -> bytes:

@@ -40,6 +40,7 @@ from stores.errors import (
 )
 from stores.lifecycle import Scope
 from stores.names import Key
+from stores.records import DatedText
 from stores.sanitization import SanitizationStrategy
 
 __all__ = ["BATCH", "MAX_VALUE_BYTES", "Command", "RespStore", "Strategies"]
@@ -137,8 +138,8 @@ class RespStore(RecordedStore, ABC):
 
         return await run_batched(part, keys, size=BATCH, limit=CONCURRENT_BATCHES)
 
-    async def _get_texts(self, *, collection: Scope, keys: Sequence[Key]) -> list[tuple[bytes, datetime | None] | None]:
-        async def part(keys: Sequence[Key]) -> list[tuple[bytes, datetime | None] | None]:
+    async def _get_texts(self, *, collection: Scope, keys: Sequence[Key]) -> list[DatedText]:
+        async def part(keys: Sequence[Key]) -> list[DatedText]:
             found = await self._fetch(collection, keys)
             return [
                 None if value is None else self._opened(value, left, collection, key)
@@ -150,7 +151,7 @@ class RespStore(RecordedStore, ABC):
     def _opened(self, value: bytes, left: int, collection: Scope, key: Key) -> tuple[bytes, datetime | None]:
         opened = open_text(value)
         if opened is not None:
-            return opened[0], earlier(opened[1].expires_at, left)
+            return opened[0], earlier(opened[1], left)
         entry = self._load(value, collection, key)
         return entry.value_as_json.encode(), earlier(entry.expires_at, left)
 

@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from stores import RedisStore
-from stores.backends.pipelined import INCOMPLETE
-from stores.backends.resp_answers import MAX_ELEMENTS, BoundedReader
+from stores.backends.resp_answers import INCOMPLETE, MAX_ELEMENTS, BoundedReader
 from stores.errors import StoreConnectionError
 
 pytestmark = pytest.mark.anyio
@@ -42,16 +41,23 @@ GOOD = b"".join(
 )
 
 
-def cut(reader: Any, parts: Sequence[bytes], into: list[Any]) -> None:
+def cut(reader: BoundedReader, parts: Sequence[bytes], into: list[Any]) -> None:
     for part in parts:
-        reader.feed(part)
-        while (answer := reader.gets()) is not INCOMPLETE:
-            into.append(answer)
+        into.extend(reader.cut(part))
 
 
-def answers_of(reader: Any, parts: Sequence[bytes]) -> list[Any]:
+def answers_of(reader: BoundedReader, parts: Sequence[bytes]) -> list[Any]:
     found: list[Any] = []
     cut(reader, parts, found)
+    return found
+
+
+def by_hiredis(sent: bytes) -> list[Any]:
+    reader = hiredis.Reader(notEnoughData=INCOMPLETE)
+    reader.feed(sent)
+    found: list[Any] = []
+    while (answer := reader.gets()) is not INCOMPLETE:
+        found.append(answer)
     return found
 
 
@@ -59,12 +65,12 @@ def answers_of(reader: Any, parts: Sequence[bytes]) -> list[Any]:
 def test_good_answers_are_cut_as_hiredis_cuts_them(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(GOOD)]
     parts = [GOOD[start:end] for start, end in pairwise(edges)]
-    assert answers_of(BoundedReader(), parts) == answers_of(hiredis.Reader(notEnoughData=INCOMPLETE), [GOOD])
+    assert answers_of(BoundedReader(), parts) == by_hiredis(GOOD)
 
 
 def test_good_answers_may_arrive_byte_by_byte() -> None:
     parts = [GOOD[at : at + 1] for at in range(len(GOOD))]
-    assert answers_of(BoundedReader(), parts) == answers_of(hiredis.Reader(notEnoughData=INCOMPLETE), [GOOD])
+    assert answers_of(BoundedReader(), parts) == by_hiredis(GOOD)
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 5, 7, 1000])
@@ -86,7 +92,7 @@ def test_long_arrays_are_refused_after_the_answers_before_them(bad: bytes, step:
     found: list[Any] = []
     with pytest.raises((ValueError, hiredis.ProtocolError), match=r"elements|nesting"):
         cut(BoundedReader(), [sent[at : at + step] for at in range(0, len(sent), step)], found)
-    assert found == answers_of(hiredis.Reader(notEnoughData=INCOMPLETE), [GOOD])
+    assert found == by_hiredis(GOOD)
 
 
 def test_long_answers_one_after_another_are_not_counted_together() -> None:

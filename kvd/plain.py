@@ -1,0 +1,94 @@
+"""Plain reads in few steps: answered at once where the store has what is asked for at hand, else asked for directly.
+
+Nearly all reads are such. Whatever is unusual about one is left to the common way, which takes more steps and tells what is
+wrong where something is.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from kvd.figures import TIMED
+from kvd.protocol import MAX_ID, MAX_IN_FLIGHT, MAX_REPLY, REQUEST, encode_reply
+from kvd.reads import DirectRead
+from kvd.use import PIECE
+
+if TYPE_CHECKING:
+    from kvd.connections import Connection
+    from kvd.work import Work
+    from stores.base import BaseStore
+
+__all__ = ["LATER", "read_plainly"]
+
+LATER: Final = object()
+"""In place of an answer that comes later."""
+
+_PARAMETERS: Final = 3
+"""Of `get` and `get_many`: connection, collection, and key or keys."""
+MAX_DIRECT: Final = 512
+"""Values that one connection's store is asked for directly at the same time; more of them go in batches."""
+_LONGEST: Final = 1024
+"""Characters of a name that is worth no closer look."""
+
+
+def read_plainly(message: Any, work: Work) -> Any:
+    """Return the body of the reply to an unpacked, unchecked message, or `LATER`; None where it is no such request."""
+    try:
+        kind, id, name, params = message  # noqa: A001 - the wire's own word
+        connection = work.server.pool.connections[params["connection"]]
+        if (
+            kind != REQUEST
+            or type(id) is not int
+            or not 0 <= id <= MAX_ID
+            or id in work.requests
+            or len(params) != _PARAMETERS
+            or (connection.users and work.session not in connection.users)
+        ):
+            return None
+        store = connection.at_hand
+        if store is not None:
+            return None if work.orders.get(connection) else _answer(id, name, params, connection, store)
+        if (
+            name != "get"
+            or connection.coalescer is None
+            or connection.direct >= MAX_DIRECT
+            or len(work.requests) >= MAX_IN_FLIGHT
+        ):
+            return None
+        order = work.orders.get(connection)
+        if order is not None and order.writes:
+            return None
+        key, collection = params["key"], params["collection"]
+        if type(key) is not str or len(key) > _LONGEST:
+            return None
+        if collection is not None and (type(collection) is not str or len(collection) > _LONGEST):
+            return None
+    except (KeyError, TypeError, ValueError):
+        return None
+    read = DirectRead(id, work, connection, connection.coalescer, collection=collection, key=key)
+    if not read.begin():
+        return None
+    work.add(read)
+    return LATER
+
+
+def _answer(id: int, name: Any, params: dict[str, Any], connection: Connection, store: BaseStore) -> bytes | None:  # noqa: A002 - as above
+    figures = connection.figures
+    started = None if figures.operations & TIMED else time.monotonic()
+    result: Any
+    if name == "get":
+        result = store.text_at_hand(params["key"], collection=params["collection"])
+    elif name == "get_many" and type(keys := params["keys"]) is list and len(keys) <= PIECE:
+        result = store.texts_at_hand(keys, collection=params["collection"])
+    else:
+        return None
+    if result is None:
+        return None
+    body = encode_reply(id, None, result)
+    if len(body) > MAX_REPLY:
+        return None
+    figures.operations += 1
+    if started is not None:
+        figures.add(started, time.monotonic())
+    return body

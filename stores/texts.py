@@ -1,0 +1,80 @@
+"""Values as JSON text, for who passes them on unread.
+
+There are three ways to one, by what the store is. `texts` works everywhere. What a store has at hand, `text_at_hand` returns
+without a coroutine. What a store asks its server for, `text_soon` hands to a callback, without a coroutine or a task. The last
+two answer the plain cases only and leave all others, and the errors, to `texts`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from stores.arguments import check_keys
+from stores.browsing import BrowsableStore
+from stores.entry import utc_now
+from stores.lifecycle import Scope
+from stores.names import Collection, Key
+from stores.records import Ask, DatedText
+
+__all__ = ["TextStore", "spread"]
+
+
+class TextStore(BrowsableStore, ABC):
+    """A store that reads values without their meaning."""
+
+    @abstractmethod
+    async def _get_texts(self, *, collection: Scope, keys: Sequence[Key]) -> list[DatedText]:
+        """The texts in the order of the keys, which are all different; expired ones included."""
+
+    async def texts(self, keys: Sequence[Key], *, collection: Collection = None) -> list[DatedText]:
+        """The texts in the order of the keys."""
+        listed, unique, scope = self._many(keys, collection)
+        with self._edge(scope):
+            if not self._open:
+                await self.setup()
+            if not unique:
+                return []
+            found = await self._get_texts(collection=scope, keys=unique)
+        now = utc_now()
+        live = [None if one is None or (one[1] is not None and one[1] <= now) else one for one in found]
+        return live if len(unique) == len(listed) else spread(listed, unique, live)
+
+    def text_at_hand(self, key: Key, *, collection: Collection = None) -> bytes | None:
+        """The text without its deadline, if the store has it at hand; None where `texts` is to be asked, whatever for.
+
+        Raises:
+            TypeError: the key, or the collection, is of no type that names are.
+        """
+        return None
+
+    def texts_at_hand(self, keys: Sequence[Key], *, collection: Collection = None) -> list[bytes] | None:
+        """As `text_at_hand`, of all the keys or of none."""
+        return None
+
+    def text_soon(self, key: Key, *, collection: Collection = None, answer: Callable[[bytes | Ask | None], None]) -> bool:
+        """Ask for the text without its deadline.
+
+        Args:
+            key: its key.
+            collection: its collection.
+            answer: is called once from the event loop, with the text, with None for what is missing or expired, or with `ASK`.
+                Must not raise.
+
+        Returns:
+            Whether it will be called.
+        """
+        return False
+
+    def _many(self, keys: Sequence[Key], collection: Collection) -> tuple[list[Key], list[Key], Scope]:
+        listed = check_keys(keys)
+        scope = self._scope(collection)
+        self._check_keys(listed)
+        return listed, list(dict.fromkeys(listed)), scope
+
+
+def spread(listed: Sequence[Key], unique: Sequence[Key], found: Sequence[Any]) -> list[Any]:
+    """What was found for unique keys, for each key that was listed."""
+    by_key = dict(zip(unique, found, strict=True))
+    return [by_key[key] for key in listed]
