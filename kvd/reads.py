@@ -132,25 +132,25 @@ class DirectRead(Pending):
             self._end()
 
     def _came(self, text: bytes | Ask | None) -> None:
-        connection, work = self.connection, self._work
-        connection.direct -= 1
-        if self.answered:
+        if self.answered:  # it was given up
             return
         if isinstance(text, Ask):
             self._ask()
             return
-        connection.worked()
+        self.connection.worked()
         self._end()
-        work.reply(self, text)
+        self._work.reply(self, text)
 
     def _ask(self) -> None:
         """Ask in the common way."""
         work, connection = self._work, self.connection
+        connection.direct -= 1
         turn = self.enter(work.order(connection))
         read = Read(work, self, turn, connection, (self._key,), finish=_only)
         self._coalescer.read(self._collection, read)
 
     def _end(self) -> None:
+        self.connection.direct -= 1
         figures = self.connection.figures
         figures.operations += 1
         figures.add(self._started, time.monotonic())

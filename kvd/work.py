@@ -1,7 +1,7 @@
 """One client's requests at the stores: what is in flight, in which order, by which means, and for how long.
 
-- A store that never waits is asked at once, without a task. A plain read goes with those of others, and its batch brings the
-  answer. What else must wait gets one task, which belongs to the client and ends with it.
+- A store that never waits is asked at once, without a task. A plain read is called with its answer (`kvd.reads`). What else
+  must wait gets one task, which belongs to the client and ends with it.
 - Requests on one key take their turns (`kvd.order`).
 - A request that is given up, by its client or its deadline, is answered at once; the store stops, unless it has the write.
 """

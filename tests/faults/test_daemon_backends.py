@@ -8,6 +8,7 @@ from statistics import quantiles
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from tests.daemonkit import Daemon, RawClient, eventually, running
 from tests.servers.lease import Server, private_server
@@ -95,6 +96,74 @@ def test_one_bad_key_spoils_nobody_else_s_answer(client: RawClient) -> None:
     assert client.reply(bad)[0]["code"] == "invalid_key"
 
 
+def lone(key: str, collection: str = "lone") -> dict[str, Any]:
+    """What the client of this project sends for a `get`, which the daemon need not queue."""
+    return {"connection": "remote", "collection": collection, "key": key}
+
+
+def test_lone_reads_keep_their_place_before_writes(client: RawClient, redis: Server) -> None:
+    keys = [f"k{n}" for n in range(100)]  # so many go by a connection of their own, which could overtake
+    for number in range(20):
+        before, after = b'{"n": %d}' % number, b'{"n": %d}' % (number + 1)
+        client.call("put", **lone("k7"), value=before)
+        redis.pause()
+        read = client.ask("get", lone("k7"))
+        many = {"connection": "remote", "collection": "lone", "keys": keys, "values": [after] * 100}
+        write = client.ask("delete", lone("k7")) if number % 2 else client.ask("put_many", many)
+        behind = client.ask("get", lone("k7"))
+        others = [client.ask("get", lone("never")) for _ in range(3)]
+        redis.resume()
+        assert client.reply(read) == (None, before)
+        assert client.reply(write)[0] is None
+        assert client.reply(behind) == (None, None if number % 2 else after)
+        assert [client.reply(other) for other in others] == [(None, None)] * 3
+
+
+def test_more_lone_reads_than_a_store_is_asked_at_once(client: RawClient) -> None:
+    client.call(
+        "put_many",
+        connection="remote",
+        collection="lone",
+        keys=[f"m{n}" for n in range(2000)],
+        values=[b'{"n": %d}' % n for n in range(2000)],
+    )
+    reads = [client.ask("get", lone(f"m{n}")) for n in range(2000)]
+    assert [client.reply(number) for number in reads] == [(None, b'{"n": %d}' % n) for n in range(2000)]
+    assert client.call("status")["connections"][1]["figures"]["at_backend"] == 0
+
+
+def test_lone_reads_of_what_is_no_plain_entry(client: RawClient, redis: Server) -> None:
+    past = b'{"collection": "lone", "created_at": null, "expires_at": "2001-01-01T00:00:00+00:00", "key": "past", "value": {}, '
+    with Redis.from_url(redis.url) as server:
+        server.rpush("lone::list", "a")
+        server.set("lone::text", "not JSON")
+        server.set("lone::past", past + b'"version": 1}')
+        server.set("lone::spaced", b'{ "value" : {"a":1}, "version": 1 }')
+    for key in ("list", "text"):
+        error = client.refused("get", **lone(key))
+        assert (error["code"], error["connection"]) == ("foreign", "remote")
+        assert error == client.refused("get_many", connection="remote", collection="lone", keys=[key])
+    assert client.call("get", **lone("past")) is None
+    assert json.loads(client.call("get", **lone("spaced"))) == {"a": 1}
+    assert client.refused("get", **lone("k", "a" * 100_000))["code"] == "invalid_key"
+    assert client.call("get", **lone("\u00e9 * \n", "\u00fc")) is None
+
+
+def test_lone_reads_are_answered_though_the_backend_is_killed_under_them(client: RawClient, redis: Server) -> None:
+    client.call("put", **lone("k"), value=b"{}")
+    redis.pause()
+    reads = [client.ask("get", lone("k"), **({} if n % 2 else {"timeout": 5})) for n in range(100)]
+    assert client.call("cancel", id=reads[0]) is True
+    redis.kill()
+    redis.start()
+    assert client.reply(reads[0])[0]["code"] == "cancelled"
+    for error, value in map(client.reply, reads[1:]):
+        assert (value is None and error is None) or error["code"] == "unreachable"  # this Redis keeps nothing
+    eventually(lambda: client.reply(client.ask("put", lone("k") | {"value": b"{}"})) == (None, None), 10)
+    assert client.call("get", **lone("k")) == b"{}"
+    assert client.call("status")["connections"][1]["figures"]["at_backend"] == 0
+
+
 def test_a_hung_backend_slows_nobody_else_and_its_requests_meet_their_deadline(
     daemon: Daemon, client: RawClient, redis: Server
 ) -> None:
@@ -163,6 +232,9 @@ max_in_flight = 4
 [connections.remote.args]
 url = "{url}"
 timeout = 600.0  # the store itself would wait for ever
+
+[connections.other]
+store = "redis"
 """
 
 
@@ -173,6 +245,7 @@ def test_a_write_to_a_store_that_hangs_holds_nothing_for_ever(redis: Server) -> 
             return client.call("status")["connections"][0]["figures"]
 
         where = {"connection": "remote", "collection": "hung"}
+        client.reply(client.ask("connect", {"connection": "other"}, timeout=30))  # loads the driver, however long that takes
         assert client.reply(client.ask("put", where | {"key": "k", "value": b"{}"}, timeout=1)) == (None, None)
         redis.pause()
         try:
