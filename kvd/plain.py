@@ -17,7 +17,6 @@ from kvd.use import PIECE
 if TYPE_CHECKING:
     from kvd.connections import Connection
     from kvd.work import Work
-    from stores.base import BaseStore
 
 __all__ = ["LATER", "read_plainly"]
 
@@ -46,37 +45,21 @@ def read_plainly(message: Any, work: Work) -> Any:
             or (connection.users and work.session not in connection.users)
         ):
             return None
-        store = connection.at_hand
-        if store is not None:
-            return None if work.orders.get(connection) else _answer(id, name, params, connection, store)
-        if (
-            name != "get"
-            or connection.coalescer is None
-            or connection.direct >= MAX_DIRECT
-            or len(work.requests) >= MAX_IN_FLIGHT
-        ):
-            return None
         order = work.orders.get(connection)
-        if order is not None and order.writes:
-            return None
-        key, collection = params["key"], params["collection"]
-        if type(key) is not str or len(key) > _LONGEST:
-            return None
-        if collection is not None and (type(collection) is not str or len(collection) > _LONGEST):
-            return None
+        if connection.at_hand is None:
+            return None if name != "get" or (order is not None and order.writes) else _ask(id, params, connection, work)
+        return None if order else _answer(id, name, params, connection)
     except (KeyError, TypeError, ValueError):
         return None
-    read = DirectRead(id, work, connection, connection.coalescer, collection=collection, key=key)
-    if not read.begin():
-        return None
-    work.add(read)
-    return LATER
 
 
-def _answer(id: int, name: Any, params: dict[str, Any], connection: Connection, store: BaseStore) -> bytes | None:  # noqa: A002 - as above
-    figures = connection.figures
+def _answer(id: int, name: Any, params: dict[str, Any], connection: Connection) -> bytes | None:  # noqa: A002 - as above
+    """Answer from a store that never waits."""
+    store, figures = connection.at_hand, connection.figures
     started = None if figures.operations & TIMED else time.monotonic()
     result: Any
+    if store is None:
+        return None
     if name == "get":
         result = store.text_at_hand(params["key"], collection=params["collection"])
     elif name == "get_many" and type(keys := params["keys"]) is list and len(keys) <= PIECE:
@@ -92,3 +75,22 @@ def _answer(id: int, name: Any, params: dict[str, Any], connection: Connection, 
     if started is not None:
         figures.add(started, time.monotonic())
     return body
+
+
+def _ask(id: int, params: dict[str, Any], connection: Connection, work: Work) -> object | None:  # noqa: A002 - as above
+    """Ask a store that waits for its answers."""
+    key, collection = params["key"], params["collection"]
+    if (
+        connection.coalescer is None
+        or connection.direct >= MAX_DIRECT
+        or len(work.requests) >= MAX_IN_FLIGHT
+        or type(key) is not str
+        or len(key) > _LONGEST
+        or not (collection is None or (type(collection) is str and len(collection) <= _LONGEST))
+    ):
+        return None
+    read = DirectRead(id, work, connection, connection.coalescer, collection=collection, key=key)
+    if not read.begin():
+        return None
+    work.add(read)
+    return LATER
