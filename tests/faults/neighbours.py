@@ -48,6 +48,7 @@ def hang(daemon: Daemon, redis: Server, reads: int) -> Felt:
         AssertionError: a request was not answered, or the connection did not recover.
     """
     with daemon.client() as light:
+        light.reply(light.ask("connect", {"connection": "remote"}, timeout=30))  # loads the driver, however long that takes
         for name in ("scratch", "remote"):
             light.call("put", connection=name, key="k", value=b"{}")
         before = _p99(light, reads)
@@ -57,7 +58,7 @@ def hang(daemon: Daemon, redis: Server, reads: int) -> Felt:
             with daemon.client() as leaving, daemon.client() as staying:
                 for client in (leaving, staying):
                     for number in range(WAITING):
-                        client.ask("get", {"connection": "remote", "key": f"k{number}"})
+                        client.ask("get", {"connection": "remote", "collection": None, "key": f"k{number}"})
                 during = _p99(light, reads)
                 grown = daemon.memory() - memory
                 leaving.socket.close()
