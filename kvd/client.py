@@ -89,10 +89,10 @@ class _Link(asyncio.Protocol):
         """Of what is unsent or in flight, by id; None for who has given up, whose answer is still to come."""
         self._unsent: dict[int, bytes] = {}
         self._last_id = 0
-        self._several = False
-        """Whether what was last received was more than one message: then who was answered may ask again together."""
         self._flushing = False
         self._paused = False
+        self._direct = True
+        """Whether a lone request goes out at once: not while paused, nor after several answers, which may bring several."""
         self._reason: str | None = None
 
     # towards the daemon
@@ -107,7 +107,7 @@ class _Link(asyncio.Protocol):
         frame = self._encode(number, request.method, request.params, request.timeout)
         self._last_id = number
         waiter: asyncio.Future[Any] = self.loop.create_future()
-        if not waiters and not self._several and not self._paused:
+        if self._direct and not waiters:
             self.transport.write(frame)  # nobody to share a write with
         else:
             self._unsent[number] = frame
@@ -156,6 +156,7 @@ class _Link(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._paused = True
+        self._direct = False
 
     def resume_writing(self) -> None:
         self._paused = False
@@ -173,28 +174,28 @@ class _Link(asyncio.Protocol):
             self._reason = f"the daemon broke the protocol: {error.message}"
             self.transport.abort()
             return
-        self._several = len(messages) > 1
+        self._direct = len(messages) == 1 and not self._paused
         waiters = self._waiters
         for message in messages:
-            number = message[1]
-            if message[0] != REPLY:
-                self._event(message)
-            elif number in waiters:
-                waiter = waiters.pop(number)
-                if waiter is None or waiter.done():
-                    continue
-                if message[2] is None:
-                    waiter.set_result(message[3])
-                else:
-                    waiter.set_exception(RequestError.unpack(message[2]))
-            elif number is None:
-                self._reason = RequestError.unpack(message[2]).message
+            waiter = waiters.pop(message[1], None)  # an event has its name there
+            if waiter is None:
+                self._other(message)
+            elif waiter.done():
+                pass
+            elif message[2] is None:
+                waiter.set_result(message[3])
+            else:
+                waiter.set_exception(RequestError.unpack(message[2]))
         if self._unsent:
             self._flush()
 
-    def _event(self, event: list[Any]) -> None:
-        _, name, params, *_ = event
-        if name == "closing":
+    def _other(self, message: list[Any]) -> None:
+        """Take an event, or an answer for which nobody waits."""
+        kind, name, params, *_ = message
+        if kind == REPLY:
+            if name is None:
+                self._reason = RequestError.unpack(params).message
+        elif name == "closing":
             self._reason = f"the daemon left: {params.get('reason', 'it was told to')}"
         elif name == "change" and self.readers:
             change = read_change(params)

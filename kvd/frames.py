@@ -100,13 +100,13 @@ class Inbox(Decoder):
                     return [message]  # nearly always it is one reply, and whole
             messages: list[list[Any]] = []
             for body in self.take(data):
-                message = _checked(unpackb(body))
-                if message[0] == PART:
+                message = unpackb(body)
+                if type(message) is list and len(message) > _SHORTEST and message[0] == PART:
                     joined = self._join(message)
                     if joined is None:
                         continue
-                    message = _checked(unpackb(joined))
-                messages.append(message)
+                    message = unpackb(joined)
+                messages.append(_checked(message))
         except (ValueError, TypeError, OverflowError) as error:
             raise ProtocolError(Code.BAD_REQUEST, f"the daemon sent what cannot be read as msgpack: {error}") from None
         if self.error is not None:
@@ -134,7 +134,5 @@ def _checked(message: Any) -> list[Any]:
         if kind == REPLY and len(message) > _SHORTEST and (type(about) is int or about is None):
             return message
         if kind == EVENT and type(about) is str and type(message[2]) is dict:
-            return message
-        if kind == PART and len(message) > _SHORTEST:
             return message
     raise ProtocolError(Code.BAD_REQUEST, "the daemon sent what is neither a reply nor an event")

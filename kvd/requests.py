@@ -70,7 +70,13 @@ def _drop_none(**params: Any) -> dict[str, Any]:
 
 
 def _pack_names(names: Sequence[Key]) -> list[Any]:
-    return [name if type(name) is str and name.isascii() else pack_name(name) for name in names]
+    packed: list[Any] = list(names)
+    try:
+        if "".join(packed).isascii():
+            return packed  # nearly always; to ask each name takes six times as long
+    except TypeError:
+        pass  # there are tokens among them
+    return [pack_name(name) for name in packed]
 
 
 def _token(packed: Any) -> Token:

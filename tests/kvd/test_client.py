@@ -280,6 +280,7 @@ async def test_a_daemon_that_turns_away_says_why(home: Path) -> None:
         frame(b"hello"),
         frame(msgpack.packb([1, "id", None, None])),
         frame(msgpack.packb([3, 1, True, "text"])),
+        frame(msgpack.packb([3, 1, True, msgpack.packb([3, 1, True, b""])])),
         frame(msgpack.packb([[[]]])),
     ],
 )
