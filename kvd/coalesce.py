@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from stores.errors import KeyValueOperationError
@@ -203,7 +203,7 @@ class Coalescer:
     async def put(
         self,
         key: Key,
-        value: dict[str, Any],
+        value: Mapping[str, Any],
         *,
         collection: Collection,
         ttl: float | None,
@@ -211,7 +211,7 @@ class Coalescer:
     ) -> None:
         """As `BaseStore.put`; `begun` is called when the write can no longer be taken back."""
 
-        async def send(batch: list[tuple[Key, dict[str, Any]]]) -> list[None]:
+        async def send(batch: list[tuple[Key, Mapping[str, Any]]]) -> list[None]:
             if len(batch) == 1:
                 await self._guard(lambda: self._store.put(*batch[0], collection=collection, ttl=ttl))
             else:

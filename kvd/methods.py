@@ -13,13 +13,14 @@ could be to ignore a condition.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 
 from kvd.answers import pack_collections, pack_description, pack_keys, pack_record
 from kvd.errors import Code, RequestError
 from kvd.params import (
+    IN_STEPS,
     READERS,
     Bin,
     Collection,
@@ -83,11 +84,33 @@ class Method(NamedTuple):
             for name, value in params.items():
                 read[name] = readers[name](name, value)
         except KeyError as error:
-            raise RequestError(Code.BAD_REQUEST, f"this daemon's {self.name} has no parameter {error}") from None
+            raise self._unknown(error) from None
         if not read.keys() >= self.required:
-            missing = ", ".join(sorted(self.required - read.keys()))
-            raise RequestError(Code.BAD_REQUEST, f"{self.name} needs {missing}")
+            raise self._incomplete(read)
         return read
+
+    def read_in_steps(self, params: dict[str, Any]) -> Generator[None, None, dict[str, Any]]:
+        """Do as `read` in short steps, for a large request; what is bin may be a memoryview."""
+        read = {}
+        for name, value in params.items():
+            try:
+                reader = self.readers[name]
+            except KeyError as error:
+                raise self._unknown(error) from None
+            if reader in IN_STEPS:
+                read[name] = yield from IN_STEPS[reader](name, value)
+            else:
+                read[name] = reader(name, bytes(value) if type(value) is memoryview else value)
+        if not read.keys() >= self.required:
+            raise self._incomplete(read)
+        return read
+
+    def _unknown(self, name: KeyError) -> RequestError:
+        return RequestError(Code.BAD_REQUEST, f"this daemon's {self.name} has no parameter {name}")
+
+    def _incomplete(self, read: dict[str, Any]) -> RequestError:
+        missing = ", ".join(sorted(self.required - read.keys()))
+        return RequestError(Code.BAD_REQUEST, f"{self.name} needs {missing}")
 
 
 METHODS: Final[dict[str, Method]] = {}

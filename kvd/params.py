@@ -6,11 +6,10 @@ that a method's signature is the only description of what it takes.
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, TypeVar
 
 from kvd.errors import Code, RequestError
 from kvd.protocol import MAX_ID, MAX_KEYS, MAX_NAME
@@ -19,6 +18,7 @@ from stores.names import Collection, Key, Token
 from stores.records import ENTRY, Record, Version
 
 __all__ = [
+    "IN_STEPS",
     "READERS",
     "Bin",
     "Collection",
@@ -50,12 +50,16 @@ Seconds = float
 """At least 0."""
 Ttl = float | None
 Keys = list[Key]
-Value = dict[str, Any]
-Values = list[dict[str, Any]]
+Value = Mapping[str, Any]
+Values = list[Mapping[str, Any]]
 Map = Any
 """Whatever a later version may put there."""
 
+T = TypeVar("T")
+Steps = Generator[None, None, T]
 
+_ONE_STEP: Final = 16 << 10
+"""Bytes of JSON that are read at once."""
 _SHORT = MAX_NAME >> 2
 """Characters of a name that cannot have too many bytes."""
 
@@ -155,24 +159,51 @@ def _ttl(name: str, value: Any) -> Ttl:
 
 
 def _value(name: str, value: Any) -> Value:
+    """Read a short value: at once."""
     if type(value) is not bytes:
         raise _refuse(name, "JSON text as bin", value)
     try:
         parsed = JsonObject.read(value)
-    except RecursionError:
-        raise RequestError(Code.INVALID_VALUE, f"{name} nests too deep for JSON") from None
-    except ValueError as error:
-        raise RequestError(Code.INVALID_VALUE, f"{name} is not JSON: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise _not_json(name, error) from None
     if parsed is None:
-        raise RequestError(Code.INVALID_VALUE, f"{name} must be a JSON object, not {_json_kind(json.loads(value))}")
+        raise _no_object(name, value)
     return parsed
 
 
-def _values(name: str, value: Any) -> Values:
-    return [_value(name, one) for one in _list(name, value)]
+def _read_value(name: str, value: Any) -> Steps[Value]:
+    if type(value) is not memoryview and (type(value) is not bytes or len(value) <= _ONE_STEP):
+        return _value(name, value)
+    try:
+        parsed = yield from JsonObject.read_in_steps(value)
+    except (ValueError, RecursionError) as error:
+        raise _not_json(name, error) from None
+    if parsed is None:
+        raise _no_object(name, value)
+    return parsed
 
 
-def _record(name: str, value: Any) -> Record:
+def _not_json(name: str, error: Exception) -> RequestError:
+    if isinstance(error, RecursionError):
+        return RequestError(Code.INVALID_VALUE, f"{name} nests too deep for JSON")
+    return RequestError(Code.INVALID_VALUE, f"{name} is not JSON: {error}")
+
+
+def _no_object(name: str, value: bytes | memoryview) -> RequestError:
+    kinds = {b"[": "an array", b'"': "a string", b"t": "true or false", b"f": "true or false", b"n": "null"}
+    kind = kinds.get(bytes(value[:_ONE_STEP]).lstrip(b" \t\n\r\0\xef\xbb\xbf\xff\xfe")[:1], "a number")
+    return RequestError(Code.INVALID_VALUE, f"{name} must be a JSON object, not {kind}")
+
+
+def _read_values(name: str, value: Any) -> Steps[Values]:
+    values = []
+    for one in _list(name, value):
+        values.append((yield from _read_value(name, one)))
+        yield
+    return values
+
+
+def _read_record(name: str, value: Any) -> Steps[Record]:
     if type(value) is not dict:
         raise _refuse(name, "a map", value)
     kind, body = _text(f"{name}.kind", value.get("kind")), _bin(f"{name}.body", value.get("body"))
@@ -181,7 +212,8 @@ def _record(name: str, value: Any) -> Record:
     created_at, expires_at = (_moment(f"{name}.{one}", value.get(one)) for one in ("created_at", "expires_at"))
     entry = None
     if kind == ENTRY:
-        entry = ManagedEntry(value=_value(f"{name}.body", body), created_at=created_at, expires_at=expires_at)
+        read = yield from _read_value(f"{name}.body", body)
+        entry = ManagedEntry(value=read, created_at=created_at, expires_at=expires_at)
     return Record(
         kind=kind,
         body=body,
@@ -206,9 +238,19 @@ def _map(_name: str, value: Any) -> Map:
     return value
 
 
-def _json_kind(parsed: Any) -> str:
-    kinds: dict[type, str] = {list: "an array", str: "a string", bool: "true or false", int: "a number", float: "a number"}
-    return kinds.get(type(parsed), "null")
+def _at_once(read: Callable[[str, Any], Steps[T]]) -> Callable[[str, Any], T]:
+    """Make a reader of one that reads in steps."""
+
+    def read_at_once(name: str, value: Any) -> T:
+        steps = read(name, value)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                result: T = done.value
+                return result
+
+    return read_at_once
 
 
 READERS: dict[str, Callable[[str, Any], Any]] = {
@@ -220,13 +262,20 @@ READERS: dict[str, Callable[[str, Any], Any]] = {
     "Key": _key,
     "Keys": _keys,
     "Map": _map,
-    "Record": _record,
+    "Record": _at_once(_read_record),
     "Seconds": _seconds,
     "Span": _span,
     "Text": _text,
     "Ttl": _ttl,
     "Value": _value,
-    "Values": _values,
+    "Values": _at_once(_read_values),
     "Version": _version,
 }
 """By the annotation's name. Each takes the parameter's name and value, and raises RequestError."""
+
+IN_STEPS: dict[Callable[[str, Any], Any], Callable[[str, Any], Steps[Any]]] = {
+    READERS["Record"]: _read_record,
+    READERS["Value"]: _read_value,
+    READERS["Values"]: _read_values,
+}
+"""By the reader: of what can be large, what does the same in steps of a fraction of a millisecond, for others to go between."""

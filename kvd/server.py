@@ -35,8 +35,6 @@ __all__ = ["Server"]
 
 ACCEPTS: Final = 64
 """Clients accepted in one turn of the loop."""
-MAX_HEAVY: Final = 2
-"""Large requests that are read at the same time."""
 HELLO_TIMEOUT: Final = 30.0
 """Seconds that a client has to say hello."""
 
@@ -62,8 +60,8 @@ class Server:
         """
         self.loop = asyncio.get_running_loop()
         self.log = log
-        self.heavy = asyncio.Semaphore(MAX_HEAVY)
-        """Who reads a large request takes it meanwhile."""
+        self.heavy = asyncio.Lock()
+        """Who reads a large request takes it meanwhile: one at a time, as it holds the request and what is made of it."""
         self.draining = False
         self.stopped = asyncio.Event()
         """Set when the daemon is to leave."""

@@ -3,7 +3,7 @@
 - What is ready is answered at once; what must wait is answered when it is done, in any order.
 - A client that does not read its replies is not read from either.
 - One client's pipeline is worked off `BURST` requests a turn of the loop, so that the others go between. A large request is
-  read on a thread, and those behind it wait.
+  read in turns, too, and those behind it wait.
 - Every request gets exactly one reply. Nothing that a client sends, and nothing that a method does, ends the daemon.
 """
 
@@ -31,8 +31,8 @@ from kvd.protocol import (
     encode_reply,
     unpack_request,
 )
-from kvd.threads import in_thread
 from kvd.transport import receive_in_pieces
+from kvd.turns import in_turns
 from kvd.work import Work
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["Session"]
 
 HEAVY: Final = 64 << 10
-"""Bytes of a request above which its parameters are read on a thread."""
+"""Bytes of a request above which its parameters are read in turns."""
 BURST: Final = 16
 """Requests of one client in one turn of the loop."""
 
@@ -203,11 +203,11 @@ class Session(asyncio.Protocol):
             return self._failed(request, error)
 
     async def _do_heavy(self, request: RequestMessage) -> None:
-        """Read the parameters on a thread: megabytes of JSON would hold everybody up. This client's next requests wait."""
+        """Read the parameters in turns: megabytes of JSON would hold everybody up. This client's next requests wait."""
         try:
             method = self._method(request.method)
             async with self.server.heavy:
-                args = await in_thread(method.read, request.params)
+                args = await in_turns(method.read_in_steps(request.params))
             if self._transport.is_closing():
                 return
             reply = self._done(request, self._requests.begin(request, method, args))

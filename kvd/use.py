@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from kvd.connections import Connection
@@ -68,7 +68,7 @@ class Use:
             await asyncio.sleep(0)  # a store that never waits would keep everybody else waiting
         return found
 
-    async def put(self, key: Key, value: dict[str, Any], collection: Collection, ttl: float | None) -> None:
+    async def put(self, key: Key, value: Mapping[str, Any], collection: Collection, ttl: float | None) -> None:
         """Store a value, together with what others store at the same moment."""
         coalescer = self.connection.coalescer
         if coalescer is None:

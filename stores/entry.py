@@ -7,12 +7,13 @@ everywhere; `utc_now` is the only place that asks for it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Self, SupportsFloat
+from typing import Any, Self, SupportsFloat
 
 from stores.errors import DeserializationError, SerializationError
+from stores.stepwise import dump_text, rewrite
 
 __all__ = [
     "JsonObject",
@@ -25,12 +26,6 @@ __all__ = [
     "moment_at",
     "utc_now",
 ]
-
-STEP: Final = 64 << 10
-"""Bytes of JSON that are read or written in one go, where others wait."""
-
-dump_text = json.JSONEncoder(sort_keys=True).encode
-"""Anything JSON can carry, in the form of `dump_json`; `json.dumps` would make an encoder at each call."""
 
 
 def utc_now() -> datetime:
@@ -56,67 +51,66 @@ def moment_at(seconds: float) -> datetime:
         return datetime.max.replace(tzinfo=UTC) if seconds > 0 else datetime.min.replace(tzinfo=UTC)
 
 
-class JsonObject(dict[str, Any]):
-    """What was read from JSON text, with `text`: itself in the form of `dump_json`, which goes by this. Not to be changed."""
+class JsonObject(Mapping[str, Any]):
+    """A JSON object that is kept as its text in the form of `dump_json`, which goes by it, and read by whoever looks inside."""
 
-    __slots__ = ("text",)
+    __slots__ = ("_text", "_value")
 
-    text: str
+    def __init__(self, text: str | bytes, value: dict[str, Any] | None = None) -> None:
+        """Take a text that is in that form, and what it says where that is known."""
+        self._text = text
+        self._value = value
 
     @classmethod
     def read(cls, text: bytes) -> JsonObject | None:
         """Read a JSON object; None where the JSON is something else.
 
-        A large one is read and written in many small steps: on a thread, it leaves the others their turns.
-
         Raises:
             ValueError: this is not JSON. RecursionError: it nests too deep.
         """
-        large = len(text) > STEP
-        value = json.loads(text, object_hook=_as_it_is if large else None)
-        if type(value) is not dict:
-            return None
-        made = cls(value)
-        made.text = "".join(_pieces(value, len(text))) if large else dump_text(value)
-        return made
+        value = json.loads(text)
+        return cls(dump_text(value), value) if type(value) is dict else None
 
+    @classmethod
+    def read_in_steps(cls, text: bytes | memoryview) -> Generator[None, None, JsonObject | None]:
+        """Do as `read` in steps of a fraction of a millisecond: a large text would take hundreds."""
+        written = yield from rewrite(text)
+        return cls(written) if written.startswith(b"{") else None
 
-def _as_it_is(value: dict[str, Any]) -> dict[str, Any]:
-    """A step of Python, at which another thread may take over; C alone would read a whole text in one."""
-    return value
+    @property
+    def text(self) -> str:
+        """The text."""
+        return self._text if isinstance(self._text, str) else self._text.decode()
 
+    @property
+    def encoded(self) -> bytes:
+        """The text as bytes."""
+        return self._text if isinstance(self._text, bytes) else self._text.encode()
 
-def _pieces(value: Any, size: int) -> Iterator[str]:
-    """Write a value of about `size` bytes piece by piece, as if its elements had one size."""
-    if type(value) is str and len(value) > STEP:
-        yield '"'
-        for start in range(0, len(value), STEP):
-            yield dump_text(value[start : start + STEP])[1:-1]
-        yield '"'
-    elif size > STEP and value and isinstance(value, (dict, list)):
-        named = isinstance(value, dict)
-        inside: list[Any] = sorted(value.items()) if isinstance(value, dict) else value
-        share = size // len(inside)
-        count = STEP // (share + 1) or 1
-        between = "{" if named else "["
-        for start in range(0, len(inside), count):
-            some = inside[start : start + count]
-            yield between
-            if count > 1:
-                yield dump_text(dict(some) if named else some)[1:-1]
-            elif named:
-                yield f"{dump_text(some[0][0])}: "
-                yield from _pieces(some[0][1], share)
-            else:
-                yield from _pieces(some[0], share)
-            between = ", "
-        yield "}" if named else "]"
-    else:
-        yield dump_text(value)
+    @property
+    def value(self) -> dict[str, Any]:
+        """What the text says. Not to be changed."""
+        if self._value is None:
+            self._value = json.loads(self._text)
+        return self._value
+
+    def __getitem__(self, name: str) -> Any:
+        """A member's value."""
+        return self.value[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """The members' names."""
+        return iter(self.value)
+
+    def __len__(self) -> int:
+        """How many members there are."""
+        return len(self.value)
 
 
 def check_value(value: Mapping[str, Any]) -> None:
     """Raise TypeError for what is not a mapping with string keys."""
+    if type(value) is JsonObject:
+        return
     if type(value) is not dict and not isinstance(value, Mapping):
         raise TypeError(f"A value is a mapping with string keys, not {type(value).__name__}.")
     for key in value:
@@ -182,7 +176,7 @@ class ManagedEntry:
     @property
     def value_as_dict(self) -> dict[str, Any]:
         """The value as a new dict. TypeError when it is not a mapping."""
-        value = self.value
+        value = self.value.value if type(self.value) is JsonObject else self.value
         if type(value) is not dict and not isinstance(value, Mapping):  # asking an abstract class takes longer than the copy
             raise TypeError(f"A value is a mapping with string keys, not {type(value).__name__}.")
         return dict(value)
@@ -191,6 +185,11 @@ class ManagedEntry:
     def value_as_json(self) -> str:
         """The value as JSON text with sorted keys. SerializationError where JSON cannot carry it."""
         return dump_json(self.value)
+
+    @property
+    def value_as_bytes(self) -> bytes:
+        """As `value_as_json`, encoded."""
+        return self.value.encoded if type(self.value) is JsonObject else dump_json(self.value).encode()
 
     @property
     def created_at_isoformat(self) -> str | None:

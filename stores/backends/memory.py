@@ -49,7 +49,7 @@ class _Held:
     __slots__ = ("created_at", "deadline", "expires_at", "number", "text")
 
     def __init__(self, entry: ManagedEntry, number: int) -> None:
-        self.text = entry.value_as_json.encode()
+        self.text = entry.value_as_bytes
         self.created_at = entry.created_at
         self.expires_at = entry.expires_at
         self.deadline = math.inf if entry.expires_at is None else entry.expires_at.timestamp()

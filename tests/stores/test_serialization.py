@@ -12,6 +12,7 @@ from key_value.aio._utils.serialization import BasicSerializationAdapter as Thei
 from stores import BasicSerializationAdapter, ManagedEntry
 from stores.entry import JsonObject, dump_json
 from stores.errors import DeserializationError, SerializationError
+from tests.stores.steps import finished
 
 ours, theirs = BasicSerializationAdapter(), TheirAdapter()
 plain = st.recursive(
@@ -35,23 +36,23 @@ def test_both_write_the_same_bytes(
     assert theirs.load_json(json_str=written).value == value
 
 
-@given(value=values, step=st.sampled_from([1, 8, 64 << 10]))
-def test_what_is_read_in_many_steps_is_written_as_in_one(value: dict[str, Any], step: int) -> None:
-    text = json.dumps(value, ensure_ascii=False, indent=1).encode()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stores.entry.STEP", step)
-        read = JsonObject.read(text)
-    assert read == value
-    assert (
-        dump_json(read)
-        == dump_json(value)
-        == ours.dump_json(ManagedEntry(value=read))[len('{"value": ') : -len(', "version": 1}')]
-    )
+def test_what_was_read_from_text_is_an_object_and_keeps_its_form() -> None:
+    text = b'{ "b": [1, 2.50], "a": "\xc3\xa9" }'
+    for read in (JsonObject.read(text), finished(JsonObject.read_in_steps(text))):
+        assert read is not None
+        assert dict(read) == {"a": "é", "b": [1, 2.5]}
+        assert len(read) == 2
+        entry = ManagedEntry(value=read)
+        assert entry.value_as_dict == {"a": "é", "b": [1, 2.5]}
+        assert entry.value_as_json == dump_json(read) == '{"a": "\\u00e9", "b": [1, 2.5]}'
+        assert entry.value_as_bytes == entry.value_as_json.encode()
+        assert ours.dump_json(entry) == ours.dump_json(ManagedEntry(value=dict(read)))
 
 
 @pytest.mark.parametrize("text", [b"[]", b"1", b'"text"', b"null"])
 def test_only_objects_are_read_as_objects(text: bytes) -> None:
     assert JsonObject.read(text) is None
+    assert finished(JsonObject.read_in_steps(text)) is None
 
 
 def test_the_documented_form() -> None:

@@ -1,0 +1,28 @@
+"""Long work on the event loop: in short steps, with everything else between."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Generator
+from typing import Final, TypeVar
+
+__all__ = ["in_turns"]
+
+T = TypeVar("T")
+
+TURN: Final = 0.0001
+"""Seconds after which work stops at its next step, until the loop comes round again."""
+
+
+async def in_turns(work: Generator[None, None, T]) -> T:
+    """Do the work, a few of its steps in each turn of the loop. On a thread it would hold the interpreter, and longer."""
+    while True:
+        end = time.perf_counter() + TURN
+        try:
+            while time.perf_counter() < end:
+                next(work)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        await asyncio.sleep(0)
