@@ -14,6 +14,7 @@ from typing import Any
 from stores.arguments import check_keys
 from stores.browsing import BrowsableStore
 from stores.entry import utc_now
+from stores.errors import BaseKeyValueError
 from stores.lifecycle import Scope
 from stores.names import Collection, Key
 from stores.records import Ask, DatedText
@@ -66,6 +67,17 @@ class TextStore(BrowsableStore, ABC):
             Whether it will be called.
         """
         return False
+
+    def _soon(self, key: Key, collection: Collection) -> Scope | None:
+        """The scope of names with which `text_soon` may go on."""
+        if not self._open or not isinstance(key, str):
+            return None
+        try:
+            scope = self._scope(collection)
+            self._check_key(key)
+        except (BaseKeyValueError, TypeError):
+            return None
+        return scope
 
     def _many(self, keys: Sequence[Key], collection: Collection) -> tuple[list[Key], list[Key], Scope]:
         listed = check_keys(keys)

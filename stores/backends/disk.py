@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import time
@@ -24,7 +25,7 @@ from stores.backends.disk_rows import PICKLE, Row
 from stores.backends.worker import Access, Worker
 from stores.base import BaseContextManagerStore, BaseStore
 from stores.batches import batched, made_in_turns
-from stores.entry import ManagedEntry
+from stores.entry import ManagedEntry, utc_now
 from stores.errors import (
     BaseKeyValueError,
     ConflictError,
@@ -38,8 +39,8 @@ from stores.errors import (
     ValueTooLargeError,
 )
 from stores.lifecycle import SEPARATOR, Scope
-from stores.names import OUTSIDE, Key, Name, Page, Token
-from stores.records import ABSENT, ANY, DatedText, Description, Expected, Record, Version
+from stores.names import OUTSIDE, Collection, Key, Name, Page, Token
+from stores.records import ABSENT, ANY, ASK, Ask, DatedText, Description, Expected, Record, Version
 from stores.traits import Traits
 
 if TYPE_CHECKING:
@@ -207,6 +208,15 @@ class DiskStore(BaseContextManagerStore, BaseStore):
         places = self._places(collection, keys)
         return await self._do(partial(self._look_up, places, self._contents.text), self._access_of_get)
 
+    def text_soon(self, key: Key, *, collection: Collection = None, answer: Callable[[bytes | Ask | None], None]) -> bool:
+        """Have one row read, where the thread has nothing else to do: while it is busy, reads had better go together."""
+        worker, scope = self._worker, self._soon(key, collection)
+        if worker is None or worker.is_busy or scope is None or self._access_of_get:
+            return False
+        reading = worker.do(partial(self._look_up, self._places(scope, [key]), self._contents.text))
+        reading.add_done_callback(partial(_text_came, answer))
+        return True
+
     @property
     def _access_of_get(self) -> Access:
         return Access.CHANGE if self._database.touches else Access.READ
@@ -340,3 +350,14 @@ class DiskStore(BaseContextManagerStore, BaseStore):
 
 def _epoch(moment: datetime | None) -> float | None:
     return None if moment is None else moment.timestamp()
+
+
+def _text_came(answer: Callable[[bytes | Ask | None], None], reading: asyncio.Future[list[DatedText]]) -> None:
+    found = None if reading.cancelled() or reading.exception() is not None else reading.result()
+    if found is None:
+        answer(ASK)
+    elif found[0] is None:
+        answer(None)
+    else:
+        text, until = found[0]
+        answer(None if until is not None and until <= utc_now() else text)

@@ -35,10 +35,10 @@ from stores.backends.resp import BATCH, MAX_VALUE_BYTES, Command, RespStore, Str
 from stores.backends.resp_answers import BoundedReader
 from stores.base import BaseContextManagerStore, BaseDestroyStore, BaseEnumerateKeysStore, BaseStore
 from stores.entry import utc_now
-from stores.errors import BaseKeyValueError, KeyValueOperationError, KeyValueStoreError, ReadOnlyError, StoreConnectionError
+from stores.errors import KeyValueOperationError, KeyValueStoreError, ReadOnlyError, StoreConnectionError
 from stores.names import Collection, Key
 from stores.records import ASK, Ask
-from stores.sanitization import PassthroughStrategy, SanitizationStrategy
+from stores.sanitization import SanitizationStrategy
 from stores.traits import Traits
 
 __all__ = ["RedisStore"]
@@ -210,18 +210,10 @@ class RedisStore(RespStore, BaseDestroyStore, BaseEnumerateKeysStore, BaseContex
     def text_soon(self, key: Key, *, collection: Collection = None, answer: Callable[[bytes | Ask | None], None]) -> bool:
         """Ask by one GET on the connection that the store has open."""
         link = self._sender.link
-        if link is None or not self._open or not isinstance(key, str):
+        scope = None if link is None else self._soon(key, collection)
+        if link is None or scope is None:
             return False
-        last, prefix = self._last_prefix
-        if collection == last and key.isascii() and type(self._key_strategy) is PassthroughStrategy:
-            name = prefix + key.encode()  # nearly always
-        else:
-            try:
-                scope = self._scope(collection)
-                self._check_key(key)
-                name = self._native(scope, key)
-            except (BaseKeyValueError, TypeError):
-                return False
+        name = self._native(scope, key)
         return link.send(_packed([("GET", name)]), partial(_text_came, answer))
 
     async def _delete_store(self) -> bool:

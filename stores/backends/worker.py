@@ -66,13 +66,19 @@ class Worker:
         """
         self._run = run
         self._inbox: SimpleQueue[Job] = SimpleQueue()
+        self._working = False
         # A store that is never closed must not keep its process from ending.
         Thread(target=self._serve, name=name, daemon=True).start()
 
-    async def do(self, work: Callable[[], R], access: Access = Access.READ) -> R:
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job would probably have to wait for others."""
+        return self._working or not self._inbox.empty()
+
+    def do(self, work: Callable[[], R], access: Access = Access.READ) -> asyncio.Future[R]:
         """Have work done in the thread.
 
-        Cancelling stops the waiting; work whose turn has come is completed.
+        Cancelling the future stops the waiting; work whose turn has come is completed.
 
         Args:
             work: runs in the thread.
@@ -80,7 +86,7 @@ class Worker:
         """
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._inbox.put(Job(work, access, future))
-        return await future
+        return future
 
     async def close(self, last: Callable[[], None]) -> None:
         """Let what is queued finish, do one thing more, alone, and end the thread. Nothing may be asked of it any more."""
@@ -95,6 +101,7 @@ class Worker:
     def _turn(self) -> bool:
         """Do what is asked for; whether to go on."""
         jobs = [self._inbox.get()]
+        self._working = True
         with suppress(Empty):
             while len(jobs) < HOP and not jobs[-1].is_last:
                 jobs.append(self._inbox.get_nowait())
@@ -106,7 +113,8 @@ class Worker:
             except BaseException as exc:  # noqa: BLE001 - whoever waits must hear of it
                 for job in wanted:
                     job.error = job.error or exc
-            _deliver(wanted)
+        self._working = False  # before who waits is told, and asks again
+        _deliver(wanted)
         if last is not None:
             try:
                 last.work()

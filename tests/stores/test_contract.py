@@ -18,6 +18,7 @@ from stores.errors import (
     SerializationError,
     StoreClosedError,
 )
+from stores.records import ASK, Ask
 from tests.stores.conftest import CASES, STORING, Names, by_name, traits_of
 
 pytestmark = pytest.mark.anyio
@@ -71,6 +72,32 @@ async def test_texts_are_the_values_as_json(make: Callable[..., BaseStore], name
         assert first[1] is not None
         assert second == (b"{}", None)
         await store.delete_many(["k", "l"], collection=names("c"))
+
+
+@on_storing
+async def test_texts_without_a_detour_are_the_same_texts(make: Callable[..., BaseStore], names: Names) -> None:
+    c = names("c")
+    async with make() as store:
+
+        async def soon(key: str) -> Any:
+            came: asyncio.Future[bytes | Ask | None] = asyncio.get_running_loop().create_future()
+            text = await came if store.text_soon(key, collection=c, answer=came.set_result) else ASK
+            [dated] = await store.texts([key], collection=c) if text is ASK else [(text, None)]
+            return None if dated is None else dated[0]
+
+        asked = store.text_soon("k", collection=c, answer=lambda _: None)
+        assert asked == (store.traits.name in {"disk", "redis"}), "who can be asked so is no accident"
+        await store.put_many(["k", "l"], [{"n": 1}, {"\u00e9": ["\u65e5\u672c"]}], collection=c)
+        await store.put("brief", {}, collection=c, ttl=1)
+        for key, value in {"k": {"n": 1}, "l": {"\u00e9": ["\u65e5\u672c"]}, "brief": {}}.items():
+            assert json.loads(await soon(key)) == value
+        assert await soon("missing") is None
+        assert await asyncio.gather(*(soon("k") for _ in range(50))) == [await soon("k")] * 50
+        for wrong in (5, None, b"k"):
+            assert not store.text_soon(wrong, collection=c, answer=lambda _: pytest.fail("called"))  # type: ignore[arg-type] # on purpose
+        await asyncio.sleep(1.1)
+        assert await soon("brief") is None
+    assert not store.text_soon("k", collection=c, answer=lambda _: pytest.fail("called"))
 
 
 @on_storing
