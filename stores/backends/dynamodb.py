@@ -38,6 +38,7 @@ from stores.backends.dynamodb_items import (
 )
 from stores.backends.dynamodb_table import WRITE_BATCH, Table
 from stores.base import BaseContextManagerStore, BaseStore
+from stores.batches import made_in_turns
 from stores.entry import ManagedEntry, utc_now
 from stores.errors import BaseKeyValueError, ConflictError, InvalidKeyError
 from stores.lifecycle import Scope
@@ -225,9 +226,10 @@ class DynamoDBStore(BaseContextManagerStore, BaseStore):
         created_at: datetime,
         expires_at: datetime | None,
     ) -> None:
-        pairs = zip(keys, managed_entries, strict=True)
-        items = distinct(entries.dump(self._locate(collection, key), entry) for key, entry in pairs)
-        await self._table.write_all([{"PutRequest": {"Item": item}} for item in items])
+        items = await made_in_turns(
+            lambda key, entry: entries.dump(self._locate(collection, key), entry), keys, managed_entries
+        )
+        await self._table.write_all([{"PutRequest": {"Item": item}} for item in distinct(items)])
 
     async def _delete_managed_entry(self, *, key: Key, collection: Scope) -> bool:
         place = self._locate(collection, key)

@@ -37,6 +37,7 @@ from stores.base import (
     BaseEnumerateKeysStore,
     BaseStore,
 )
+from stores.batches import made_in_turns
 from stores.entry import ManagedEntry, utc_now
 from stores.errors import (
     BaseKeyValueError,
@@ -313,7 +314,7 @@ class ElasticsearchStore(
 
     async def _write(self, scope: Scope, keys: Sequence[Key], entries: Sequence[ManagedEntry]) -> None:
         name, texts = await self._written_names(scope, keys)
-        bodies = [documents.encode_entry(entry, text, name) for text, entry in zip(texts, entries, strict=True)]
+        bodies = await made_in_turns(lambda text, entry: documents.encode_entry(entry, text, name), texts, entries)
         await self._check_written(scope, await self._bulk("index", scope, keys, bodies))
 
     async def _delete_managed_entry(self, *, key: Key, collection: Scope) -> bool:

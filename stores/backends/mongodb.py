@@ -26,7 +26,7 @@ from stores.arguments import Secret
 from stores.backends import mongodb_documents as documents, mongodb_requests as requests
 from stores.backends.mongodb_errors import ERRORS, advised
 from stores.base import BaseContextManagerStore, BaseDestroyCollectionStore, BaseStore
-from stores.batches import run_bounded
+from stores.batches import made_in_turns, run_bounded
 from stores.entry import ManagedEntry, utc_now
 from stores.errors import (
     BaseKeyValueError,
@@ -314,8 +314,8 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
     ) -> None:
         native = await self._writable(collection)
         name = await self._written_name(collection)
-        pairs = zip(keys, managed_entries, strict=True)
-        await requests.upsert_all(native, [(key, documents.overwrite(entry, key, name)) for key, entry in pairs])
+        updates = await made_in_turns(lambda key, entry: documents.overwrite(entry, key, name), keys, managed_entries)
+        await requests.upsert_all(native, list(zip(keys, updates, strict=True)))
 
     async def _delete_managed_entry(self, *, key: Key, collection: Scope) -> bool:
         gone = await self._collection(collection).find_one_and_delete(documents.address(key), projection={"expires_at": 1})

@@ -37,7 +37,7 @@ from stores.backends.s3_objects import (
     version_of,
 )
 from stores.base import BaseContextManagerStore, BaseStore
-from stores.batches import run_bounded
+from stores.batches import made_in_turns, run_bounded
 from stores.entry import ManagedEntry
 from stores.errors import (
     BaseKeyValueError,
@@ -279,9 +279,13 @@ class S3Store(BaseContextManagerStore, BaseStore):
     ) -> None:
         entries = {self._locate(collection, key): entry for key, entry in zip(keys, managed_entries, strict=True)}
 
+        def check(name: str, entry: ManagedEntry) -> None:
+            self._dump(name, entry)  # what comes out is not kept: beside a request, making it once more takes no time
+
         async def put(pair: tuple[str, ManagedEntry]) -> None:
             await self._bucket.put(**self._dump(*pair))
 
+        await made_in_turns(check, list(entries), list(entries.values()))
         await run_bounded(put, entries.items(), limit=CONCURRENCY)
 
     async def _delete_managed_entry(self, *, key: Key, collection: Scope) -> bool:

@@ -237,6 +237,15 @@ async def test_wrong_arguments(store: BaseStore, names: Names) -> None:
     assert await store.get("k", collection=c) is None
 
 
+@on_every_store
+async def test_nothing_of_a_batch_is_stored_when_one_value_is_not_json(store: BaseStore, names: Names) -> None:
+    keys = [f"k{number}" for number in range(300)]
+    values: list[dict[str, Any]] = [{"n": number} for number in range(299)]
+    with pytest.raises(SerializationError):
+        await store.put_many(keys, [*values, {"set": {1}}], collection=names("c"))
+    assert await store.get_many(keys, collection=names("c")) == [None] * len(keys)
+
+
 ODD_KEYS = [
     "with space",
     "line\nbreak",
