@@ -10,12 +10,15 @@ import msgpack  # type: ignore[import-untyped]  # it ships no types
 from msgpack import unpackb
 
 from kvd.errors import Code, ProtocolError
+from kvd.large import LargeReply, bin_head
 from kvd.protocol import EVENT, HEADER, MAX_FRAME, MAX_REPLY, PACKED, PART, PART_SIZE, REPLY
 
 __all__ = ["Decoder", "Inbox", "frame", "parts"]
 
 _SHORTEST: Final = 3
 """Elements of an event; replies and parts have one more."""
+LARGE: Final = 64 << 10
+"""Bytes of a body that is worth not being copied."""
 _length_at: Final = struct.Struct(">I").unpack_from
 """Reads a frame's length: a quarter of the time that `int.from_bytes` takes with a slice."""
 
@@ -25,21 +28,26 @@ def frame(body: bytes) -> bytes:
     return len(body).to_bytes(HEADER, "big") + body
 
 
-def parts(body: bytes, stream: int) -> Iterator[bytes]:
-    """Cut a body into the frames of its parts."""
-    view = memoryview(body)
-    for start in range(0, len(body), PART_SIZE):
-        end = start + PART_SIZE
-        yield frame(msgpack.Packer(buf_size=PACKED).pack((PART, stream, end >= len(body), view[start:end])))
+def parts(body: bytes | LargeReply, stream: int) -> Iterator[list[bytes | memoryview]]:
+    """Cut a body into the frames of its parts, each of them in pieces, so that none of the body is copied."""
+    size = len(body)
+    for start in range(0, size, PART_SIZE):
+        end = min(start + PART_SIZE, size)
+        empty: bytes = msgpack.Packer(buf_size=PACKED).pack((PART, stream, end == size, b""))
+        head = empty[:-2] + bin_head(end - start)
+        cut = body.cut(start, end) if isinstance(body, LargeReply) else [memoryview(body)[start:end]]
+        yield [(len(head) + end - start).to_bytes(HEADER, "big") + head, *cut]
 
 
 class Decoder:
     """Cuts what a socket delivers into bodies. It keeps nothing but what is not yet a whole frame."""
 
-    __slots__ = ("_rest", "error")
+    __slots__ = ("_missing", "_rest", "error")
 
     def __init__(self) -> None:
         self._rest: bytes | bytearray = b""
+        self._missing = 0
+        """Bytes of a large body, of which `_rest` is the beginning, without its header; 0: `_rest` begins with a header."""
         self.error: ProtocolError | None = None
         """Why the stream cannot be read any further: behind the bodies that were taken is a length out of bounds."""
 
@@ -47,15 +55,17 @@ class Decoder:
         """Take what was received; returns the bodies that are whole with it, none once there was an error."""
         if self.error is not None:
             return []
+        if self._missing:
+            return self._go_on(data)
         if not self._rest and len(data) > HEADER and _length_at(data)[0] == len(data) - HEADER:
             return [data[HEADER:]]  # nearly always it is one, and whole
+        bodies: list[bytes | bytearray] = []
         stream: bytes | bytearray = data
         if self._rest:
             if type(self._rest) is bytes:
                 self._rest = bytearray(self._rest)
             self._rest += data
             stream = self._rest
-        bodies: list[bytes | bytearray] = []
         size, at = len(stream), 0
         while (start := at + HEADER) <= size:
             length = _length_at(stream, at)[0]
@@ -65,12 +75,25 @@ class Decoder:
                 self.error = ProtocolError(code, f"a frame has from 1 to {MAX_FRAME:,} bytes, not {length:,}")
                 at = size
             elif end > size:
+                if length > LARGE and start < size:
+                    stream, at = bytearray(stream[start:]), 0
+                    self._missing = end - size
                 break
             else:
                 bodies.append(stream[start:end])
                 at = end
         self._rest = stream[at:] if at else stream
         return bodies
+
+    def _go_on(self, data: bytes) -> list[bytes | bytearray]:
+        """Take what goes on with a large body, which is never copied."""
+        missing = self._missing
+        self._rest += data if len(data) <= missing else data[:missing]
+        self._missing = max(missing - len(data), 0)
+        if self._missing:
+            return []
+        body, self._rest = self._rest, b""
+        return [body, *self.take(data[missing:])]
 
     @property
     def pending(self) -> int:

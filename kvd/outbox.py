@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from kvd.frames import frame, parts
+from kvd.large import LargeReply
 from kvd.protocol import HEADER, MAX_OUTBOX, PART_SIZE, encode_event
 
 __all__ = ["Outbox"]
@@ -34,6 +35,7 @@ class Outbox:
         "_loop",
         "_out",
         "_overflow",
+        "_parted",
         "_pumping",
         "_sequence",
         "_streams",
@@ -47,13 +49,15 @@ class Outbox:
         self._transport = transport
         self._loop = loop
         self._overflow = overflow
-        self._out: list[bytes] = []
+        self._out: list[bytes | memoryview] = []
         self._waiting = 0
         """Bytes that are not yet written, those of large replies included."""
-        self._large: deque[Iterator[bytes]] | None = None
+        self._large: deque[Iterator[list[bytes | memoryview]]] | None = None
         self._events: deque[dict[str, Any]] | None = None
         self._sequence = 0
         self._streams = 0
+        self._parted = False
+        """Whether parts of large replies are in `_out`, which are not worth a copy."""
         self._flushing = False
         self._pumping = False
         self.paused = False
@@ -66,11 +70,11 @@ class Outbox:
         """Whether the client should read before it asks for more. A large reply alone holds no small ones up."""
         return self.paused and self._waiting > FULL
 
-    def send(self, body: bytes) -> None:
+    def send(self, body: bytes | LargeReply) -> None:
         """Send a body soon: call `flush` when there is no more to come in this turn, or `flush_soon`."""
         self._waiting += len(body)
         if len(body) <= PART_SIZE:
-            self._out.append(frame(body))
+            self._out.append(frame(body))  # type: ignore[arg-type] # a LargeReply is longer
         else:
             if self._large is None:
                 self._large = deque()
@@ -81,13 +85,13 @@ class Outbox:
         if self._waiting > MAX_OUTBOX:
             self._overflow()
 
-    def send_alone(self, body: bytes) -> None:
+    def send_alone(self, body: bytes | LargeReply) -> None:
         """Send a body now, as `send` and `flush` would."""
         if self._out or self.paused or len(body) > PART_SIZE:
             self.send(body)
             self.flush()
         else:
-            self._transport.write(len(body).to_bytes(HEADER, "big") + body)
+            self._transport.write(len(body).to_bytes(HEADER, "big") + body)  # type: ignore[operator] # as above
 
     def send_change(self, change: dict[str, Any]) -> None:
         """Send the event of a change, or keep it until the client reads again."""
@@ -131,8 +135,13 @@ class Outbox:
         out = self._out
         if not out or self.paused or self._transport.is_closing():
             return
+        self._out = []
+        if self._parted:
+            self._parted = False
+            self._waiting = max(self._waiting - sum(map(len, out)), 0) if self._large else 0
+            self._transport.writelines(out)
+            return
         data = out[0] if len(out) == 1 else b"".join(out)
-        out.clear()
         self._waiting = max(self._waiting - len(data), 0) if self._large else 0
         self._transport.write(data)
 
@@ -148,9 +157,10 @@ class Outbox:
             return
         for _ in range(len(self._large)):
             stream = self._large.popleft()
-            data = next(stream, None)
-            if data is not None:
-                self._out.append(data)
+            part = next(stream, None)
+            if part is not None:
+                self._out += part
+                self._parted = True
                 self._large.append(stream)
         self.flush()
         if self._large and not self.paused:

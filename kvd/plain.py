@@ -10,7 +10,8 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from kvd.figures import TIMED
-from kvd.protocol import MAX_ID, MAX_IN_FLIGHT, MAX_REPLY, REQUEST, encode_reply
+from kvd.large import LargeReply
+from kvd.protocol import MAX_ID, MAX_IN_FLIGHT, MAX_REPLY, PART_SIZE, REQUEST, encode_reply
 from kvd.reads import DirectRead
 from kvd.use import PIECE
 
@@ -53,7 +54,7 @@ def read_plainly(message: Any, work: Work) -> Any:
         return None
 
 
-def _answer(id: int, name: Any, params: dict[str, Any], connection: Connection) -> bytes | None:  # noqa: A002 - as above
+def _answer(id: int, name: Any, params: dict[str, Any], connection: Connection) -> bytes | LargeReply | None:  # noqa: A002 - as above
     """Answer from a store that never waits."""
     store, figures = connection.at_hand, connection.figures
     started = None if figures.operations & TIMED else time.monotonic()
@@ -68,7 +69,7 @@ def _answer(id: int, name: Any, params: dict[str, Any], connection: Connection) 
         return None
     if result is None:
         return None
-    body = encode_reply(id, None, result)
+    body = encode_reply(id, None, result) if len(result) <= PART_SIZE else LargeReply(id, result)
     if len(body) > MAX_REPLY:
         return None
     figures.operations += 1

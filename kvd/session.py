@@ -19,12 +19,14 @@ from kvd.answers import mistake
 from kvd.connections import Connection
 from kvd.errors import Code, ProtocolError, RequestError
 from kvd.frames import Decoder
+from kvd.large import LargeReply, unpack_large
 from kvd.methods import METHODS, Method
 from kvd.outbox import Outbox
 from kvd.plain import LATER, read_plainly
 from kvd.protocol import (
     MAX_CURSORS,
     MAX_REPLY,
+    PART_SIZE,
     RequestMessage,
     check_request,
     encode_event,
@@ -172,15 +174,15 @@ class Session(asyncio.Protocol):
         """Whether the client should read before more is done for it."""
         return self._out.paused and self._out.full
 
-    def _take(self, body: bytes | bytearray) -> bytes | None:
+    def _take(self, body: bytes | bytearray) -> bytes | LargeReply | None:
         """Do what is asked, or begin to; returns the reply's body, unless it comes later.
 
         Raises:
             ProtocolError: the stream is of no use any more.
         """
-        message = unpack_request(body)
+        message = unpack_request(body) if len(body) <= HEAVY else unpack_large(body)
         if self.greeted and not self.server.draining:
-            reply: bytes | None = read_plainly(message, self._requests)
+            reply: bytes | LargeReply | None = read_plainly(message, self._requests)
             if reply is not None:
                 return None if reply is LATER else reply
         try:
@@ -217,7 +219,7 @@ class Session(asyncio.Protocol):
             self._out.send_alone(reply)
         self._work()
 
-    def _done(self, request: RequestMessage, result: Any) -> bytes | None:
+    def _done(self, request: RequestMessage, result: Any) -> bytes | LargeReply | None:
         return None if result is LATER else self._encode(request.id, result)
 
     def _failed(self, request: RequestMessage, error: Exception) -> bytes:
@@ -265,10 +267,14 @@ class Session(asyncio.Protocol):
         self._requests.give_up_all(reason)
         self._out.flush()
 
-    def _encode(self, id: int, result: Any) -> bytes:  # noqa: A002 - the wire's own word
+    def _encode(self, id: int, result: Any) -> bytes | LargeReply:  # noqa: A002 - the wire's own word
         """Return the body of the reply, or of the refusal to send it."""
+        body: bytes | LargeReply
         try:
-            body = encode_reply(id, None, result)
+            if type(result) is bytes and len(result) > PART_SIZE:
+                body = LargeReply(id, result)
+            else:
+                body = encode_reply(id, None, result)
         except (TypeError, ValueError, OverflowError):
             self.server.log.exception("an answer cannot be sent")
             return self._refusal(id, mistake())

@@ -10,6 +10,7 @@ from hypothesis import given, strategies as st
 
 from kvd.errors import Code, ProtocolError, RequestError
 from kvd.frames import Decoder, Inbox, frame, parts
+from kvd.large import LargeReply, unpack_large
 from kvd.model import ABSENT, Record, Version
 from kvd.protocol import (
     MAX_FRAME,
@@ -72,7 +73,7 @@ def test_the_bytes_are_those_of_version_1(name: str) -> None:
 
 
 def test_a_part_has_the_bytes_of_version_1() -> None:
-    first, second = parts(b"\x01" * (PART_SIZE + 1), 5)
+    first, second = (b"".join(part) for part in parts(b"\x01" * (PART_SIZE + 1), 5))
     assert first[:13].hex() == "0004000994" + "0305c2" + "c600040000"
     assert second.hex() == "00000007940305c3c40101"
 
@@ -87,6 +88,64 @@ def bodies(data: bytes, piece: int) -> list[bytes]:
 @given(st.lists(st.binary(min_size=1, max_size=300), max_size=20), st.integers(1, 400))
 def test_bodies_arrive_however_the_stream_is_cut(sent: list[bytes], piece: int) -> None:
     assert bodies(b"".join(frame(body) for body in sent), piece) == sent
+
+
+@pytest.mark.parametrize("piece", [1_000, 64 << 10, (64 << 10) + 4, 70_004, 200_003, 1 << 20])
+def test_large_bodies_arrive_between_small_ones(piece: int) -> None:
+    sent = [b"a", b"b" * 70_000, b"c" * 300_000, b"d", b"e" * ((64 << 10) + 1), b"f" * 100]
+    assert bodies(b"".join(frame(body) for body in sent), piece) == sent
+
+
+def test_what_comes_behind_a_large_body_is_not_lost() -> None:
+    decoder = Decoder()
+    large = frame(b"x" * 100_000)
+    assert decoder.take(large[:50_000]) == []
+    assert decoder.pending == 50_000 - 4
+    assert decoder.take(large[50_000:] + frame(b"y") + frame(b"z")[:2]) == [b"x" * 100_000, b"y"]
+    assert decoder.take(frame(b"z")[2:]) == [b"z"]
+
+
+@pytest.mark.parametrize("size", [PART_SIZE + 1, 3 * PART_SIZE - 9, 3 * PART_SIZE])
+def test_a_large_reply_has_the_bytes_of_any_reply(size: int) -> None:
+    result = bytes(range(256)) * (size // 256 + 1)
+    whole, large = encode_reply(7, None, result[:size]), LargeReply(7, result[:size])
+    assert len(large) == len(whole)
+    assert [b"".join(part) for part in parts(large, 5)] == [b"".join(part) for part in parts(whole, 5)]
+
+
+BIN = b"x" * 100_000
+REQUESTS = {
+    "one bin": [0, 1, "put", {"key": "k", "value": BIN, "ttl": 5}, {"timeout": 1.5}],
+    "bins, one behind the other": [0, 1, "put", {"value": BIN, "more": BIN, "last": None}],
+    "bins in an array": [0, 1, "put_many", {"keys": ["a", "b"], "values": [BIN, BIN]}],
+    "a text": [0, 1, "put", {"value": BIN.decode()}],
+    "no parameters": [0, 1, BIN, None],
+    "too short": [0, BIN],
+    "no array": {"value": BIN},
+    "a bin": BIN,
+}
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_large_requests_say_the_same_without_a_copy_of_their_bins(name: str) -> None:
+    body = msgpack.packb(REQUESTS[name])
+    assert unpack_large(body) == unpack_large(bytearray(body)) == unpack_request(body) == REQUESTS[name]
+
+
+def test_only_large_bins_among_the_parameters_stay_where_they_are() -> None:
+    params = unpack_large(msgpack.packb([0, 1, "put", {"key": b"k", "value": BIN}]))[3]
+    assert {name: type(value) for name, value in params.items()} == {"key": bytes, "value": memoryview}
+
+
+@pytest.mark.parametrize("cut", [1, 12, 40, 1_000])
+def test_large_requests_that_are_cut_off_or_doubled_are_read_as_any(cut: int) -> None:
+    body = msgpack.packb([0, 1, "put", {"key": "k", "value": BIN}])
+    with pytest.raises(ProtocolError):
+        unpack_large(body[:-cut])
+    twice = b"\x94\x00\x01\xa3put\x82" + 2 * (b"\xa5value" + msgpack.packb(BIN))
+    assert unpack_large(twice) == unpack_request(twice)
+    with pytest.raises(ProtocolError):
+        unpack_large(body + b"\xc0")
 
 
 @pytest.mark.parametrize(
@@ -196,7 +255,7 @@ def test_replies_and_events_survive_the_wire(result: Any, piece: int) -> None:
 
 def test_parts_of_several_replies_are_joined_with_others_between() -> None:
     large = [encode_reply(id_, None, bytes([id_]) * 600_000) for id_ in (1, 2)]
-    cut = [list(parts(body, stream)) for stream, body in enumerate(large)]
+    cut = [[b"".join(part) for part in parts(body, stream)] for stream, body in enumerate(large)]
     stream = [piece for pair in zip(*cut, strict=True) for piece in pair]
     stream.insert(3, frame(encode_reply(9, None, "small")))
     inbox = Inbox()
