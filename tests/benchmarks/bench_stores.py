@@ -85,6 +85,9 @@ class Named:
     async def get_many(self, keys: list[str]) -> Any:
         return await self.store.get_many(keys, collection=COLLECTION)
 
+    async def ttl_many(self, keys: list[str]) -> Any:
+        return await self.store.ttl_many(keys, collection=COLLECTION)
+
     async def put_many(self, keys: list[str], values: list[Any]) -> None:
         await self.store.put_many(keys, values, collection=COLLECTION)
 
@@ -166,11 +169,13 @@ async def large(peers: dict[str, Any], enumerated: int) -> list[str]:
     steps: dict[str, Callable[[Any], Awaitable[Any]]] = {
         "put_many": lambda peer: peer.put_many(keys, values),
         "get_many": lambda peer: peer.get_many(keys),
+        "ttl_many": lambda peer: peer.ttl_many(keys),
         "delete_many": lambda peer: peer.delete_many(keys),
     }
     cells: list[str] = []
     for work, step in steps.items():
-        cells += report(f"{work}({LARGE})", await once(peers, step))
+        able = {label: peer for label, peer in peers.items() if hasattr(peer, work)}
+        cells += report(f"{work}({LARGE})", await once(able, step))
     for work, step in steps.items():
         gc.collect()
         tracemalloc.start()
