@@ -11,9 +11,9 @@ foreign data; it is shown as DynamoDB's own JSON.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Final, overload
+from typing import Annotated, Any, ClassVar, Final, TypeVar, overload
 
 from aiobotocore.client import AioBaseClient
 from botocore.exceptions import ClientError
@@ -31,6 +31,7 @@ from stores.backends.dynamodb_items import (
     distinct,
     epoch,
     native_deadline,
+    place_of,
     restored,
     text_of,
     unchanged,
@@ -53,6 +54,9 @@ COLLECTIONS_PER_PAGE: Final = 50
 
 LAST_KEY: Final = "\U0010ffff" * 256
 """No sort key comes after it: 1,024 bytes of the last character."""
+
+
+T = TypeVar("T")
 
 
 class DynamoDBStore(BaseContextManagerStore, BaseStore):
@@ -188,10 +192,13 @@ class DynamoDBStore(BaseContextManagerStore, BaseStore):
     # Names and items
 
     def _locate(self, scope: Scope, key: Key) -> Item:
-        """The only place that knows what an entry is called."""
-        if scope == OUTSIDE:
-            raise InvalidKeyError("In DynamoDB nothing is outside collections.")
-        return {"collection": {"S": collection_of(scope)}, "key": {"S": text_of(key)}}
+        return place_of(_partition(scope), text_of(key))
+
+    async def _found(self, scope: Scope, keys: Sequence[Key], into: Callable[[Item], T]) -> list[T | None]:
+        """Of each key what `into` makes of its item; None where there is none."""
+        texts = [text_of(key) for key in keys]
+        found = await self._table.items(_partition(scope), texts, into, consistent=self._consistent_reads)
+        return [found.get(text) for text in texts]
 
     # Entries
 
@@ -200,17 +207,13 @@ class DynamoDBStore(BaseContextManagerStore, BaseStore):
         return None if item is None else entries.load_named(item)
 
     async def _get_managed_entries(self, *, collection: Scope, keys: Sequence[Key]) -> list[ManagedEntry | None]:
-        places = [self._locate(collection, key) for key in keys]
-        found = await self._table.items(places, entries.load_named, consistent=self._consistent_reads)
-        return [found.get(place["key"]["S"]) for place in places]
+        return await self._found(collection, keys, entries.load_named)
 
     async def _get_texts(self, *, collection: Scope, keys: Sequence[Key]) -> list[DatedText]:
-        places = [self._locate(collection, key) for key in keys]
-        if len(places) == 1:
-            item = await self._table.item(places[0], consistent=self._consistent_reads)
+        if len(keys) == 1:
+            item = await self._table.item(self._locate(collection, keys[0]), consistent=self._consistent_reads)
             return [None if item is None else entries.text(item)]
-        found = await self._table.items(places, entries.text, consistent=self._consistent_reads)
-        return [found.get(place["key"]["S"]) for place in places]
+        return await self._found(collection, keys, entries.text)
 
     async def _put_managed_entry(self, *, collection: Scope, key: Key, managed_entry: ManagedEntry) -> None:
         item = entries.dump(self._locate(collection, key), managed_entry)
@@ -229,7 +232,7 @@ class DynamoDBStore(BaseContextManagerStore, BaseStore):
         items = await made_in_turns(
             lambda key, entry: entries.dump(self._locate(collection, key), entry), keys, managed_entries
         )
-        await self._table.write_all([{"PutRequest": {"Item": item}} for item in distinct(items)])
+        await self._table.put_all(distinct(items))
 
     async def _delete_managed_entry(self, *, key: Key, collection: Scope) -> bool:
         place = self._locate(collection, key)
@@ -243,11 +246,10 @@ class DynamoDBStore(BaseContextManagerStore, BaseStore):
             "ProjectionExpression": "#collection, #key, #ttl",
             "ExpressionAttributeNames": {"#collection": "collection", "#key": "key", "#ttl": "ttl"},
         }
-        places = distinct(self._locate(collection, key) for key in keys)
-        deadlines = await self._table.items(places, native_deadline, consistent=True, **projection)
-        deletes = [{"DeleteRequest": {"Key": place}} for place in places if place["key"]["S"] in deadlines]
-        if deletes:
-            await self._table.write_all(deletes)
+        partition = _partition(collection)
+        deadlines = await self._table.items(partition, map(text_of, keys), native_deadline, consistent=True, **projection)
+        if deadlines:
+            await self._table.delete_all(partition, list(deadlines))
         now = utc_now()
         return sum(deadline is None or deadline > now for deadline in deadlines.values())
 
@@ -305,9 +307,7 @@ class DynamoDBStore(BaseContextManagerStore, BaseStore):
         return Page(names, None if last is None else last["key"]["S"].encode(), reply["ScannedCount"])
 
     async def _describe(self, *, collection: Scope, keys: Sequence[Key]) -> list[Description | None]:
-        places = [self._locate(collection, key) for key in keys]
-        described = await self._table.items(places, entries.describe, consistent=self._consistent_reads)
-        return [described.get(place["key"]["S"]) for place in places]
+        return await self._found(collection, keys, entries.describe)
 
     # Edit
 
@@ -365,3 +365,9 @@ class DynamoDBStore(BaseContextManagerStore, BaseStore):
         if expires_at is not None:
             item["ttl"] = {"N": str(epoch(expires_at))}
         await self._commit_put(item, unchanged(stored))
+
+
+def _partition(scope: Scope) -> str:
+    if scope == OUTSIDE:
+        raise InvalidKeyError("In DynamoDB nothing is outside collections.")
+    return collection_of(scope)

@@ -30,6 +30,7 @@ __all__ = [
     "epoch",
     "foreign_body",
     "native_deadline",
+    "place_of",
     "restored",
     "size_of",
     "text_of",
@@ -64,6 +65,11 @@ def collection_token(name: str) -> Token:
 def collection_of(scope: str | Token) -> str:
     """The partition key that a scope means."""
     return scope if isinstance(scope, str) else text_of(scope).removesuffix("/")
+
+
+def place_of(collection: str, key: str) -> Item:
+    """Where an entry is. The only place that knows what it is called."""
+    return {"collection": {"S": collection}, "key": {"S": key}}
 
 
 def distinct(items: Iterable[Item]) -> list[Item]:

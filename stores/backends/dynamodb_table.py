@@ -7,13 +7,13 @@ while nothing gets done, and is an error in the end.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from botocore.exceptions import ClientError
 
 from stores.backends.aws import AwsClient, Backoff, has_code, refuses_credentials
-from stores.backends.dynamodb_items import SCHEMA, Item, distinct
+from stores.backends.dynamodb_items import SCHEMA, Item, place_of
 from stores.batches import batched, run_bounded
 from stores.errors import StoreConnectionError, StoreSetupError
 
@@ -160,14 +160,14 @@ class Table:
         return None if reply is None else reply.get("Item")
 
     async def items(
-        self, places: Sequence[Item], into: Callable[[Item], T], *, consistent: bool, **projection: Any
+        self, collection: str, keys: Iterable[str], into: Callable[[Item], T], *, consistent: bool, **projection: Any
     ) -> dict[str, T]:
         """Items of one collection by their sort keys, each as what `into` makes of it while its batch is here."""
 
-        async def read(batch: Sequence[Item]) -> dict[str, T]:
+        async def read(batch: Sequence[str]) -> dict[str, T]:
             found: dict[str, T] = {}
             backoff = Backoff()
-            left: Sequence[Item] = batch
+            left = [place_of(collection, key) for key in batch]
             while left:
                 request = {self._name: {"Keys": left, "ConsistentRead": consistent, **projection}}
                 reply = await self.ask("batch_get_item", RequestItems=request)
@@ -180,15 +180,21 @@ class Table:
                     raise StoreConnectionError(f"{self.location} is overloaded: {len(left)} keys were not read.")
             return found
 
-        batches = await run_bounded(read, batched(distinct(places), READ_BATCH), limit=CONCURRENCY)
+        batches = await run_bounded(read, batched(list(dict.fromkeys(keys)), READ_BATCH), limit=CONCURRENCY)
         return {key: made for batch in batches for key, made in batch.items()}
 
-    async def write_all(self, requests: Sequence[dict[str, Any]]) -> None:
-        """Puts and deletes of different items."""
+    async def put_all(self, items: Sequence[Item]) -> None:
+        """Put items of different keys."""
+        await self._write_all(items, lambda item: {"PutRequest": {"Item": item}})
 
-        async def write(batch: Sequence[dict[str, Any]]) -> None:
+    async def delete_all(self, collection: str, keys: Sequence[str]) -> None:
+        """Delete the items of one collection under different sort keys."""
+        await self._write_all(keys, lambda key: {"DeleteRequest": {"Key": place_of(collection, key)}})
+
+    async def _write_all(self, whats: Sequence[T], request: Callable[[T], dict[str, Any]]) -> None:
+        async def write(batch: Sequence[T]) -> None:
             backoff = Backoff()
-            left = batch
+            left = [request(what) for what in batch]
             while left:
                 reply = await self.write("batch_write_item", RequestItems={self._name: left})
                 still = reply.get("UnprocessedItems", {}).get(self._name, [])
@@ -196,4 +202,4 @@ class Table:
                     raise StoreConnectionError(f"{self.location} is overloaded: {len(still)} items were not written.")
                 left = still
 
-        await run_bounded(write, batched(requests, WRITE_BATCH), limit=CONCURRENCY)
+        await run_bounded(write, batched(whats, WRITE_BATCH), limit=CONCURRENCY)
