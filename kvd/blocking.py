@@ -50,7 +50,7 @@ class BlockingClient:
         """What the daemon said of itself; None before `greet`."""
         self._sock = sock
         self._inbox = Inbox()
-        self._encode = Encoder().encode
+        self._encode = Encoder().request
         self._lost: str | None = None
         self._lock = threading.Lock()
         _clients.add(self)

@@ -83,7 +83,7 @@ class _Link(asyncio.Protocol):
         self.gone: asyncio.Future[None] = loop.create_future()
         self.limit = MAX_IN_FLIGHT
         self.readers: WeakSet[Changes] = WeakSet()
-        self._encode = Encoder().encode
+        self._encode = Encoder().request
         self._inbox = Inbox()
         self._waiters: dict[int, asyncio.Future[Any] | None] = {}
         """Of what is unsent or in flight, by id; None for who has given up, whose answer is still to come."""

@@ -142,7 +142,7 @@ PART: Final = 3
 HEADER: Final = 4
 """Bytes of a frame's length."""
 PACKED: Final = 1024
-"""Bytes that a packer begins with: with so few, a new one costs no more than sharing one, and threads need not share it."""
+"""Bytes that a packer begins with: with so few, where it matters little, a new one is as good as one that is kept."""
 _SMALL: Final = 16 << 10  # below it, no body can grow to more than a few megabytes, and counting would only cost time
 _MAX_MAP: Final = 1_000
 _LAST_PART_OF_ARRAY: Final = 4
@@ -158,15 +158,15 @@ class RequestMessage(NamedTuple):
 
 
 class Encoder:
-    """Encodes a client's requests as frames, with one packer for all of them: not for two threads at once."""
+    """Encodes what one end sends, all with one packer: not for two threads at once."""
 
     __slots__ = ("_pack",)
 
     def __init__(self) -> None:
         self._pack: Callable[[Any], bytes] = msgpack.Packer(buf_size=PACKED).pack
 
-    def encode(self, id: int, method: str, params: dict[str, Any], timeout: float | None = None) -> bytes:  # noqa: A002 - the wire's own word
-        """Encode a request.
+    def request(self, id: int, method: str, params: dict[str, Any], timeout: float | None = None) -> bytes:  # noqa: A002 - the wire's own word
+        """Encode a request as a frame.
 
         Raises:
             ProtocolError: `too_large`, or `bad_request` for what msgpack cannot carry.
@@ -180,21 +180,30 @@ class Encoder:
             raise ProtocolError(Code.BAD_REQUEST, f"{method} cannot be sent: {error}", id=id) from error
         length = len(body)
         if length > PART_SIZE:
-            self._pack = msgpack.Packer(buf_size=PACKED).pack  # the old one's buffer stays as large as what it packed
+            self._let_go()
             if length > MAX_FRAME:
                 text = f"{method} takes {length:,} bytes, and {MAX_FRAME:,} is the most a request may have"
                 raise ProtocolError(Code.TOO_LARGE, text, id=id)
         return length.to_bytes(HEADER, "big") + body
 
+    def reply(self, id: int | None, error: dict[str, Any] | None, result: Any = None) -> bytes:  # noqa: A002 - as above
+        """Encode a reply as a body without its length: see `kvd.frames`.
 
-def encode_reply(id: int | None, error: dict[str, Any] | None, result: Any = None) -> bytes:  # noqa: A002 - the wire's own word
-    """Encode a reply as a body without its length: see `kvd.frames`.
+        Raises:
+            TypeError, ValueError, OverflowError: msgpack cannot carry the result.
+        """
+        body = self._pack((REPLY, id, error, result))
+        if len(body) > PART_SIZE:
+            self._let_go()
+        return body
 
-    Raises:
-        TypeError, ValueError, OverflowError: msgpack cannot carry the result.
-    """
-    body: bytes = msgpack.Packer(buf_size=PACKED).pack((REPLY, id, error, result))
-    return body
+    def _let_go(self) -> None:
+        """Take another packer: the buffer of one stays as large as the largest that it packed."""
+        self._pack = msgpack.Packer(buf_size=PACKED).pack
+
+
+encode_reply: Final = Encoder().reply
+"""The daemon's own, for the thread of its loop."""
 
 
 def encode_event(name: str, params: dict[str, Any]) -> bytes:

@@ -29,7 +29,7 @@ from kvd.requests import restore
 
 RECORD = Record(kind="entry", body=b"{}", length=2, size=99, created_at=1.5, expires_at=None, version=Version(b"\x01"))
 
-encode = Encoder().encode
+encode = Encoder().request
 
 
 def decode_request(body: bytes) -> RequestMessage:
