@@ -144,8 +144,8 @@ def light(client: BlockingClient) -> list[float]:
 def fairness(rig: Rig) -> None:
     """The 99th percentile of a light client, alone and beside others.
 
-    The same neighbours are also measured where they leave the daemon alone ("bare"), and where they have a CPU of their own. The
-    first shows what the kernel takes for dividing one CPU among busy processes, the second what the daemon takes.
+    The same neighbours are also measured where they leave the daemon alone ("bare"), and where they have a CPU of their own.
+    The first shows what the kernel takes for dividing one CPU among busy processes, the second what the daemon takes.
     """
     client = rig.blocking()
     fill(client, "scratch")
