@@ -2,8 +2,9 @@
 
     python -m tests.benchmarks.bench_stores [BACKEND …] [--rounds 7] [--delay MS | --enumerate N]
 
-Prints the median of each work's time, and the ratios of the rounds' medians: below 1 ours is the faster one; then one row of
-the ratios for the README. Machines are noisy: believe ratios, not times, and small differences not at all.
+Prints the median of each work's time, and the median of the rounds' ratios: below 1 ours is the faster one; then one row of
+the ratios for the README. Machines are noisy: believe ratios, not times, and small differences not at all. What is compared in
+a round is measured one after the other, in another order each time, so a machine that is slow for a while changes few ratios.
 
 What is compared is alike: all peers write and read the same value as JSON and promise the same (files are synced before and
 after they take their place, Elasticsearch's writes are seen by searches). What a delete needs is put back outside the clock.
@@ -47,6 +48,8 @@ LARGE = 10_000
 LARGE_VALUE = {"text": "x" * 1000}
 
 Step = Callable[[], Awaitable[Any]]
+Times = dict[str, list[float]]
+"""Seconds, by peer and round."""
 
 
 @dataclass(frozen=True)
@@ -192,35 +195,40 @@ async def large(peers: dict[str, Any], enumerated: int) -> list[str]:
     return cells + report(f"all {enumerated} keys", await once(walkers, lambda peer: peer.keys()))
 
 
-async def once(peers: dict[str, Any], step: Callable[[Any], Awaitable[Any]]) -> dict[str, float]:
+async def once(peers: dict[str, Any], step: Callable[[Any], Awaitable[Any]]) -> Times:
     """The time of each peer that can do it."""
-    times: dict[str, float] = {}
+    times: Times = {}
     for label, peer in peers.items():
         try:
-            times[label] = await Work(partial(step, peer)).taken()
+            times[label] = [await Work(partial(step, peer)).taken()]
         except Exception as exc:  # noqa: BLE001 - whatever stops a driver is what is to be shown
             print(f"{label} fails: {type(exc).__name__}: {str(exc)[:90]}")
     return times
 
 
-async def alternate(given: dict[str, Work], rounds: int) -> dict[str, float]:
-    """Each peer's median over the rounds, all peers in every round, after one that is not counted."""
-    times: dict[str, list[float]] = {label: [] for label in given}
+async def alternate(given: dict[str, Work], rounds: int) -> Times:
+    """Each peer's times, all peers in every round, after one that is not counted."""
+    times: Times = {label: [] for label in given}
+    order = list(given)
     for number in range(rounds + 1):
-        for label, work in given.items():
-            taken = await work.taken()
+        for label in order:
+            taken = await given[label].taken()
             if number:
                 times[label].append(taken)
-    return {label: statistics.median(taken) for label, taken in times.items()}
+        order.append(order.pop(0))
+    return times
 
 
-def report(work: str, medians: dict[str, float]) -> list[str]:
+def report(work: str, times: Times) -> list[str]:
     """Print a line, and return its cell of the README's row."""
-    ours, reference, driver = (medians.get(label) for label in ("ours", "reference", "bare"))
-    shown = [f"{value * 1000:.2f}" if value else "-" for value in (ours, reference, driver)]
-    ratios = [f"{ours / other:.2f}" if ours and other else "-" for other in (reference, driver)]
-    print(f"{work:32}{shown[0]:>10}{shown[1]:>14}{shown[2]:>10}{ratios[0]:>12}{ratios[1]:>12}", flush=True)
-    return [" / ".join(ratio for ratio in ratios if ratio != "-")]
+    shown, ratios = [], []
+    for label in ("ours", "reference", "bare"):
+        taken = times.get(label)
+        shown.append(f"{statistics.median(taken) * 1000:.2f}" if taken else "-")
+        pairs = list(zip(times.get("ours", []), taken or [], strict=False))
+        ratios.append(f"{statistics.median(ours / other for ours, other in pairs):.2f}" if pairs else "-")
+    print(f"{work:32}{shown[0]:>10}{shown[1]:>14}{shown[2]:>10}{ratios[1]:>12}{ratios[2]:>12}", flush=True)
+    return [" / ".join(ratio for ratio in ratios[1:] if ratio != "-")]
 
 
 @contextmanager
