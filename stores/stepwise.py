@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from heapq import merge
 from io import BytesIO
 from itertools import islice
@@ -70,9 +70,9 @@ class _Pieces:
         self._some = []
         self.size = 0
 
-    def __iter__(self) -> Iterator[str]:
+    def all(self) -> list[str]:
         self._close()
-        return iter(self._whole)
+        return self._whole
 
 
 class _Rewriter:
@@ -395,9 +395,13 @@ def rewrite(text: bytes | bytearray | memoryview) -> Generator[None, None, bytes
         text = bytes(text).decode(encoding, "surrogatepass").encode("utf-8", "surrogatepass")
     out = _Pieces()
     yield from _Rewriter(memoryview(text)).document(out)
-    written = BytesIO()  # it grows by small steps, and gives away what it holds without another copy
-    for number, piece in enumerate(out):
-        written.write(piece.encode())
-        if not number % SOME:
-            yield
+    pieces = out.all()
+    pieces.reverse()
+    # as large as it will be, because growing copies megabytes now and then; of bytes that nobody else has it makes no copy
+    written = BytesIO(bytes(sum(map(len, pieces))))
+    while pieces:
+        for piece in pieces[: -SOME - 1 : -1]:
+            written.write(piece.encode())
+        del pieces[-SOME:], piece
+        yield
     return written.getvalue()
