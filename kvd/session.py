@@ -209,8 +209,8 @@ class Session(asyncio.Protocol):
         try:
             method = self._method(request.method)
             async with self.server.heavy:
-                args = await in_turns(method.read_in_steps(request.params))
-            if self._transport.is_closing():
+                args = await in_turns(method.read_in_steps(request.params), self._transport.is_closing)
+            if args is None:
                 return
             reply = self._done(request, self._requests.begin(request, method, args))
         except Exception as error:  # noqa: BLE001 - as above
