@@ -31,6 +31,7 @@ on_every_server = pytest.mark.parametrize("case", SERVED, ids=by_name)
 
 SILENCE = 1.5  # seconds after which the impatient stores give a server up
 BOUND = 10.0  # seconds in which a call must have ended: retries and their pauses, on a machine that has other things to do
+RECOVERY = 40.0  # seconds that a server may take after its start until it writes: its own time, and the machine's
 CONNECTIONS = 32 + 2  # the most that any pool holds, and a driver's monitors
 COUNT = 60
 KEYS = [f"k{number:02}" for number in range(COUNT)]
@@ -198,6 +199,7 @@ async def test_a_server_that_is_started_again(case: ModuleType, tag: str, tmp_pa
             await fails(store, tag, lambda: store.get("k", collection=tag))
             await fails(store, tag, lambda: store.put("k", {"n": 2}, collection=tag))
             await asyncio.to_thread(server.start)
-            async with bounded():
+            async with asyncio.timeout(RECOVERY):
                 await written(store, tag)
+            async with bounded():
                 assert await store.get("k", collection=tag) == {"n": 3}
