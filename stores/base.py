@@ -170,13 +170,7 @@ class BaseStore(TextStore, AsyncKeyValue, ABC):
         return None if entry is None or entry.is_expired else entry
 
     async def _live_entries(self, keys: Sequence[Key], collection: Collection, hook: _GetEntries) -> list[ManagedEntry | None]:
-        listed, unique, scope = self._many(keys, collection)
-        with self._edge(scope):
-            if not self._open:
-                await self.setup()
-            if not unique:
-                return []
-            found = await hook(collection=scope, keys=unique)
+        listed, unique, found = await self._find(keys, collection, hook)
         live = [None if entry is None or entry.is_expired else entry for entry in found]
         return live if len(unique) == len(listed) else spread(listed, unique, live)
 

@@ -8,8 +8,8 @@ two answer the plain cases only and leave all others, and the errors, to `texts`
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 from stores.arguments import check_keys
 from stores.browsing import BrowsableStore
@@ -22,6 +22,9 @@ from stores.records import Ask, DatedText
 __all__ = ["TextStore", "spread"]
 
 
+T = TypeVar("T")
+
+
 class TextStore(BrowsableStore, ABC):
     """A store that reads values without their meaning."""
 
@@ -31,13 +34,7 @@ class TextStore(BrowsableStore, ABC):
 
     async def texts(self, keys: Sequence[Key], *, collection: Collection = None) -> list[DatedText]:
         """The texts in the order of the keys."""
-        listed, unique, scope = self._many(keys, collection)
-        with self._edge(scope):
-            if not self._open:
-                await self.setup()
-            if not unique:
-                return []
-            found = await self._get_texts(collection=scope, keys=unique)
+        listed, unique, found = await self._find(keys, collection, self._get_texts)
         now = utc_now()
         live = [None if one is None or (one[1] is not None and one[1] <= now) else one for one in found]
         return live if len(unique) == len(listed) else spread(listed, unique, live)
@@ -78,6 +75,16 @@ class TextStore(BrowsableStore, ABC):
         except (BaseKeyValueError, TypeError):
             return None
         return scope
+
+    async def _find(
+        self, keys: Sequence[Key], collection: Collection, hook: Callable[..., Awaitable[list[T | None]]]
+    ) -> tuple[list[Key], list[Key], list[T | None]]:
+        """The keys as they were listed, each of them once, and what the hook finds for the latter."""
+        listed, unique, scope = self._many(keys, collection)
+        with self._edge(scope):
+            if not self._open:
+                await self.setup()
+            return listed, unique, await hook(collection=scope, keys=unique) if unique else []
 
     def _many(self, keys: Sequence[Key], collection: Collection) -> tuple[list[Key], list[Key], Scope]:
         listed = check_keys(keys)
