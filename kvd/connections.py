@@ -73,7 +73,7 @@ class Connection:
         self.immediate = False
         """Whether the store is open and never waits, so that its coroutines can be driven to their end at once."""
         self.at_hand: BaseStore | None = None
-        """The store, if it never waits."""
+        """The store, if it may have what is asked for at hand."""
         self.coalescer: Coalescer | None = None
         self.listing: Listing | None = None
         """The search for the collections of a flat keyspace, which all clients share."""
@@ -199,7 +199,7 @@ class Connection:
         self.coalescer = None if store.traits.immediate else Coalescer(store, self.guard)
         self.listing = Listing(store, self.guard) if store.traits.flat else None
         self.immediate = store.traits.immediate
-        self.at_hand = store if self.immediate else None
+        self.at_hand = store if store.keeps_at_hand else None
         self._traits = pack_traits(store)
         self._slots = asyncio.Semaphore(self.config.max_in_flight)
         self._attempts = self._failures = 0

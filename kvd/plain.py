@@ -47,15 +47,16 @@ def read_plainly(message: Any, work: Work) -> Any:
         ):
             return None
         order = work.orders.get(connection)
-        if connection.at_hand is None:
-            return None if name != "get" or (order is not None and order.writes) else _ask(id, params, connection, work)
-        return None if order else _answer(id, name, params, connection)
+        if order is not None and order.writes:
+            return None
+        body = None if connection.at_hand is None else _answer(id, name, params, connection)
+        return _ask(id, params, connection, work) if body is None and name == "get" else body
     except (KeyError, TypeError, ValueError):
         return None
 
 
 def _answer(id: int, name: Any, params: dict[str, Any], connection: Connection) -> bytes | LargeReply | None:  # noqa: A002 - as above
-    """Answer from a store that never waits."""
+    """Answer with what the store has at hand."""
     store, figures = connection.at_hand, connection.figures
     started = None if figures.operations & TIMED else time.monotonic()
     result: Any

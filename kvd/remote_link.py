@@ -52,8 +52,8 @@ class RemoteLink:
         """
         if self._closed:
             raise StoreClosedError("This remote store was closed. Enter it again to use it.")
-        if self._client is not None and self._info is not None and self._usable(self._client):
-            return self._client
+        if self._ready is not None:
+            return self._ready
         async with self._opening:
             try:
                 if self._client is None or not self._usable(self._client):
@@ -70,7 +70,7 @@ class RemoteLink:
 
     async def call(self, request: Request[T]) -> T:
         """Ask the daemon; its errors become those of `stores`."""
-        client = await self.opened()
+        client = self._ready or await self.opened()
         try:
             return await client.call(request)
         except DaemonError as error:
@@ -89,6 +89,12 @@ class RemoteLink:
         """End the connection to the daemon, unless it is the caller's."""
         self._closed = True
         await self._let_go()
+
+    @property
+    def _ready(self) -> Client | None:
+        """The client, if nothing has to be opened."""
+        client = self._client
+        return None if self._closed or client is None or self._info is None or not self._usable(client) else client
 
     def _usable(self, client: Client) -> bool:
         return client.is_open or not self._owned  # a caller's client that ended says so itself

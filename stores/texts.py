@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from stores.arguments import check_keys
 from stores.browsing import BrowsableStore
@@ -27,6 +27,9 @@ T = TypeVar("T")
 
 class TextStore(BrowsableStore, ABC):
     """A store that reads values without their meaning."""
+
+    keeps_at_hand: ClassVar[bool] = False
+    """Whether `text_at_hand` and `texts_at_hand` ever answer."""
 
     @abstractmethod
     async def _get_texts(self, *, collection: Scope, keys: Sequence[Key]) -> list[DatedText]:
@@ -65,16 +68,16 @@ class TextStore(BrowsableStore, ABC):
         """
         return False
 
-    def _soon(self, key: Key, collection: Collection) -> Scope | None:
-        """The scope of names with which `text_soon` may go on."""
-        if not self._open or not isinstance(key, str):
+    def _plain(self, keys: Sequence[Key], collection: Collection) -> str | None:
+        """The scope of the names of a plain case; None where `texts` is to open the store first, or to tell what is wrong."""
+        if not self._open or not (collection is None or isinstance(collection, str)):
             return None
         try:
             scope = self._scope(collection)
-            self._check_key(key)
+            self._check_keys(keys)
         except (BaseKeyValueError, TypeError):
             return None
-        return scope
+        return scope if isinstance(scope, str) else None
 
     async def _find(
         self, keys: Sequence[Key], collection: Collection, hook: Callable[..., Awaitable[list[T | None]]]

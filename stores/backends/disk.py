@@ -1,6 +1,7 @@
 """Entries in a directory of diskcache: rows of an SQLite database under `collection::key`, large values in files beside it.
 
-- All of it happens in one thread (`stores.backends.disk_database`); what is asked for together goes there together.
+- All of it happens in one thread (`stores.backends.disk_database`); what is asked for together goes there together. What was
+  read lately, and nobody has changed since, is answered without it (`stores.backends.disk_recent`).
 - diskcache's `expire_time` wins over the envelope's `expires_at` where it is set; writes set both.
 - Every other row is foreign data: keys that are numbers, bytes or pickles, keys without `::`, values that are no entries.
 - Looking makes no directory and no database, and an existing cache keeps its settings.
@@ -20,11 +21,11 @@ from typing import TYPE_CHECKING, ClassVar, Final, TypeVar, overload
 
 from stores.backends.disk_database import Database
 from stores.backends.disk_places import Place, collections_page, keys_page, outside_page, prefix_of
-from stores.backends.disk_records import HEAD, RESTORED, Contents
+from stores.backends.disk_records import HEAD, RESTORED, Contents, Load
 from stores.backends.disk_rows import PICKLE, Row
 from stores.backends.worker import Access, Worker
 from stores.base import BaseContextManagerStore, BaseStore
-from stores.batches import batched, made_in_turns
+from stores.batches import made_in_turns
 from stores.entry import ManagedEntry, utc_now
 from stores.errors import (
     BaseKeyValueError,
@@ -51,13 +52,13 @@ __all__ = ["DiskStore"]
 R = TypeVar("R")
 
 CULL_STEP: Final = 500
-READ_TOGETHER: Final = 600
 
 
 class DiskStore(BaseContextManagerStore, BaseStore):
     """A key-value store in a directory, in the format of diskcache."""
 
     _asks_for_outside: ClassVar[bool] = True
+    keeps_at_hand = True
     traits: ClassVar[Traits] = Traits(
         name="disk",
         atomic_batches=True,
@@ -201,19 +202,41 @@ class DiskStore(BaseContextManagerStore, BaseStore):
         return entry
 
     async def _get_managed_entries(self, *, collection: Scope, keys: Sequence[Key]) -> list[ManagedEntry | None]:
-        places = self._places(collection, keys)
-        return await self._do(partial(self._look_up, places, self._contents.entry), self._access_of_get)
+        return await self._look_up(self._places(collection, keys), self._contents.entry)
 
     async def _get_texts(self, *, collection: Scope, keys: Sequence[Key]) -> list[DatedText]:
-        places = self._places(collection, keys)
-        return await self._do(partial(self._look_up, places, self._contents.text), self._access_of_get)
+        return await self._look_up(self._places(collection, keys), self._contents.text)
+
+    def text_at_hand(self, key: Key, *, collection: Collection = None) -> bytes | None:
+        """The text, if it was read or written lately."""
+        found = self.texts_at_hand((key,), collection=collection)
+        return found[0] if found else None
+
+    def texts_at_hand(self, keys: Sequence[Key], *, collection: Collection = None) -> list[bytes] | None:
+        """The texts, if all are known."""
+        scope = self._plain(keys, collection)
+        _, known = (None, None) if scope is None else self._database.recent.find(self._places(scope, keys))
+        texts: list[bytes] = []
+        for one in known or ():
+            if one is None:
+                return None
+            try:
+                text, until = one.dated or self._contents.text(one, one.text)
+            except DeserializationError:
+                return None
+            if until is not None and until <= utc_now():
+                return None
+            texts.append(text)
+        return texts or None
 
     def text_soon(self, key: Key, *, collection: Collection = None, answer: Callable[[bytes | Ask | None], None]) -> bool:
         """Have one row read, where the thread has nothing else to do: while it is busy, reads had better go together."""
-        worker, scope = self._worker, self._soon(key, collection)
+        worker, scope = self._worker, self._plain((key,), collection)
         if worker is None or worker.is_busy or scope is None or self._access_of_get:
             return False
-        reading = worker.do(partial(self._look_up, self._places(scope, [key]), self._contents.text))
+        places = self._places(scope, [key])
+        asked, _ = self._database.recent.find(places)
+        reading = worker.do(partial(self._contents.look_up, places, self._contents.text, asked))
         reading.add_done_callback(partial(_text_came, answer))
         return True
 
@@ -221,25 +244,12 @@ class DiskStore(BaseContextManagerStore, BaseStore):
     def _access_of_get(self) -> Access:
         return Access.CHANGE if self._database.touches else Access.READ
 
-    def _look_up(self, places: Sequence[Place], load: Callable[[Row, str | bytes], R]) -> list[R | None]:
-        """What is loaded from each place; None where nothing is. Of many, only some are held as rows at a time."""
-        found: list[R | None] = []
-        for part in batched(places, READ_TOGETHER):
-            rows = self._database.rows(part)
-            self._database.touch(rows)
-            found += map(partial(self._loaded, load), part, rows)
-        return found
-
-    def _loaded(self, load: Callable[[Row, str | bytes], R], place: Place, row: Row | None) -> R | None:
-        content = None if row is None else row.text or self._database.content(row)
-        if row is None or content is None:
-            return None
-        try:
-            return load(row, content)
-        except DeserializationError as exc:
-            where = "" if place.split is None else f" in collection {place.split[0]!r}"
-            key = place.text if place.split is None else place.split[1]
-            raise DeserializationError(f"Key {key!r}{where} of {self.location} holds no entry. {exc}") from exc
+    async def _look_up(self, places: Sequence[Place], load: Load[R]) -> list[R | None]:
+        """What is loaded from each place; None where nothing is."""
+        asked, known = self._database.recent.find(places)
+        if known is not None:
+            return self._contents.loaded(places, known, load)
+        return await self._do(partial(self._contents.look_up, places, load, asked), self._access_of_get)
 
     async def _put_managed_entry(self, *, collection: Scope, key: Key, managed_entry: ManagedEntry) -> None:
         place, text = self._place(collection, key), self._dump(collection, key, managed_entry)

@@ -20,7 +20,22 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from stores.backends.disk_places import Place
-from stores.backends.disk_rows import HEAD, IN_ONE, ROW, WRITE, Row, bind, decode, is_plain, marks, select, to_bytes
+from stores.backends.disk_recent import Recent
+from stores.backends.disk_rows import (
+    HEAD,
+    IN_ONE,
+    ROW,
+    WRITE,
+    Inline,
+    Row,
+    bind,
+    decode,
+    inline,
+    is_plain,
+    marks,
+    select,
+    to_bytes,
+)
 from stores.backends.worker import Access, Job
 from stores.batches import batched
 from stores.errors import BaseKeyValueError, ReadOnlyError, StoreSetupError
@@ -46,6 +61,7 @@ class Database:
         self.touches = False
         """Whether a `get` is noted in the database: an eviction policy that goes by use, or statistics."""
         self._path = directory / FILE
+        self.recent = Recent(self._path)
         self._given = cache
         self._max_size = max_size
         self._read_only = read_only
@@ -58,6 +74,8 @@ class Database:
         self._writes = 0
         self._made: list[str | None] = []
         self._gone: list[str | None] = []
+        self._changed: dict[Place, Inline | None] = {}
+        """What a transaction leaves at the places that it changes; None where that is not known, or nothing."""
 
     @property
     def is_opened_for_changes(self) -> bool:
@@ -99,12 +117,13 @@ class Database:
         if connection is None:
             yield
             return
-        self._made, self._gone, self._writes = [], [], 0
+        self._made, self._gone, self._writes, self._changed = [], [], 0, {}
         connection.execute("BEGIN IMMEDIATE" if access else "BEGIN")
         self._writing = access > Access.READ
+        begun = self.recent.begin(connection) if self._writing else None
         try:
             yield
-            self._evict(connection)
+            evicted = self._evict(connection)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
@@ -113,16 +132,21 @@ class Database:
             raise
         finally:
             self._writing = False
+        if begun is not None and not evicted:
+            self.recent.go_on(begun, connection, self._changed)
         self._remove(self._gone)
 
-    def _evict(self, connection: sqlite3.Connection) -> None:
-        """Let diskcache remove a few expired and surplus rows for each row written, as its own `set` does."""
+    def _evict(self, connection: sqlite3.Connection) -> bool:
+        """Let diskcache remove a few expired and surplus rows for each row written, as its own `set` does; whether it did."""
+        evicted = False
         for _ in range(self._writes):
             before = connection.total_changes
             assert self._cache is not None  # noqa: S101 - writes were counted
             self._cache._cull(time.time(), connection.execute, self._gone.append)  # noqa: SLF001 - diskcache 5 is final
             if connection.total_changes == before:
                 break
+            evicted = True
+        return evicted
 
     # Opening
 
@@ -132,6 +156,7 @@ class Database:
 
     def close(self) -> None:
         """Close the thread's connection."""
+        self.recent.stop()
         if self._cache is not None:
             self._cache.close()
         elif self._connection is not None:
@@ -206,6 +231,8 @@ class Database:
         self._connection, self._identity = connection, identity
         by_use = settings.get("eviction_policy") in ("least-recently-used", "least-frequently-used")
         self.touches = not self._read_only and (by_use or bool(settings.get("statistics")))
+        if not self.touches:
+            self.recent.watch(identity)
 
     # Rows
 
@@ -297,6 +324,7 @@ class Database:
             key, bound = bind(place.key)
             kept = stored_mode if mode is None else mode
             records.setdefault(key, []).append((bound, place.raw, now, expire_time, now, tag, size, kept, filename, column))
+            self._changed[place] = inline(kept, filename, column, expire_time)
         for key, written in records.items():
             self._connection.executemany(WRITE.format(key=key), written)
 
@@ -314,22 +342,22 @@ class Database:
         """Give a row another deadline and nothing else."""
         assert self._connection is not None  # noqa: S101 - the row was read from it
         self._connection.execute("UPDATE Cache SET expire_time = ? WHERE rowid = ?", (expire_time, row.rowid))
+        self._changed[Place(row.key, 1)] = None
 
     def delete(self, rows: Sequence[Row]) -> None:
         """Delete rows and their files."""
         for ids in batched([row.rowid for row in rows], IN_ONE):
             assert self._connection is not None  # noqa: S101 - the rows were read from it
             self._connection.execute(f"DELETE FROM Cache WHERE rowid IN ({marks(ids)})", ids)  # noqa: S608 - placeholders
+        self._changed |= {Place(row.key, 1): None for row in rows}
         self._gone += [row.filename for row in rows]
 
     def delete_expired(self, limit: int) -> int:
         """Delete at most `limit` rows whose deadline has passed; how many there were."""
         if self._connection is None:
             return 0
-        query = "SELECT rowid, filename FROM Cache WHERE expire_time IS NOT NULL AND expire_time < ? LIMIT ?"
-        found = self._connection.execute(query, (time.time(), limit)).fetchall()
-        self._connection.executemany("DELETE FROM Cache WHERE rowid = ?", [(rowid,) for rowid, _ in found])
-        self._gone += [filename for _, filename in found]
+        found = self._connection.execute(f"{ROW} WHERE expire_time < ? LIMIT ?", (time.time(), limit)).fetchall()
+        self.delete(list(map(Row._make, found)))
         return len(found)
 
     def _file(self, filename: str) -> Path:

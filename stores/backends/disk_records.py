@@ -1,25 +1,36 @@
-"""What a row of DiskStore's holds: an entry, its JSON text, its description, its record. It runs in the store's thread."""
+"""What a row of DiskStore's holds: an entry, its JSON text, its description, its record.
+
+It runs in the store's thread, but for what is known without it (`stores.backends.disk_recent`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from stores.backends.disk_database import Database
 from stores.backends.disk_places import Place
-from stores.backends.disk_rows import Row
+from stores.backends.disk_recent import State
+from stores.backends.disk_rows import Inline, Row
 from stores.backends.envelope import open_text, peek
+from stores.batches import batched
 from stores.entry import ManagedEntry, moment_at
 from stores.errors import DeserializationError
 from stores.names import decode_name
 from stores.records import ENTRY, Description, Record
 from stores.serialization import SerializationAdapter
 
-__all__ = ["HEAD", "RESTORED", "Contents"]
+__all__ = ["HEAD", "RESTORED", "Contents", "Load"]
+
+R = TypeVar("R")
+Load = Callable[[Row | Inline, str | bytes], R]
+"""Makes of a row and its content what is wanted."""
 
 HEAD: Final = 2048
 """Characters of a value that are enough to describe it."""
+READ_TOGETHER: Final = 600
+"""Rows that are held at the same time."""
 LOST: Final = "missing file"
 """The kind of a row whose file is gone."""
 
@@ -41,8 +52,46 @@ class Contents:
         self._database = database
         self._adapter = adapter
 
-    def text(self, row: Row, content: str | bytes) -> tuple[bytes, datetime | None]:
+    def look_up(self, places: Sequence[Place], load: Load[R], asked: State | None) -> list[R | None]:
+        """What is loaded from each place; None where nothing is. Of many, only some are held as rows at a time."""
+        found: list[R | None] = []
+        for part in batched(places, READ_TOGETHER):
+            rows = self._database.rows(part)
+            self._database.touch(rows)
+            self._database.recent.keep(asked, part, rows)
+            found += self.loaded(part, rows, load)
+        return found
+
+    def loaded(self, places: Sequence[Place], rows: Sequence[Row | Inline | None], load: Load[R]) -> list[R | None]:
+        """What is loaded from each row."""
+        return [None if row is None else self._loaded(place, row, load) for place, row in zip(places, rows, strict=True)]
+
+    def _loaded(self, place: Place, row: Row | Inline, load: Load[R]) -> R | None:
+        content = self._content(row)
+        if content is None:
+            return None
+        try:
+            return load(row, content)
+        except DeserializationError as exc:
+            where = "" if place.split is None else f" in collection {place.split[0]!r}"
+            key = place.text if place.split is None else place.split[1]
+            raise DeserializationError(f"Key {key!r}{where} of {self._database.directory} holds no entry. {exc}") from exc
+
+    def _content(self, row: Row | Inline) -> str | bytes | None:
+        if isinstance(row, Row):
+            text = row.inline
+            return self._database.content(row) if text is None else text.text
+        return row.text
+
+    def text(self, row: Row | Inline, content: str | bytes) -> tuple[bytes, datetime | None]:
         """The value's JSON text and its deadline. DeserializationError for what is no entry."""
+        if isinstance(row, Row):
+            return self._text(row, content)
+        if row.dated is None:
+            row.dated = self._text(row, content)
+        return row.dated
+
+    def _text(self, row: Row | Inline, content: str | bytes) -> tuple[bytes, datetime | None]:
         opened = open_text(content.encode() if isinstance(content, str) else content) if row.kind == "text" else None
         if opened is None:
             entry = self.entry(row, content)
@@ -50,7 +99,7 @@ class Contents:
         text, until = opened
         return text, until if row.expire_time is None else moment_at(row.expire_time)
 
-    def entry(self, row: Row, content: str | bytes) -> ManagedEntry:
+    def entry(self, row: Row | Inline, content: str | bytes) -> ManagedEntry:
         """The entry. DeserializationError for what is none."""
         if row.kind != "text":
             raise DeserializationError(f"It is {row.kind!r}.")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
@@ -19,9 +20,11 @@ __all__ = [
     "PICKLE",
     "ROW",
     "WRITE",
+    "Inline",
     "Row",
     "bind",
     "decode",
+    "inline",
     "is_plain",
     "marks",
     "select",
@@ -47,6 +50,20 @@ WRITE = (
 )
 
 
+class Inline:
+    """What a `get` needs to know of a row whose value is plain text in its column."""
+
+    __slots__ = ("dated", "expire_time", "text")
+    kind: Final = "text"
+
+    def __init__(self, text: str, expire_time: float | None) -> None:
+        """Take what is in the columns."""
+        self.text = text
+        self.expire_time = expire_time
+        self.dated: tuple[bytes, datetime | None] | None = None
+        """What the text says, once somebody has looked."""
+
+
 class Row(NamedTuple):
     """A stored value without its file's content."""
 
@@ -70,10 +87,9 @@ class Row(NamedTuple):
         return _KINDS.get(type(self.value), "null")
 
     @property
-    def text(self) -> str | None:
+    def inline(self) -> Inline | None:
         """The value, where it is text that all can read as it is: it need not be made bytes first."""
-        value = self.value
-        return value if type(value) is str and self.filename is None and self.mode != PICKLE and value.isascii() else None
+        return inline(self.mode, self.filename, self.value, self.expire_time)
 
     @property
     def version(self) -> Version:
@@ -85,6 +101,13 @@ class Row(NamedTuple):
     def stamp(self) -> bytes:
         """As the version, without looking at the value."""
         return repr((self.rowid, self.store_time, self.expire_time)).encode()
+
+
+def inline(mode: int, filename: str | None, value: object, expire_time: float | None) -> Inline | None:
+    """See `Row.inline`."""
+    if type(value) is str and filename is None and mode != PICKLE and value.isascii():
+        return Inline(value, expire_time)
+    return None
 
 
 def decode(text: bytes) -> str:

@@ -63,6 +63,7 @@ class _Held:
 class MemoryStore(BaseDestroyStore, BaseDestroyCollectionStore, BaseEnumerateCollectionsStore, BaseEnumerateKeysStore):
     """A key-value store in this process's memory, lost when the process ends."""
 
+    keeps_at_hand = True
     traits: ClassVar[Traits] = Traits(
         name="memory",
         persistent=False,

@@ -210,7 +210,7 @@ class RedisStore(RespStore, BaseDestroyStore, BaseEnumerateKeysStore, BaseContex
     def text_soon(self, key: Key, *, collection: Collection = None, answer: Callable[[bytes | Ask | None], None]) -> bool:
         """Ask by one GET on the connection that the store has open."""
         link = self._sender.link
-        scope = None if link is None else self._soon(key, collection)
+        scope = None if link is None else self._plain((key,), collection)
         if link is None or scope is None:
             return False
         name = self._native(scope, key)
