@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, TypeVar, overload
 from stores.backends.disk_database import Database
 from stores.backends.disk_places import Place, collections_page, keys_page, outside_page, prefix_of
 from stores.backends.disk_records import HEAD, RESTORED, Contents, Load
-from stores.backends.disk_rows import PICKLE, Row
+from stores.backends.disk_rows import PICKLE, Row, tag_of
 from stores.backends.worker import Access, Worker
 from stores.base import BaseContextManagerStore, BaseStore
 from stores.batches import made_in_turns
@@ -334,7 +334,7 @@ class DiskStore(BaseContextManagerStore, BaseStore):
                 if row is not None:
                     self._database.delete([row])
                 return ABSENT
-            tag = None if row is None else row.tag
+            tag = tag_of(new.version) if isinstance(new, Record) else None if row is None else row.tag
             self._database.write({place: value}, _epoch(new.expires_at), tag=tag, mode=mode)
             written = self._database.row(place)
             return ABSENT if written is None else written.version

@@ -5,6 +5,7 @@ Text that is not UTF-8 comes and goes as a `str` with surrogates.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
@@ -28,6 +29,7 @@ __all__ = [
     "is_plain",
     "marks",
     "select",
+    "tag_of",
     "to_bytes",
 ]
 
@@ -35,6 +37,8 @@ TEXT, PICKLE = 3, 4
 """diskcache's modes of a value: text in a file; a pickle. 1 is a value in its column, 2 bytes in a file."""
 
 _KINDS = {str: "text", bytes: "bytes", int: "integer", float: "float"}
+DIGEST: Final = 16
+"""Bytes of a version before the tag."""
 IN_ONE: Final = 200
 """Keys in one statement at most."""
 ROW = "SELECT rowid, store_time, expire_time, size, mode, filename, tag, value, key FROM Cache"
@@ -93,14 +97,26 @@ class Row(NamedTuple):
 
     @property
     def version(self) -> Version:
-        """Changes with every write: rows keep their time, files have random names."""
+        """Changes with every write: rows keep their time, files have random names. It tells the tag (`tag_of`)."""
         facts = (self.rowid, self.store_time, self.expire_time, self.mode, self.filename, self.value)
-        return Version(blake2b(repr(facts).encode("utf-8", "surrogatepass"), digest_size=16).digest())
+        digest = blake2b(repr(facts).encode("utf-8", "surrogatepass"), digest_size=DIGEST).digest()
+        tag = [self.tag.hex()] if isinstance(self.tag, bytes) else self.tag
+        return Version(digest if tag is None else digest + json.dumps(tag).encode())
 
     @property
     def stamp(self) -> bytes:
         """As the version, without looking at the value."""
         return repr((self.rowid, self.store_time, self.expire_time)).encode()
+
+
+def tag_of(version: Version) -> str | bytes | float | None:
+    """The tag of the row that had the version; None where it had none, or the version is of no row."""
+    try:
+        tag = json.loads(version[DIGEST:] or b"null")
+        tag = bytes.fromhex(tag[0]) if type(tag) is list else tag
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return None
+    return tag if isinstance(tag, str | bytes | float) or type(tag) is int else None
 
 
 def inline(mode: int, filename: str | None, value: object, expire_time: float | None) -> Inline | None:
