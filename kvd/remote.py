@@ -13,7 +13,6 @@ happened; the next call connects again.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -26,7 +25,7 @@ from kvd.protocol import MAX_FRAME, MAX_KEYS
 from kvd.remote_edge import from_record, to_description, to_model, to_name, to_record
 from kvd.remote_link import RemoteLink
 from stores.arguments import check_key, check_keys, check_limit, check_ttl
-from stores.entry import dump_json
+from stores.entry import dump_json, read_json
 from stores.errors import ValueTooLargeError
 from stores.names import Collection, Key, Name, Page
 from stores.records import ANY, KEEP, Description, Expected, Keep, Record, Version
@@ -107,9 +106,8 @@ class RemoteStore:
 
     async def get(self, key: Key, *, collection: Collection = None) -> dict[str, Any] | None:
         """The value; None when missing or expired."""
-        check_key(key)
         text = await self._call(requests.get(self._connection, to_model(collection), _key(key)))
-        return None if text is None else json.loads(text)
+        return None if text is None else read_json(text)
 
     async def ttl(self, key: Key, *, collection: Collection = None) -> tuple[dict[str, Any] | None, float | None]:
         """The value with the seconds it still lives (None: for ever); (None, None) when missing or expired."""
@@ -118,14 +116,14 @@ class RemoteStore:
     async def get_many(self, keys: Sequence[Key], *, collection: Collection = None) -> list[dict[str, Any] | None]:
         """Values in the order of the keys, None for what is missing or expired."""
         found = await self._read_many(requests.get_many, check_keys(keys), collection)
-        return [None if text is None else json.loads(text) for text in found]
+        return [None if text is None else read_json(text) for text in found]
 
     async def ttl_many(
         self, keys: Sequence[Key], *, collection: Collection = None
     ) -> list[tuple[dict[str, Any] | None, float | None]]:
         """As `ttl`, in the order of the keys."""
         found = await self._read_many(requests.ttl_many, check_keys(keys), collection)
-        return [(None, None) if row is None else (json.loads(row[0]), row[1]) for row in found]
+        return [(None, None) if row is None else (read_json(row[0]), row[1]) for row in found]
 
     async def _read_many(self, ask: Any, keys: list[Key], collection: Collection) -> list[Any]:
         """Ask in requests and answers that are not too large; an answer that is, is asked for in halves."""
@@ -149,7 +147,6 @@ class RemoteStore:
     ) -> None:
         """Store a value, replacing what was there, its TTL included."""
         seconds = check_ttl(ttl)
-        check_key(key)
         text = dump_json(value).encode()
         await self._call(requests.put(self._connection, to_model(collection), _key(key), text, ttl=seconds))
 
@@ -174,7 +171,6 @@ class RemoteStore:
 
     async def delete(self, key: Key, *, collection: Collection = None, expected: Expected = ANY) -> bool:
         """Delete; whether it was there. With an expected version, only that is deleted (else ConflictError)."""
-        check_key(key)
         return await self._call(
             requests.delete(self._connection, to_model(collection), _key(key), expected=_expected(expected))
         )
@@ -217,7 +213,6 @@ class RemoteStore:
 
     async def read(self, key: Key, *, collection: Collection = None, limit: int | None = None) -> Record | None:
         """One entry with its version, ours or foreign; None when it is missing or expired."""
-        check_key(key)
         return to_record(await self._call(requests.read(self._connection, to_model(collection), _key(key), length=limit)))
 
     async def edit(
@@ -230,7 +225,6 @@ class RemoteStore:
         expected: Expected = ANY,
     ) -> Version:
         """Write a value; the TTL stays unless one is given. Raises ConflictError when another version is there."""
-        check_key(key)
         deadline = requests.KEEP if isinstance(ttl, Keep) else check_ttl(ttl)
         text = dump_json(value).encode()
         request = requests.edit(
@@ -243,19 +237,16 @@ class RemoteStore:
         self, key: Key, ttl: SupportsFloat | None, *, collection: Collection = None, expected: Expected = ANY
     ) -> bool:
         """Give an entry another TTL (None: it lives on); the value stays. False when it is not there."""
-        check_key(key)
         return await self._call(
             requests.expire(self._connection, to_model(collection), _key(key), check_ttl(ttl), expected=_expected(expected))
         )
 
     async def snapshot(self, key: Key, *, collection: Collection = None) -> Record | None:
         """The whole entry, foreign data too, in a form that `restore` can put back. ValueTooLargeError over a reply's limit."""
-        check_key(key)
         return to_record(await self._call(requests.snapshot(self._connection, to_model(collection), _key(key))))
 
     async def restore(self, key: Key, record: Record, *, collection: Collection = None, expected: Expected = ANY) -> Version:
         """Put a snapshot's value, creation time and absolute deadline back. Raises ConflictError as `edit` does."""
-        check_key(key)
         request = requests.restore(
             self._connection, to_model(collection), _key(key), from_record(record), expected=_expected(expected)
         )
@@ -334,6 +325,10 @@ def _class_with(capabilities: frozenset[str]) -> type[RemoteStore]:
 
 
 def _key(key: Key) -> Any:
+    """A key as requests take it. TypeError for what is none, InvalidKeyError as `to_model`."""
+    if type(key) is str and key.isascii():
+        return key  # nearly always
+    check_key(key)
     return to_model(key)
 
 

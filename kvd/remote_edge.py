@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from typing import Any
 
 from kvd import model
 from kvd.errors import Code, DaemonError, RequestError
 from stores import errors
-from stores.entry import ManagedEntry, dump_json, moment_at
+from stores.entry import ManagedEntry, dump_json, moment_at, read_json
 from stores.names import Collection, Name, Token, encode_name
 from stores.records import ENTRY, Description, Record, Version
 
@@ -81,7 +80,7 @@ def to_record(record: model.Record | None) -> Record | None:
     created_at, expires_at = _moment(record.created_at), _moment(record.expires_at)
     entry = None
     if record.kind == ENTRY and len(record.body) == record.length:
-        entry = ManagedEntry(value=json.loads(record.body), created_at=created_at, expires_at=expires_at)
+        entry = ManagedEntry(value=read_json(record.body), created_at=created_at, expires_at=expires_at)
     return Record(
         kind=record.kind,
         body=record.body,

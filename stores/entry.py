@@ -24,6 +24,7 @@ __all__ = [
     "dump_text",
     "load_json",
     "moment_at",
+    "read_json",
     "utc_now",
 ]
 
@@ -51,6 +52,20 @@ def moment_at(seconds: float) -> datetime:
         return datetime.max.replace(tzinfo=UTC) if seconds > 0 else datetime.min.replace(tzinfo=UTC)
 
 
+_read = json.JSONDecoder().raw_decode
+
+
+def read_json(text: str | bytes) -> Any:
+    """Do as `json.loads`, which for a small object takes three times as long: it looks for an encoding, and at both ends."""
+    if isinstance(text, bytes) and text.startswith(b'{"') and text.isascii():
+        text = text.decode()
+    if isinstance(text, str) and text.startswith("{"):
+        value, end = _read(text)
+        if end == len(text):
+            return value
+    return json.loads(text)
+
+
 class JsonObject(Mapping[str, Any]):
     """A JSON object that is kept as its text in the form of `dump_json`, which goes by it, and read by whoever looks inside."""
 
@@ -68,7 +83,7 @@ class JsonObject(Mapping[str, Any]):
         Raises:
             ValueError: this is not JSON. RecursionError: it nests too deep.
         """
-        value = json.loads(text)
+        value = read_json(text)
         return cls(dump_text(value), value) if type(value) is dict else None
 
     @classmethod
@@ -91,7 +106,7 @@ class JsonObject(Mapping[str, Any]):
     def value(self) -> dict[str, Any]:
         """What the text says. Not to be changed."""
         if self._value is None:
-            self._value = json.loads(self._text)
+            self._value = read_json(self._text)
         return self._value
 
     def __getitem__(self, name: str) -> Any:
@@ -141,7 +156,7 @@ def load_json(text: str | bytes) -> dict[str, Any]:
         DeserializationError: it is not JSON, or not an object.
     """
     try:
-        value = json.loads(text)
+        value = read_json(text)
     except (ValueError, RecursionError) as exc:
         raise DeserializationError(f"This is not JSON: {exc}.") from exc
     if not isinstance(value, dict):

@@ -8,13 +8,12 @@ does not. Reading is tolerant: further fields are ignored, `value` may be an obj
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from stores.entry import ManagedEntry, dump_json, dump_text
+from stores.entry import ManagedEntry, dump_json, dump_text, read_json
 from stores.errors import DeserializationError, SerializationError
 
 __all__ = ["BasicSerializationAdapter", "SerializationAdapter"]
@@ -23,8 +22,6 @@ DateFormat = Literal["isoformat", "datetime"]
 ValueFormat = Literal["string", "dict"]
 
 FORMAT_VERSION = 1
-
-_read_json = json.JSONDecoder().raw_decode
 
 
 class SerializationAdapter(ABC):
@@ -50,15 +47,8 @@ class SerializationAdapter(ABC):
 
     def load_json(self, json_str: str | bytes) -> ManagedEntry:
         """Read an entry from its JSON text. DeserializationError when it is none."""
-        if isinstance(json_str, bytes) and json_str.startswith(b'{"') and json_str.isascii():
-            json_str = json_str.decode()  # else `json` looks at the bytes for their encoding
         try:
-            if isinstance(json_str, str) and json_str.startswith("{"):
-                data, end = _read_json(json_str)  # `json.loads` without its look at the ends, where there is nothing
-                if end != len(json_str):
-                    data = json.loads(json_str)
-            else:
-                data = json.loads(json_str)
+            data = read_json(json_str)
         except (ValueError, RecursionError) as exc:
             raise DeserializationError(f"It is not JSON: {exc}.") from exc
         if not isinstance(data, dict):
@@ -74,7 +64,7 @@ class SerializationAdapter(ABC):
             raise DeserializationError("It has no field `value`.") from None
         if isinstance(value, str):
             try:
-                value = json.loads(value)
+                value = read_json(value)
             except (ValueError, RecursionError) as exc:
                 raise DeserializationError(f"Its `value` is text, but not JSON: {exc}.") from exc
         if type(value) is not dict and not isinstance(value, Mapping):

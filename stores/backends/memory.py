@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import json
 import math
 import secrets
 import time
@@ -30,7 +29,7 @@ from stores.base import (
     SeedData,
 )
 from stores.cursors import HeldCursors
-from stores.entry import ManagedEntry
+from stores.entry import ManagedEntry, read_json
 from stores.errors import ConflictError
 from stores.lifecycle import Scope
 from stores.names import Collection, Key, Name, Page, Token, compile_glob, decode_name, encode_name
@@ -294,7 +293,7 @@ def _sweep(store: weakref.ref[MemoryStore]) -> None:
 def _entry(held: _Held | None) -> ManagedEntry | None:
     if held is None:
         return None
-    return ManagedEntry(value=json.loads(held.text), created_at=held.created_at, expires_at=held.expires_at)
+    return ManagedEntry(value=read_json(held.text), created_at=held.created_at, expires_at=held.expires_at)
 
 
 def _text(name: str | Token) -> str:
