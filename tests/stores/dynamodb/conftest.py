@@ -1,4 +1,4 @@
-"""A table of the test's own, as the store and the bare driver see it; the driver counts what it sends."""
+"""A table of the test's own, as the store and the bare driver see it."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -33,27 +33,3 @@ async def make(dynamodb_url: str, table: str, bare: Any) -> AsyncIterator[Callab
 async def store(make: Callable[..., DynamoDBStore]) -> AsyncIterator[DynamoDBStore]:
     async with make() as opened:
         yield opened
-
-
-class Counted:
-    """A client that counts its operations and answers some of them itself."""
-
-    def __init__(self, client: Any, **answers: Callable[..., Any]) -> None:
-        self.client = client
-        self.answers = answers
-        self.calls: list[tuple[str, dict[str, Any]]] = []
-
-    def __getattr__(self, name: str) -> Any:
-        operation = getattr(self.client, name)
-        if name == "meta":
-            return operation
-
-        async def counted(**parameters: Any) -> Any:
-            self.calls.append((name, parameters))
-            answer = self.answers.get(name)
-            return await operation(**parameters) if answer is None else await answer(operation, **parameters)
-
-        return counted
-
-    def names(self) -> list[str]:
-        return [name for name, _ in self.calls]

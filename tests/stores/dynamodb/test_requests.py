@@ -10,7 +10,7 @@ from stores import DynamoDBStore
 from stores.backends import aws, dynamodb_table
 from stores.errors import InvalidKeyError, StoreConnectionError, ValueTooLargeError
 from stores.names import OUTSIDE
-from tests.stores.dynamodb.conftest import Counted
+from tests.stores.drivers import Counted
 
 pytestmark = pytest.mark.anyio
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiobotocore.session import get_session
 from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
@@ -24,6 +23,7 @@ from stores.backends import s3 as s3_module
 from stores.errors import DeserializationError, ReadOnlyError, StoreConnectionError
 from tests.faults.proxy import Proxy, Way
 from tests.servers.lease import addresses, private_server
+from tests.stores.s3.conftest import remove, session
 
 pytestmark = pytest.mark.anyio
 
@@ -97,18 +97,10 @@ async def front(s3_url: str) -> AsyncIterator[Front]:
 
 
 @pytest.fixture
-def bucket(unique_name: str) -> str:
-    return f"bucket-{unique_name}"
-
-
-@pytest.fixture
-async def bare(s3_url: str, bucket: str) -> AsyncIterator[Any]:
-    async with get_session().create_client("s3", endpoint_url=s3_url) as client:
-        await client.create_bucket(Bucket=bucket)
-        yield client
-        while found := (await client.list_objects_v2(Bucket=bucket)).get("Contents", []):
-            await client.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": one["Key"]} for one in found]})
-        await client.delete_bucket(Bucket=bucket)
+async def bare(bare: Any, bucket: str) -> AsyncIterator[Any]:
+    await bare.create_bucket(Bucket=bucket)
+    yield bare
+    await remove(bare, bucket)
 
 
 @pytest.fixture
@@ -280,7 +272,7 @@ async def test_a_bucket_in_the_hosts_name_behind_a_proxy(tmp_path: Path, monkeyp
 
 async def test_a_callers_client_gets_nothing_but_the_library(front: Front, bare: Any, bucket: str) -> None:
     async with (
-        get_session().create_client("s3", endpoint_url=front.url) as client,
+        session.create_client("s3", endpoint_url=front.url) as client,
         S3Store(bucket_name=bucket, client=client) as store,
     ):
         assert await store.get_many(["a", "b"]) == [None, None]
