@@ -3,45 +3,17 @@
 import json
 import os
 import re
-import signal
-import socket
 import subprocess
 import sys
-import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from kvd import __version__, cli, paths, requests
+from kvd import __version__, cli, requests
 from kvd.blocking import BlockingClient
 from kvd.errors import Code, RequestError
-from tests.daemonkit import eventually
-
-ROOT = Path(__file__).parents[2]
-
-OK, ABSENT, USAGE, REFUSED, UNREACHABLE = 0, 1, 2, 3, 4
-
-
-@dataclass
-class Done:
-    status: int
-    out: str
-    err: str
-
-    @property
-    def rows(self) -> list[Any]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
-def kvd(*arguments: str | bytes, stdin: bytes = b"", expect: int = OK) -> Done:
-    command = [sys.executable, "-m", "kvd", *arguments]
-    done = subprocess.run(command, cwd=ROOT, input=stdin, capture_output=True, timeout=60, check=False)
-    found = Done(done.returncode, done.stdout.decode(errors="surrogateescape"), done.stderr.decode(errors="surrogateescape"))
-    assert found.status == expect, f"{arguments}: {found}"
-    assert "Traceback" not in found.err
-    return found
+from tests.daemonkit import ROOT
+from tests.kvd.command import ABSENT, REFUSED, UNREACHABLE, USAGE, kvd
 
 
 @pytest.fixture
@@ -170,152 +142,6 @@ def test_what_is_refused_is_status_3(collection: str) -> None:
     kvd("get", f"{collection}/{'x' * 70_000}", expect=REFUSED)
 
 
-def test_read_only_is_status_3(home: Path) -> None:
-    folder = home / "config" / "kvd"
-    folder.mkdir()
-    (folder / "connections.toml").write_text(
-        "[connections.ro]\nstore = 'memory'\nread_only = true\n[connections.bad]\nstore = 'x'"
-    )
-    for arguments in (["put", "ro/c/k", "{}"], ["rm", "ro/c/k"], ["ttl", "ro/c/k", "5s"], ["rm", "--collection", "ro/c"]):
-        assert "read-only" in kvd(*arguments, expect=REFUSED).err
-    kvd("get", "ro/c/k", expect=ABSENT)
-    done = kvd("get", "bad/c/k", expect=UNREACHABLE)
-    assert f"{folder}/connections.toml:5: connections.bad.store: there is no store 'x'" in done.err
-    assert "ro " in kvd("connections").out
-    assert f"{folder}/connections.toml:5: " in kvd("connections").err
-
-
-def test_doctor_says_what_to_do(home: Path) -> None:
-    rows = kvd("doctor", "--json").rows
-    assert ("note", "daemon") in {(row["verdict"], row["subject"]) for row in rows}
-    assert not (home / "runtime" / "kvd").exists(), "looking starts and makes nothing"
-    kvd("put", "scratch/c/k", "{}")
-    rows = kvd("doctor", "--json").rows
-    assert {row["verdict"] for row in rows} == {"good"}
-    assert {"connection scratch", "connection local"} <= {row["subject"] for row in rows}
-    folder = home / "config" / "kvd"
-    folder.mkdir()
-    (folder / "connections.toml").write_text("[connections.bad]\nstore = 'memory'\nred_only = true\n")
-    kvd("reload", expect=1)
-    done = subprocess.run([sys.executable, "-m", "kvd", "doctor"], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "connections.toml:3: connections.bad.red_only: unknown option; did you mean 'read_only'?" in done.stdout
-    assert "kvd reload" in done.stdout
-
-
-def test_doctor_sees_a_daemon_that_is_stopped_and_a_lock_without_one(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from kvd import doctor
-
-    monkeypatch.setattr(doctor, "_STEP_TIMEOUT", 0.3)
-    monkeypatch.setattr("kvd.blocking._GRACE", 0.1)
-    path = paths.socket_path()
-    with BlockingClient.open() as client:
-        assert client.server is not None
-        pid = client.server.pid
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        findings = {finding.subject: finding for finding in doctor.examine(path)}
-        assert findings["daemon"].verdict == "bad"
-        path.rename(path.with_name("gone"))
-        findings = {finding.subject: finding for finding in doctor.examine(path)}
-        assert findings["lock"].verdict == "bad"
-        assert "fuser" in findings["lock"].advice
-        path.with_name("gone").rename(path)
-    finally:
-        os.kill(pid, signal.SIGCONT)
-
-
-def test_the_daemons_life_from_the_command_line(home: Path) -> None:
-    assert "no daemon" in kvd("status", expect=UNREACHABLE).err
-    assert kvd("stop").out == "no daemon runs\n"
-    kvd("put", "local/c/k", "{}")
-    before = kvd("status", "--json").rows[0]
-    assert before["version"] == __version__
-    shown = kvd("status").out
-    assert f"pid {before['pid']}" in shown
-    assert "scratch" in shown
-    assert kvd("reload").out == "nothing changed\n"
-    kvd("restart")
-    after = kvd("status", "--json").rows[0]
-    assert after["pid"] != before["pid"]
-    assert json.loads(kvd("get", "local/c/k").out) == {}
-    assert "listening" in kvd("logs").out
-    assert len(kvd("logs", "-n", "2").out.splitlines()) == 2
-    assert kvd("stop").out == f"the daemon (pid {after['pid']}) left\n"
-    kvd("status", expect=UNREACHABLE)
-
-
-def test_connections_are_added_and_removed(home: Path) -> None:
-    kvd("put", "scratch/c/k", "{}")
-    done = kvd("connections", "add", "small", "memory", "max_entries_per_collection=2", "default_collection=d", "--read-only")
-    assert done.out.splitlines()[-1] == "changed: small"
-    kvd("get", "scratch/c/k")
-    kvd("put", "small//k", "{}", expect=REFUSED)
-    kvd("connections", "add", "small", "memory", expect=REFUSED)
-    assert "did you mean 'memory'?" in kvd("connections", "add", "bad", "memroy", expect=1).err
-    kvd("connections", "rm", "bad")
-    kvd("connections", "rm", "small")
-    assert kvd("ls").out.split() == ["scratch", "local"]
-    kvd("get", "scratch/c/k")
-
-
-def test_the_files_are_those_of_the_daemon_that_runs(home: Path) -> None:
-    config, state = home / "elsewhere.toml", home / "other-state"
-    config.write_text("[connections.odd]\nstore = 'memory'\n")
-    serve = [sys.executable, "-m", "kvd", "serve", "--config", str(config)]
-    environment = os.environ | {"XDG_STATE_HOME": str(state)}
-    with subprocess.Popen(serve, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL) as serving:
-        try:
-            eventually(lambda: paths.socket_path().exists(), 20)
-            assert f"pid {serving.pid}" in kvd("logs").out
-            assert not paths.log_file().exists()
-            said = kvd("doctor").out
-            assert str(config) in said
-            assert str(state / "kvd" / "kvd.log") in said
-            assert kvd("connections", "add", "more", "null").out.splitlines() == [f"wrote {config}", "changed: more"]
-            assert not paths.config_file().exists()
-        finally:
-            serving.terminate()
-            serving.wait(20)
-    assert kvd("logs", expect=1).err == f"kvd: there is no log yet: {paths.log_file()}\n"
-
-
-def test_a_daemon_that_is_stopped_does_not_hide_its_log(home: Path) -> None:
-    kvd("put", "scratch/c/k", "{}")
-    pid = kvd("status", "--json").rows[0]["pid"]
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        assert "listening" in kvd("logs").out
-    finally:
-        os.kill(pid, signal.SIGCONT)
-
-
-def test_a_second_daemon_is_refused(daemon: Path) -> None:
-    assert "serves" in kvd("serve", expect=1).err
-
-
-def test_serve_in_the_foreground_ends_with_sigterm(home: Path) -> None:
-    with subprocess.Popen([sys.executable, "-m", "kvd", "serve"], cwd=ROOT, stderr=subprocess.DEVNULL) as serving:
-        deadline = time.monotonic() + 20
-        while not paths.socket_path().exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        with BlockingClient.open(spawn=False) as client:
-            assert client.server is not None
-            assert client.server.pid == serving.pid
-        serving.send_signal(signal.SIGTERM)
-        assert serving.wait(20) == 0
-    assert not paths.socket_path().exists()
-
-
-def test_a_socket_of_ones_own(home: Path) -> None:
-    own = str(home / "own")
-    kvd("put", "scratch//k", "{}", "--socket", own)
-    kvd("get", "scratch//k", "--socket", own)
-    assert not paths.socket_path().exists()
-    kvd("stop", "--socket", own)
-
-
 def test_a_reader_that_has_enough_is_no_error(collection: str) -> None:
     with BlockingClient.open() as client:
         keys = [f"key-{number:06}" for number in range(9000)]
@@ -354,19 +180,6 @@ def test_a_value_from_a_closed_standard_input_is_status_2(collection: str) -> No
     done = subprocess.run(["/bin/sh", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == USAGE
     assert "standard input is closed" in done.stderr
-
-
-def test_a_daemon_that_is_not_there_is_status_4(home: Path) -> None:
-    paths.private_dir(paths.runtime_dir())
-    path = paths.socket_path()
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen()
-        listener.close()
-    (home / "runtime" / "kvd").chmod(0o755)
-    assert "open to others" in kvd("get", "scratch//k", expect=UNREACHABLE).err
-    (home / "runtime" / "kvd").chmod(0o700)
-    kvd("get", "scratch//k", expect=ABSENT)
 
 
 def test_a_url_is_a_connection(home: Path) -> None:
