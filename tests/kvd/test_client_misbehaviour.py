@@ -1,0 +1,215 @@
+"""Both clients with a daemon that misbehaves: silent, of another version, full, or out of the protocol."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgpack  # type: ignore[import-untyped]  # it ships no types
+import pytest
+
+from kvd import client as client_module, requests
+from kvd.blocking import BlockingClient
+from kvd.client import Client
+from kvd.errors import Code, ConnectionLostError, IncompatibleError, RequestError, UnreachableDaemonError
+from kvd.frames import Decoder, frame
+from kvd.protocol import MAX_ID, encode_event, encode_reply
+from kvd.requests import Request
+
+pytestmark = pytest.mark.anyio
+
+Script = Callable[[socket.socket, int, str, Any], None]
+
+
+@contextmanager
+def misbehaving(home: Path, script: Script) -> Iterator[Path]:
+    """Serves one client after the other with a script that gets each request."""
+    path = home / "socket"
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen()
+
+    def serve() -> None:
+        while True:
+            try:
+                sock, _ = listener.accept()
+            except OSError:
+                return
+            with sock:
+                decoder = Decoder()
+                while data := sock.recv(65536):
+                    for body in decoder.take(data):
+                        _, number, method, params, *_ = msgpack.unpackb(body)
+                        try:
+                            script(sock, number, method, params)
+                        except OSError:
+                            break
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield path
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(5)
+
+
+def answer(sock: socket.socket, number: int, result: Any) -> None:
+    sock.sendall(frame(encode_reply(number, None, result)))
+
+
+def greet(sock: socket.socket, number: int) -> None:
+    answer(sock, number, {"protocol": 1, "version": "9", "pid": 1, "new": "field", "limits": {"max_in_flight": 50}})
+
+
+async def test_giving_up_cancels_in_the_daemon(home: Path) -> None:
+    seen: list[tuple[str, Any]] = []
+
+    def script(sock: socket.socket, number: int, method: str, params: Any) -> None:
+        seen.append((method, params.get("id", number)))
+        if method == "hello":
+            greet(sock, number)
+        elif method == "cancel":
+            sock.sendall(frame(encode_reply(params["id"], {"code": "cancelled", "message": "", "retry": False})))
+            answer(sock, number, True)
+        elif method == "ping":
+            answer(sock, number, None)
+
+    with misbehaving(home, script) as path:
+        async with await Client.open(path, spawn=False) as client:
+            task = asyncio.create_task(client.call(requests.status()))
+            await client.call(Request("ping", {}, lambda _: None))
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await client.call(Request("ping", {}, lambda _: None))
+            (asked,) = [number for method, number in seen if method == "status"]
+            assert ("cancel", asked) in seen
+            assert client._link._waiters == {}
+            unsent = asyncio.create_task(client.call(requests.status()))
+            await asyncio.sleep(0)
+            unsent.cancel()
+            await client.call(Request("ping", {}, lambda _: None))
+            assert client._link._waiters == {}
+
+
+async def test_ids_wrap_around_those_in_flight(home: Path) -> None:
+    numbers: list[int] = []
+
+    def script(sock: socket.socket, number: int, method: str, params: Any) -> None:
+        if method == "hello":
+            greet(sock, number)
+        elif method == "ping":
+            numbers.append(number)
+            answer(sock, number, None)
+
+    with misbehaving(home, script) as path:
+        async with await Client.open(path, spawn=False) as client:
+            waiting = asyncio.create_task(client.call(requests.status()))
+            await asyncio.sleep(0)
+            (held,) = client._link._waiters
+            client._link._last_id = MAX_ID - 1
+            for _ in range(4):
+                await client.call(Request("ping", {}, lambda _: None))
+            assert held not in numbers
+            assert numbers == [MAX_ID, 0, *[number for number in (1, 2, 3) if number != held][:2]]
+            waiting.cancel()
+
+
+async def test_a_daemon_of_another_version_is_named(home: Path) -> None:
+    def script(sock: socket.socket, number: int, method: str, params: Any) -> None:
+        error = {"code": "version_mismatch", "message": "no", "retry": False, "detail": {"version": "7.1"}}
+        sock.sendall(frame(encode_reply(number, error)))
+
+    with misbehaving(home, script) as path:
+        with pytest.raises(IncompatibleError, match=r"the running daemon is 7\.1.*kvd restart"):
+            await Client.open(path, spawn=False)
+        with pytest.raises(IncompatibleError, match=r"7\.1"):
+            BlockingClient.open(path, spawn=False)
+        with BlockingClient.open(path, spawn=False, greet=False) as client, pytest.raises(RequestError, match="no"):
+            client.call(requests.status())
+
+
+async def test_a_daemon_that_turns_away_says_why(home: Path) -> None:
+    def script(sock: socket.socket, number: int, method: str, params: Any) -> None:
+        sock.sendall(frame(encode_reply(None, {"code": "too_many", "message": "it is full", "retry": True})))
+        sock.shutdown(socket.SHUT_RDWR)
+
+    with misbehaving(home, script) as path:
+        with pytest.raises(UnreachableDaemonError, match="it is full"):
+            await Client.open(path, spawn=False)
+        with pytest.raises(UnreachableDaemonError, match="it is full"):
+            BlockingClient.open(path, spawn=False)
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\0\0\0\0",
+        b"\xff\xff\xff\xff",
+        frame(b"\xc1"),
+        frame(b"hello"),
+        frame(msgpack.packb([1, "id", None, None])),
+        frame(msgpack.packb([3, 1, True, "text"])),
+        frame(msgpack.packb([3, 1, True, msgpack.packb([3, 1, True, b""])])),
+        frame(msgpack.packb([[[]]])),
+    ],
+)
+async def test_a_daemon_that_breaks_the_protocol_ends_the_connection(home: Path, garbage: bytes) -> None:
+    def script(sock: socket.socket, number: int, method: str, params: Any) -> None:
+        if method == "hello":
+            greet(sock, number)
+        else:
+            sock.sendall(garbage)
+
+    with misbehaving(home, script) as path:
+        async with await Client.open(path, spawn=False) as client:
+            with pytest.raises(ConnectionLostError, match="broke the protocol"):
+                await client.call(requests.status())
+        with BlockingClient.open(path, spawn=False) as blocking, pytest.raises(ConnectionLostError, match="broke the protocol"):
+            blocking.call(requests.status())
+
+
+async def test_answers_to_nobody_are_let_go(home: Path) -> None:
+    def script(sock: socket.socket, number: int, method: str, params: Any) -> None:
+        if method == "hello":
+            greet(sock, number)
+        else:
+            answer(sock, number + 1000, "not yours")
+            sock.sendall(frame(encode_event("news", {"from": "a newer daemon"})))
+            answer(sock, number, {"ok": True})
+
+    with misbehaving(home, script) as path:
+        async with await Client.open(path, spawn=False) as client:
+            assert await client.call(requests.status()) == {"ok": True}
+            assert client._link._waiters == {}
+        with BlockingClient.open(path, spawn=False) as blocking:
+            assert blocking.call(requests.status()) == {"ok": True}
+
+
+async def test_a_stuck_daemon_is_not_waited_for_for_ever(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "_HELLO_TIMEOUT", 0.2)
+    monkeypatch.setattr(client_module, "_GRACE", 0.1)
+    with misbehaving(home, lambda *_: None) as path, pytest.raises(UnreachableDaemonError, match="does not answer"):
+        await Client.open(path, spawn=False)
+    path.unlink()
+
+    def only_greet(sock: socket.socket, number: int, method: str, params: Any) -> None:
+        if method == "hello":
+            greet(sock, number)
+
+    with misbehaving(home, only_greet) as path:
+        async with await Client.open(path, spawn=False) as client:
+            with pytest.raises(RequestError) as caught:
+                await client.call(Request("status", {}, dict, timeout=0.1))
+            assert caught.value.code == Code.DEADLINE
+        with BlockingClient.open(path, spawn=False) as blocking:
+            blocking_request = Request("status", {}, dict, timeout=0.1)
+            monkeypatch.setattr("kvd.blocking._GRACE", 0.1)
+            with pytest.raises(RequestError) as caught:
+                blocking.call(blocking_request)
+            assert caught.value.code == Code.DEADLINE
