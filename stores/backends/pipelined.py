@@ -53,6 +53,8 @@ class Line(asyncio.BufferedProtocol):
         self._waiting: deque[tuple[Answered, int]] = deque()
         self._received: list[Any] = []
         self._outgoing: list[bytes] = []
+        self._alone = True
+        """Whether a request goes out at once while no other is in sight: not after several in one turn, which bring several."""
         self._watch: asyncio.TimerHandle | None = None
         self._heard = 0.0
         self._writable: asyncio.Future[None] | None = None
@@ -77,7 +79,7 @@ class Line(asyncio.BufferedProtocol):
         """As `ask`, and the answers come by a call; False when nothing can be sent now."""
         if self._writable is not None or self._gone is not None:
             return False
-        if not self._waiting and not self._outgoing and self._transport is not None:
+        if self._alone and not self._waiting and not self._outgoing and self._transport is not None:
             self._transport.write(request)  # nobody to share a write with
         else:
             if not self._outgoing:
@@ -138,6 +140,7 @@ class Line(asyncio.BufferedProtocol):
             self._fail(f"the server's answer cannot be used ({exc})")
 
     def _flush(self) -> None:
+        self._alone = len(self._outgoing) == 1
         if self._transport is not None and self._gone is None:
             self._transport.write(b"".join(self._outgoing))
         self._outgoing.clear()

@@ -58,6 +58,17 @@ async def test_200_concurrent_gets_share_one_connection_and_few_writes(server: S
         assert await connections(bare) == 2  # the second one carried the batch
 
 
+async def test_turns_that_ask_for_several_keys_are_one_write_each(server: Server, bare: Any) -> None:
+    async with RedisStore(url=server.url) as store:
+        await store.put_many([f"k{n}" for n in range(8)], [{"n": n} for n in range(8)])
+        await asyncio.gather(*(store.get(f"k{n}") for n in range(8)))  # the first one of which does not wait for the others
+        before = (await bare.info("stats"))["total_reads_processed"]
+        for _ in range(20):
+            await asyncio.gather(*(store.get(f"k{n}") for n in range(8)))
+        reads = (await bare.info("stats"))["total_reads_processed"] - before
+        assert reads <= 20 + 1  # and the one that asked
+
+
 async def test_batches_take_few_commands(server: Server, bare: Any) -> None:
     keys = [f"k{n}" for n in range(2000)]
     async with RedisStore(url=server.url) as store:
