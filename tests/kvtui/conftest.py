@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.tuikit.fake import Daemon
+from tests.tuikit.fake import Daemon, Stored
 
 
 @pytest.fixture
@@ -13,3 +13,7 @@ def fake() -> Daemon:
     for number in range(30):
         daemon.put("local", "users", f"user:{number:02}", {"number": number})
     return daemon
+
+
+def stored(fake: Daemon, key: str = "hello") -> Stored:
+    return fake.data["scratch"]["greetings"][key]
