@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from stores.backends.disk_places import Place
-from stores.backends.disk_recent import Recent
+from stores.backends.disk_recent import Recent, State
 from stores.backends.disk_rows import (
     HEAD,
     IN_ONE,
@@ -231,10 +231,17 @@ class Database:
         self._connection, self._identity = connection, identity
         by_use = settings.get("eviction_policy") in ("least-recently-used", "least-frequently-used")
         self.touches = not self._read_only and (by_use or bool(settings.get("statistics")))
-        if not self.touches:
+        if self.touches:
+            self.recent.stop()  # another program may have turned it on since
+        else:
             self.recent.watch(identity)
 
     # Rows
+
+    def keep(self, asked: State | None, places: Sequence[Place], rows: Sequence[Row | None]) -> None:
+        """Keep what was read, unless this very transaction may have written it, and not yet committed it."""
+        if not self._writing:
+            self.recent.keep(asked, places, rows)
 
     def row(self, place: Place, *, head: int | None = None) -> Row | None:
         """The row at a place, of a large value in its column only the first `head` characters."""

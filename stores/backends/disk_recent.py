@@ -25,9 +25,9 @@ AT_ONCE: Final = 128
 ROOM: Final = 4 << 20
 """Bytes that are kept at most."""
 LONGEST: Final = 8 << 10
-"""Characters of a text that is kept."""
+"""Characters of a key and a text that are kept."""
 _OF_EACH: Final = 512
-"""Bytes of what is kept beside the text."""
+"""Bytes of what is kept beside them."""
 
 State = tuple[int, int]
 """Of a database: which of the connections that watched it said so, and its `data_version`. Later states are greater."""
@@ -117,18 +117,20 @@ class Recent:
                     self._add(place, text)
 
     def _add(self, place: Place, text: Inline | None) -> None:
-        size = 0 if text is None else len(text.text)
-        if size > LONGEST or place in self._kept or not is_plain(place):
+        if (
+            place in self._kept
+            or not is_plain(place)
+            or len(str(place.key)) + (0 if text is None else len(text.text)) > LONGEST
+        ):
             return
         self._kept[place] = text
-        self._size += 2 * size + _OF_EACH  # as it came, and what was made of it
+        self._size += _size(place, text)
         while self._size > ROOM:
             self._drop(next(iter(self._kept)))
 
     def _drop(self, place: Place) -> None:
         if place in self._kept:
-            dropped = self._kept.pop(place)
-            self._size -= (0 if dropped is None else 2 * len(dropped.text)) + _OF_EACH
+            self._size -= _size(place, self._kept.pop(place))
 
     # On the event loop
 
@@ -155,6 +157,10 @@ class Recent:
         except (OSError, sqlite3.Error):
             return None
         return (self._watches, version) if (status.st_dev, status.st_ino) == self._identity else None
+
+
+def _size(place: Place, text: Inline | None) -> int:
+    return _OF_EACH + len(str(place.key)) + (0 if text is None else 2 * len(text.text))  # as it came, and what was made of it
 
 
 def _data_version(connection: sqlite3.Connection) -> int:

@@ -58,7 +58,7 @@ class Contents:
         for part in batched(places, READ_TOGETHER):
             rows = self._database.rows(part)
             self._database.touch(rows)
-            self._database.recent.keep(asked, part, rows)
+            self._database.keep(asked, part, rows)
             found += self.loaded(part, rows, load)
         return found
 

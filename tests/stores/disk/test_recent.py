@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,49 @@ async def test_what_must_be_read_is_read(folder: Path, settings: dict[str, Any])
         assert store.text_at_hand("a", collection="c") is None
 
 
+async def test_reads_are_noted_from_when_another_program_wants_it(folder: Path) -> None:
+    with Cache(str(folder)) as cache:
+        cache.set("c::a", '{"created_at": null, "value": {"n": 1}, "version": 1}')
+    async with DiskStore(directory=folder) as store:
+        assert await store.get("a", collection="c") == {"n": 1}
+        with Cache(str(folder)) as cache:
+            cache.reset("eviction_policy", "least-frequently-used")
+        await store.put("b", {"n": 2})  # diskcache is opened, and tells
+        assert await store.get("missing", collection="c") is None  # notes nothing, so that all is still known
+        await store.put("a", {"n": 3}, collection="c")
+        assert store.text_at_hand("a", collection="c") is None
+        for _ in range(3):
+            assert await store.get("a", collection="c") == {"n": 3}
+    with sqlite3.connect(folder / "cache.db") as connection:
+        assert connection.execute("SELECT access_count FROM Cache WHERE key = 'c::a'").fetchone() == (3,)
+    connection.close()
+
+
+async def test_what_is_not_committed_yet_is_not_at_hand(folder: Path) -> None:
+    async with DiskStore(directory=folder) as store:
+        await store.put("a", {"n": 1})
+        assert await store.get_many(["a", "missing"]) == [{"n": 1}, None]
+        worker = store._worker
+        assert worker is not None
+        with thread_stuck(store):  # what is asked for now goes over together, in one transaction
+            writing = asyncio.gather(store.put("new", {"n": 2}), store.delete("a"))
+            await asyncio.sleep(0)
+            reading = asyncio.ensure_future(store.get_many(["new", "other"]))
+            await asyncio.sleep(0)
+            read, go_on = threading.Event(), threading.Event()
+            reached, waiting = worker.do(read.set), worker.do(partial(go_on.wait, 10))
+        assert await asyncio.to_thread(read.wait, 10)
+        assert store.text_at_hand("new") is None
+        assert store.text_at_hand("a") == b'{"n": 1}'
+        go_on.set()
+        await reached
+        assert await waiting
+        assert (await writing)[1] is True
+        assert await reading == [{"n": 2}, None]
+        assert store.text_at_hand("new") == b'{"n": 2}'
+        assert store.text_at_hand("a") is None
+
+
 async def test_it_leaves_the_directory_as_diskcache_does(folder: Path) -> None:
     async with DiskStore(directory=folder) as store:
         await store.put("a", {"n": 1})
@@ -220,6 +264,20 @@ async def test_what_is_kept_is_bounded(folder: Path) -> None:
         assert store.texts_at_hand(many[1:]) is not None
         assert store.texts_at_hand(many) is None
         assert len(await store.get_many(many)) == AT_ONCE + 1
+
+
+async def test_long_keys_count(folder: Path) -> None:
+    places = [Place(f"c::{number:05}".ljust(LONGEST, "x"), 1) for number in range(ROOM // LONGEST + 10)]
+    too_long = Place("c::".ljust(LONGEST + 1, "x"), 1)
+    async with DiskStore(directory=folder) as store:
+        await store.put("a", {"n": 1})
+        for place in [*places, too_long]:
+            assert await store.get(str(place.key)[3:], collection="c") is None
+        recent = store._database.recent
+        known = [place for place in places if recent.find([place])[1] == [None]]
+        assert known == places[-len(known) :]
+        assert ROOM // LONGEST * 3 // 4 < len(known) < ROOM // LONGEST
+        assert recent.find([too_long])[1] is None
 
 
 @pytest.mark.parametrize("interrupted", [False, True])
