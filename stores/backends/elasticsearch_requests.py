@@ -95,8 +95,7 @@ async def mget(
     """Documents in the order asked for; None for what is not there, a missing index included."""
 
     async def fetch(batch: Sequence[str]) -> list[dict[str, Any] | None]:
-        wanted = [{"_index": index, "_id": own_id} for own_id in batch]
-        answer = await client.mget(docs=wanted, source_includes=fields)
+        answer = await client.mget(index=index, ids=batch, source_includes=fields)
         for document in answer["docs"]:
             if "error" in document and document["error"].get("type") != NO_INDEX:
                 raise item_failure(document, "A read from Elasticsearch failed")
