@@ -19,7 +19,8 @@ from kvd.client import Client
 from kvd.errors import DaemonError
 from kvd.paths import config_file
 from kvd.remote import RemoteStore
-from stores import BaseStore
+from stores import BaseStore, Name
+from stores.names import Collection
 from stores.traits import Traits
 
 CASES: list[ModuleType] = [
@@ -48,6 +49,17 @@ class Names:
 
     def __call__(self, name: str = "") -> str:
         return f"{self.tag}{name}"
+
+
+async def all_names(store: BaseStore, collection: Collection, limit: int = 7, match: str | None = None) -> list[Name]:
+    """All pages of a scan, small ones unless told: one that has only one page shows little."""
+    found: list[Name] = []
+    cursor: bytes | None = None
+    while True:
+        page = await store.scan_keys(collection, cursor=cursor, limit=limit, match=match)
+        found += page.items
+        if (cursor := page.cursor) is None:
+            return found
 
 
 @pytest.fixture

@@ -19,10 +19,10 @@ from stores.errors import (
     StoreConnectionError,
     StoreSetupError,
 )
-from stores.names import Name
 from tests.conftest import endpoint as endpoint_of
 from tests.faults.proxy import Proxy
 from tests.servers.lease import Address, private_server
+from tests.stores.conftest import all_names
 
 pytestmark = pytest.mark.anyio
 
@@ -37,17 +37,6 @@ async def cluster(valkey_cluster_addresses: list[Address], unique_name: str) -> 
         await store.delete_many(KEYS)
 
 
-async def walk(store: ValkeyStore, collection: str) -> list[Name]:
-    found: list[Name] = []
-    cursor = None
-    while True:
-        page = await store.scan_keys(collection, cursor=cursor, limit=200)
-        found.extend(page.items)
-        cursor = page.cursor
-        if cursor is None:
-            return found
-
-
 async def test_batches_and_walks_cross_a_clusters_slots(cluster: ValkeyStore) -> None:
     c = cluster.default_collection
     await cluster.put_many(KEYS, [{"n": n} for n in range(len(KEYS))], ttl=100)
@@ -55,7 +44,7 @@ async def test_batches_and_walks_cross_a_clusters_slots(cluster: ValkeyStore) ->
     assert all(left and 95 < left <= 100 for _, left in await cluster.ttl_many(KEYS[:10]))
     described = await cluster.describe(KEYS)
     assert all(one is not None and one.kind == "entry" for one in described)
-    found = await walk(cluster, c)
+    found = await all_names(cluster, c, limit=200)
     assert sorted(name.text for name in found) == sorted(KEYS)
     collections: list[str] = []
     cursor = None

@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 from diskcache import Cache
 
-from stores import DiskStore, Name
-
 LARGE = "x" * 40_000
 
 
@@ -45,13 +43,3 @@ def database_of(folder: Path) -> bytes:
 
 def files_of(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.val"))
-
-
-async def all_names(store: DiskStore, collection: Any, limit: int = 7, match: str | None = None) -> list[Name]:
-    names: list[Name] = []
-    cursor = None
-    while True:
-        page = await store.scan_keys(collection, cursor=cursor, limit=limit, match=match)
-        names += page.items
-        if (cursor := page.cursor) is None:
-            return names

@@ -9,7 +9,8 @@ import pytest
 from diskcache import Cache
 
 from stores import DiskStore
-from tests.stores.disk.conftest import LARGE, all_names, execute, files_of, settings
+from tests.stores.conftest import all_names
+from tests.stores.disk.conftest import LARGE, execute, files_of, settings
 
 pytestmark = pytest.mark.anyio
 

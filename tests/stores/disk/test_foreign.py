@@ -11,7 +11,8 @@ from diskcache import Cache
 
 from stores import ABSENT, OUTSIDE, DiskStore, Token
 from stores.errors import ConflictError, DeserializationError, InvalidKeyError
-from tests.stores.disk.conftest import LARGE, all_names, execute
+from tests.stores.conftest import all_names
+from tests.stores.disk.conftest import LARGE, execute
 
 pytestmark = pytest.mark.anyio
 

@@ -13,7 +13,8 @@ from diskcache import Cache, JSONDisk
 
 from stores import OUTSIDE, DiskStore
 from stores.errors import ReadOnlyError, StoreSetupError
-from tests.stores.disk.conftest import all_names, database_of, execute, files_of, settings
+from tests.stores.conftest import all_names
+from tests.stores.disk.conftest import database_of, execute, files_of, settings
 
 pytestmark = pytest.mark.anyio
 

@@ -14,7 +14,8 @@ from diskcache import Timeout
 
 from stores import ABSENT, DiskStore
 from stores.errors import BaseKeyValueError, ConflictError, KeyValueStoreError, StoreConnectionError
-from tests.stores.disk.conftest import LARGE, all_names, database_of, execute, files_of
+from tests.stores.conftest import all_names
+from tests.stores.disk.conftest import LARGE, database_of, execute, files_of
 
 pytestmark = pytest.mark.anyio
 

@@ -7,7 +7,7 @@ from diskcache import Cache
 
 from stores import OUTSIDE, DiskStore
 from stores.errors import InvalidKeyError
-from tests.stores.disk.conftest import all_names
+from tests.stores.conftest import all_names
 
 pytestmark = pytest.mark.anyio
 

@@ -61,13 +61,3 @@ async def watched(unique_name: str, bare: Counting) -> AsyncIterator[Elasticsear
     """A store that uses the client `bare`."""
     async with ElasticsearchStore(elasticsearch_client=bare, index_prefix=unique_name) as opened:
         yield opened
-
-
-async def all_names(store: ElasticsearchStore, collection: Any, limit: int = 500, match: str | None = None) -> list[Any]:
-    names, cursor = [], None
-    while True:
-        page = await store.scan_keys(collection, cursor=cursor, limit=limit, match=match)
-        names += page.items
-        cursor = page.cursor
-        if cursor is None:
-            return names

@@ -9,7 +9,8 @@ import pytest
 
 from stores import ABSENT, ElasticsearchStore
 from stores.errors import DeserializationError, SerializationError, StoreSetupError, UnsupportedError, ValueTooLargeError
-from tests.stores.elasticsearch.conftest import Counting, all_names
+from tests.stores.conftest import all_names
+from tests.stores.elasticsearch.conftest import Counting
 
 pytestmark = pytest.mark.anyio
 

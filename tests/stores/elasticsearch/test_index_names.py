@@ -9,7 +9,8 @@ from stores import (
     Token,
 )
 from stores.errors import InvalidKeyError
-from tests.stores.elasticsearch.conftest import Counting, all_names
+from tests.stores.conftest import all_names
+from tests.stores.elasticsearch.conftest import Counting
 
 pytestmark = pytest.mark.anyio
 

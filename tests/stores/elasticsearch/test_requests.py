@@ -17,7 +17,8 @@ from stores.errors import (
     SerializationError,
     StoreConnectionError,
 )
-from tests.stores.elasticsearch.conftest import Counting, all_names, meta
+from tests.stores.conftest import all_names
+from tests.stores.elasticsearch.conftest import Counting, meta
 
 pytestmark = pytest.mark.anyio
 

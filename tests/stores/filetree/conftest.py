@@ -2,11 +2,10 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from stores import FileTreeStore, Name
+from stores import FileTreeStore
 
 
 @pytest.fixture
@@ -49,13 +48,3 @@ def link(path: Path, target: Path) -> None:
 
 def descriptors() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
-
-
-async def all_names(store: FileTreeStore, collection: Any, limit: int = 7) -> list[Name]:
-    names: list[Name] = []
-    cursor = None
-    while True:
-        page = await store.scan_keys(collection, cursor=cursor, limit=limit)
-        names += page.items
-        if (cursor := page.cursor) is None:
-            return names

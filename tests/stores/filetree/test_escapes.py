@@ -8,7 +8,8 @@ import pytest
 
 from stores import OUTSIDE, FileTreeStore, Token
 from stores.errors import InvalidKeyError, PathSecurityError
-from tests.stores.filetree.conftest import all_names, link, plant, read, tree
+from tests.stores.conftest import all_names
+from tests.stores.filetree.conftest import link, plant, read, tree
 
 pytestmark = pytest.mark.anyio
 

@@ -9,7 +9,8 @@ import pytest
 
 from stores import ABSENT, OUTSIDE, FileTreeStore, SerializationAdapter
 from stores.errors import ConflictError, DeserializationError, UnsupportedError
-from tests.stores.filetree.conftest import all_names, plant, read, tree
+from tests.stores.conftest import all_names
+from tests.stores.filetree.conftest import plant, read, tree
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,8 @@ import pytest
 
 from stores import ABSENT, OUTSIDE, FileTreeStore, FileTreeV1CollectionSanitizationStrategy, FileTreeV1KeySanitizationStrategy
 from stores.errors import InvalidKeyError, StoreSetupError
-from tests.stores.filetree.conftest import all_names, plant, read, tree
+from tests.stores.conftest import all_names
+from tests.stores.filetree.conftest import plant, read, tree
 
 pytestmark = pytest.mark.anyio
 

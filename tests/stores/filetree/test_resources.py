@@ -7,7 +7,8 @@ import pytest
 from stores import FileTreeStore
 from stores.backends import filetree_scan
 from stores.errors import BaseKeyValueError, CursorExpiredError, InvalidKeyError, KeyValueStoreError, PathSecurityError
-from tests.stores.filetree.conftest import all_names, descriptors, link
+from tests.stores.conftest import all_names
+from tests.stores.filetree.conftest import descriptors, link
 
 pytestmark = pytest.mark.anyio
 

@@ -14,7 +14,8 @@ import pytest
 
 from stores import FileTreeStore
 from stores.errors import ConflictError
-from tests.stores.filetree.conftest import all_names, plant, tree
+from tests.stores.conftest import all_names
+from tests.stores.filetree.conftest import plant, tree
 
 pytestmark = pytest.mark.anyio
 

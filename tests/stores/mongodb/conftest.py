@@ -34,13 +34,3 @@ async def store(mongodb_url: str, db_name: str, bare: Database) -> AsyncIterator
 def envelope(key: str, value: Any, **more: Any) -> dict[str, Any]:
     now = dt.datetime.now(dt.UTC)
     return {"key": key, "collection": "c", "version": 1, "created_at": now, "value": {"object": value}, **more}
-
-
-async def all_names(store: MongoDBStore, collection: str, limit: int = 500, match: str | None = None) -> list[Any]:
-    names, cursor = [], None
-    while True:
-        page = await store.scan_keys(collection, cursor=cursor, limit=limit, match=match)
-        names += page.items
-        cursor = page.cursor
-        if cursor is None:
-            return names

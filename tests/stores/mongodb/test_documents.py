@@ -18,7 +18,8 @@ from stores.errors import (
     UnsupportedError,
     ValueTooLargeError,
 )
-from tests.stores.mongodb.conftest import Database, all_names, envelope
+from tests.stores.conftest import all_names
+from tests.stores.mongodb.conftest import Database, envelope
 
 pytestmark = pytest.mark.anyio
 

@@ -10,7 +10,8 @@ from pymongo import AsyncMongoClient, monitoring
 from stores import ABSENT, KEEP, MongoDBStore, Token
 from stores.backends import mongodb_requests
 from stores.errors import ConflictError, KeyValueOperationError
-from tests.stores.mongodb.conftest import Database, all_names, envelope
+from tests.stores.conftest import all_names
+from tests.stores.mongodb.conftest import Database, envelope
 
 pytestmark = pytest.mark.anyio
 
