@@ -184,7 +184,8 @@ class Database:
         return status.st_dev, status.st_ino
 
     def _open_reader(self, identity: tuple[int, int]) -> None:
-        uri = f"file:{quote(str(self._path))}?mode={'ro' if self._read_only else 'rw'}"
+        path = os.fsencode(self._path.absolute())  # of any bytes; two slashes at its beginning are no host
+        uri = f"file://{quote(path)}?mode={'ro' if self._read_only else 'rw'}"
         if not os.access(self.directory, os.W_OK) and not self._path.with_name(FILE + "-wal").exists():
             uri += "&immutable=1"  # SQLite cannot make the files that it needs beside a database that may change
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=self._timeout)
@@ -209,6 +210,7 @@ class Database:
         if cache is None:
             if self._connection is not None:
                 names = {name for (name,) in self._connection.execute("SELECT key FROM Settings")}
+                self.recent.stop()
                 self._connection.close()
                 self._connection = None
                 if {name for name in names if name.startswith("disk_")} - {"disk_min_file_size", "disk_pickle_protocol"}:
@@ -231,10 +233,8 @@ class Database:
         self._connection, self._identity = connection, identity
         by_use = settings.get("eviction_policy") in ("least-recently-used", "least-frequently-used")
         self.touches = not self._read_only and (by_use or bool(settings.get("statistics")))
-        if self.touches:
-            self.recent.stop()  # another program may have turned it on since
-        else:
-            self.recent.watch(identity)
+        if not self.touches:
+            self.recent.watch(connection, identity)
 
     # Rows
 

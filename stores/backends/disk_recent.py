@@ -1,19 +1,22 @@
 """Texts that were read or written lately, for as long as no other program commits to their database.
 
-To read them again needs no hop to the store's thread. SQLite's `data_version` tells whether anybody has committed since, in
-this process or in another one. To ask for it takes two locks in shared memory and, after a commit only, one page that was just
-written, so the event loop may do it. This holds in WAL mode, which diskcache's databases have; others are not watched.
+To read them again needs no hop to the store's thread. In WAL mode, which diskcache's databases have, each commit changes the
+header of the index that all processes share, the `-shm` file (https://sqlite.org/walformat.html). The event loop reads those
+96 bytes by the descriptor that SQLite has open, and so takes no lock and waits for nobody. To ask SQLite itself takes locks,
+for which it waits ten seconds where another process was stopped at a bad moment. A descriptor of our own would not do: closing
+it would release the locks that SQLite holds on the file. Where there is no such file, or no such index, nothing is kept.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import Final
-from urllib.parse import quote
 
 from stores.backends.disk_places import Place
 from stores.backends.disk_rows import Inline, Row, is_plain
@@ -29,8 +32,13 @@ LONGEST: Final = 8 << 10
 _OF_EACH: Final = 512
 """Bytes of what is kept beside them."""
 
-State = tuple[int, int]
-"""Of a database: which of the connections that watched it said so, and its `data_version`. Later states are greater."""
+_HEADER: Final = 48
+"""Bytes of the index's header, which is written twice: where the copies differ, somebody is just writing it."""
+_VERSION: Final = (3_007_000).to_bytes(4, sys.byteorder)
+"""How the header of the only version begins that there is."""
+
+State = tuple[int, bytes]
+"""Of a database: how many times one had been opened by then, and the index's header."""
 
 
 class Recent:
@@ -40,10 +48,11 @@ class Recent:
         """Know nothing yet of the database at the path."""
         self._path = os.fspath(path)
         self._lock = Lock()
-        self._watch: sqlite3.Connection | None = None
-        self._watches = 0
+        self._index: int | None = None
+        """SQLite's descriptor of the shared index, open for as long as the thread's connection is."""
+        self._opened = 0
         self._identity: tuple[int, int] | None = None
-        self._state: State = (0, 0)
+        self._state: State | None = None
         """In which what is kept is true."""
         self._kept: dict[Place, Inline | None] = {}
         """None where nothing is."""
@@ -51,34 +60,20 @@ class Recent:
 
     # In the thread
 
-    def watch(self, identity: tuple[int, int] | None) -> None:
-        """Watch the database that has this device and inode."""
-        if self._watch is not None and identity == self._identity:
-            return
+    def watch(self, connection: sqlite3.Connection, identity: tuple[int, int] | None) -> None:
+        """Watch the database that has this device and inode, for as long as the connection to it is open."""
         self.stop()
-        try:
-            uri = f"file:{quote(self._path)}?mode=ro"
-            watch = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=0, check_same_thread=False)
-        except sqlite3.Error:
-            return
-        try:
-            [mode] = watch.execute("PRAGMA journal_mode").fetchone()
-            _data_version(watch)  # the first time reads more
-        except sqlite3.Error:
-            mode = None
-        if mode != "wal":
-            watch.close()
-            return
-        with self._lock:
-            self._watch, self._identity = watch, identity
-            self._watches += 1
+        with suppress(sqlite3.Error, OSError):
+            _data_version(connection)  # SQLite opens the index for the first look at the database
+            index = _descriptor(f"{self._path}-shm")
+            with self._lock:
+                self._index, self._identity = index, identity
+                self._opened += 1
 
     def stop(self) -> None:
-        """Watch no more. To be done before the connection that writes is closed, which tidies up behind the last of all."""
+        """Watch no more. To be done before the connection is closed."""
         with self._lock:
-            if self._watch is not None:
-                self._watch.close()
-            self._watch = None
+            self._index = self._state = None
             self._kept, self._size = {}, 0
 
     def keep(self, asked: State | None, places: Sequence[Place], rows: Sequence[Row | None]) -> None:
@@ -86,9 +81,9 @@ class Recent:
         if asked is None:
             return
         with self._lock:
-            if asked < self._state or self._watch is None:
+            if asked != self._look():
                 return
-            if asked > self._state:
+            if asked != self._state:
                 self._state, self._kept, self._size = asked, {}, 0
             for place, row in zip(places, rows, strict=True):
                 text = None if row is None else row.inline
@@ -99,13 +94,15 @@ class Recent:
         """Within a transaction that writes: what `go_on` needs; None where nothing is known."""
         if not self._kept:
             return None
-        with self._lock:
+        with self._lock, suppress(sqlite3.Error):
             state = self._look()
-            return (state, _data_version(writer)) if state is not None and state == self._state else None
+            if state is not None and state == self._state:
+                return state, _data_version(writer)
+        return None
 
     def go_on(self, begun: tuple[State, int], writer: sqlite3.Connection, changed: Mapping[Place, Inline | None]) -> None:
         """After the transaction, which changed nothing else: what is known stays true. None where it is known no more."""
-        with self._lock:
+        with self._lock, suppress(sqlite3.Error):
             state = self._look()
             # a connection's own commits leave its `data_version` as it is: nobody else's came between
             if state is None or begun != (self._state, _data_version(writer)):
@@ -136,7 +133,7 @@ class Recent:
 
     def find(self, places: Sequence[Place]) -> tuple[State | None, list[Inline | None] | None]:
         """The database's state, None where it is not known, and what is at the places, None where it is to be read."""
-        if self._watch is None or len(places) > AT_ONCE or not self._lock.acquire(blocking=False):
+        if self._index is None or len(places) > AT_ONCE or not self._lock.acquire(blocking=False):
             return None, None
         state = None
         try:
@@ -149,14 +146,17 @@ class Recent:
             self._lock.release()
 
     def _look(self) -> State | None:
-        if self._watch is None:
+        if self._index is None:
             return None
         try:
             status = os.stat(self._path)  # noqa: PTH116 - half the time of a Path's
-            version = _data_version(self._watch)
-        except (OSError, sqlite3.Error):
+            headers = os.pread(self._index, 2 * _HEADER, 0)
+        except OSError:
             return None
-        return (self._watches, version) if (status.st_dev, status.st_ino) == self._identity else None
+        header = headers[:_HEADER]
+        if (status.st_dev, status.st_ino) != self._identity or header != headers[_HEADER:] or header[:4] != _VERSION:
+            return None
+        return self._opened, header
 
 
 def _size(place: Place, text: Inline | None) -> int:
@@ -166,3 +166,13 @@ def _size(place: Place, text: Inline | None) -> int:
 def _data_version(connection: sqlite3.Connection) -> int:
     [version] = connection.execute("PRAGMA data_version").fetchone()
     return int(version)
+
+
+def _descriptor(path: str) -> int | None:
+    """By which this process has the file open."""
+    status = os.stat(path)  # noqa: PTH116 - as above
+    for name in os.listdir("/dev/fd"):  # noqa: PTH208 - as above
+        with suppress(OSError):  # one of them was for the list
+            if os.path.samestat(os.fstat(int(name)), status):
+                return int(name)
+    return None

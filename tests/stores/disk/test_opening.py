@@ -86,6 +86,17 @@ async def test_looking_changes_no_byte(folder: Path) -> None:
         assert database_of(folder) == before
 
 
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file names are UTF-8")
+async def test_a_directory_of_any_name(tmp_path: Path) -> None:
+    for folder in (os.fsdecode(os.fsencode(tmp_path) + b"/\xff?#%41"), f"/{tmp_path}/cache"):
+        for _ in range(2):  # made, and found again
+            async with DiskStore(directory=folder) as store:
+                await store.put("a", {"n": 1})
+            async with DiskStore(directory=folder, read_only=True) as store:
+                assert await store.get("a") == {"n": 1}
+                assert await store.get("a") == {"n": 1}
+
+
 async def test_looking_makes_no_directory(folder: Path) -> None:
     async with DiskStore(directory=folder) as store:
         assert await store.get("k") is None

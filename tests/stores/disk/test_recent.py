@@ -39,6 +39,24 @@ async def count():
 asyncio.run(count())
 """
 
+LOCKER = """
+import fcntl, sys
+
+with open(sys.argv[1], "r+b") as index:
+    fcntl.lockf(index, fcntl.LOCK_EX, 5, 123)  # what SQLite locks to read
+    print(flush=True)
+    sys.stdin.read()
+"""
+
+TEARER = """
+import sys
+
+with open(sys.argv[1], "r+b") as index:
+    byte = index.read(9)[8]
+    index.seek(8)
+    index.write(bytes([byte ^ 1]))
+"""
+
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
@@ -286,12 +304,12 @@ def test_a_commit_of_another_program_right_behind_its_own(folder: Path, *, inter
     with Cache(str(folder)) as theirs:
         status = (folder / "cache.db").stat()
         recent = Recent(folder / "cache.db")
-        recent.watch((status.st_dev, status.st_ino))
+        writer = sqlite3.connect(folder / "cache.db", isolation_level=None)
+        recent.watch(writer, (status.st_dev, status.st_ino))
         state, found = recent.find([absent])
         assert found is None
         recent.keep(state, [absent], [None])
         assert recent.find([absent]) == (state, [None])
-        writer = sqlite3.connect(folder / "cache.db", isolation_level=None)
         writer.execute("BEGIN IMMEDIATE")
         writer.execute("UPDATE Settings SET value = value WHERE key = 'hits'")
         begun = recent.begin(writer)
@@ -303,3 +321,47 @@ def test_a_commit_of_another_program_right_behind_its_own(folder: Path, *, inter
         assert recent.find([absent])[1] == (None if interrupted else [None])
         recent.stop()
         writer.close()
+
+
+def test_a_connection_that_fails_tells_nothing(folder: Path) -> None:
+    absent = Place("c::absent", 1)
+    with Cache(str(folder)):
+        writer = sqlite3.connect(folder / "cache.db", isolation_level=None)
+        status = (folder / "cache.db").stat()
+        recent = Recent(folder / "cache.db")
+        recent.watch(writer, (status.st_dev, status.st_ino))
+        recent.keep(recent.find([absent])[0], [absent], [None])
+        begun = recent.begin(writer)
+        assert begun is not None
+        writer.close()
+        assert recent.begin(writer) is None
+        recent.go_on(begun, writer, {absent: None})
+        assert recent.find([absent])[1] == [None]
+        recent.watch(writer, (status.st_dev, status.st_ino))
+        assert recent.find([absent]) == (None, None)
+
+
+async def test_it_waits_for_no_lock(folder: Path) -> None:
+    """SQLite waits ten seconds where another process is stopped while it has these for an instant."""
+    async with DiskStore(directory=folder) as store:
+        await store.put("a", {"n": 1})
+        assert await store.get("a") == {"n": 1}
+        command = [sys.executable, "-c", LOCKER, str(folder / "cache.db-shm")]
+        locker = await asyncio.create_subprocess_exec(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert locker.stdout is not None
+        assert await locker.stdout.readline()
+        assert store.text_at_hand("a") == b'{"n": 1}'
+        await locker.communicate(b"")
+        assert locker.returncode == 0
+
+
+async def test_another_process_was_killed_while_it_told_of_its_commit(folder: Path) -> None:
+    async with DiskStore(directory=folder) as store:
+        await store.put("a", {"n": 1})
+        assert await store.get("a") == {"n": 1}
+        tearer = await asyncio.create_subprocess_exec(sys.executable, "-c", TEARER, str(folder / "cache.db-shm"))
+        assert await tearer.wait() == 0
+        assert store.text_at_hand("a") is None
+        assert await store.get("a") == {"n": 1}  # SQLite repairs the index
+        assert await store.get("a") == {"n": 1}
+        assert store.text_at_hand("a") == b'{"n": 1}'
