@@ -52,6 +52,8 @@ __all__ = ["DiskStore"]
 R = TypeVar("R")
 
 CULL_STEP: Final = 500
+TURN: Final = 32
+"""Texts that are read without the thread before other tasks have their turn."""
 
 
 class DiskStore(BaseContextManagerStore, BaseStore):
@@ -127,6 +129,8 @@ class DiskStore(BaseContextManagerStore, BaseStore):
         self._database = Database(cache=disk_cache, directory=folder, max_size=max_size, read_only=read_only, timeout=timeout)
         self._contents = Contents(self._database, self._adapter)
         self._worker: Worker | None = None
+        self._read_on = 0
+        """Texts since other tasks last had their turn."""
 
     @property
     def location(self) -> str:
@@ -248,6 +252,10 @@ class DiskStore(BaseContextManagerStore, BaseStore):
         """What is loaded from each place; None where nothing is."""
         asked, known = self._database.recent.find(places)
         if known is not None:
+            self._read_on += len(places)
+            if self._read_on >= TURN:
+                self._read_on = 0
+                await asyncio.sleep(0)  # who reads in a loop, perhaps until another task writes, would never wait
             return self._contents.loaded(places, known, load)
         return await self._do(partial(self._contents.look_up, places, load, asked), self._access_of_get)
 
