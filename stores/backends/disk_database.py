@@ -363,7 +363,9 @@ class Database:
         """Delete at most `limit` rows whose deadline has passed; how many there were."""
         if self._connection is None:
             return 0
-        found = self._connection.execute(f"{ROW} WHERE expire_time < ? LIMIT ?", (time.time(), limit)).fetchall()
+        found = self._connection.execute(
+            f"{HEAD.format(head=1)} WHERE expire_time < ? LIMIT ?", (time.time(), limit)
+        ).fetchall()
         self.delete(list(map(Row._make, found)))
         return len(found)
 
