@@ -57,6 +57,11 @@ class Waiter(ABC, Generic[T]):
         self.left = False
         self.trip: _Trip | None = None
 
+    @property
+    def gone(self) -> bool:
+        """Whether the answer is wanted no more."""
+        return self.left
+
     @abstractmethod
     def answer(self, found: list[T] | None, error: BaseException | None) -> None:
         """Take what was found, in the order asked, or what went wrong. Must not raise."""
@@ -76,6 +81,11 @@ class _Awaited(Waiter[T]):
     def __init__(self, items: Sequence[Any], begun: Callable[[], None] | None) -> None:
         super().__init__(items, begun)
         self.future: asyncio.Future[list[T]] = asyncio.get_running_loop().create_future()
+
+    @property
+    def gone(self) -> bool:
+        """As above, and also when the caller's task was cancelled and has yet to learn of it."""
+        return self.left or self.future.cancelled()
 
     def answer(self, found: list[T] | None, error: BaseException | None) -> None:
         if self.future.done():
@@ -129,7 +139,7 @@ class _Lane(Generic[T]):
                 batch.append(waiter)
                 count += len(waiter.items)
             del self._waiting[: len(batch)]
-            wanted = [waiter for waiter in batch if not waiter.left]
+            wanted = [waiter for waiter in batch if not waiter.gone]
             if not wanted:
                 continue
             trip = _Trip(wanted)

@@ -124,6 +124,22 @@ async def test_a_write_that_went_out_is_completed_though_its_caller_left() -> No
 
 
 @pytest.mark.anyio
+async def test_a_write_whose_caller_left_before_it_went_out_is_not_done() -> None:
+    store = Slow()
+    coalescer = Coalescer(store, plainly)
+    begun = asyncio.Event()
+    writer = asyncio.create_task(coalescer.put("k", {"v": 1}, collection=None, ttl=None, begun=begun.set))
+    await asyncio.sleep(0)  # now it waits for the end of this turn of the loop
+    writer.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writer
+    await asyncio.sleep(0)
+    assert not begun.is_set()
+    assert store.trips == []
+    assert await store.get("k") is None
+
+
+@pytest.mark.anyio
 async def test_batches_are_bounded() -> None:
     store = Slow()
     coalescer = Coalescer(store, plainly)
