@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ from textual.app import App, SystemCommand
 from textual.binding import BindingType
 from textual.color import Color
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import Input, TextArea
 
 from kvtui import keymap
@@ -25,7 +27,11 @@ from kvtui.widgets.line_input import LineInput
 __all__ = ["KvtuiApp"]
 
 SETTLE_TURNS = 60
-"""Turns for which keys wait for the focus to go where the key before them sends it; 0.3 seconds."""
+"""Turns for which keys wait for the keys before them to take effect."""
+SETTLE_TURN = 0.005
+"""Seconds of such a turn."""
+CATCH_UP_SECONDS = 10.0
+"""How long a key waits for what was typed before it: a large text takes a tenth of a second for each key."""
 
 
 class KvtuiApp(App[None]):
@@ -83,10 +89,13 @@ class KvtuiApp(App[None]):
         """Carry out keys in the order they come, however fast: outside of text fields a key has no one to wait for.
 
         Textual hands a key to the focused widget and looks for its command once it has bubbled up again. Of keys that arrive
-        together, the second is then taken by whoever had the focus before the first one took effect.
+        together, the second is then taken by whoever had the focus before the first one took effect. Keys that work even in a
+        text field it carries out before the field took what was typed before them, so that saving would leave that out.
         """
         if isinstance(event, events.Key):
             screen, focused = self.screen, self.focused
+            if isinstance(focused, Input | TextArea) and not event.is_printable:
+                await self._catch_up(focused)
             if isinstance(focused, LineInput) and event.key in LineInput.ENDS:
                 await super().on_event(event)
                 await self._leave(focused)
@@ -100,18 +109,27 @@ class KvtuiApp(App[None]):
     async def _settle(self, before: Screen[object]) -> None:
         """Let a dialog that a key opens take the focus before the next key is looked at."""
         for turn in range(SETTLE_TURNS):
-            await asyncio.sleep(0 if turn < 2 else 0.005)  # noqa: PLR2004 - two turns start the worker that opens it
+            await asyncio.sleep(0 if turn < 2 else SETTLE_TURN)  # noqa: PLR2004 - two turns start the worker that opens it
             if self.screen is not before and self.screen.focused is not None:
                 return
             if turn > 1 and self.screen is before:
                 return
+
+    @staticmethod
+    async def _catch_up(field: Widget) -> None:
+        """Let a text field take all that was typed or pasted into it so far."""
+        taken = asyncio.Event()
+        field.call_later(taken.set)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CATCH_UP_SECONDS):
+                await taken.wait()
 
     async def _leave(self, line: LineInput) -> None:
         """Let a line that is done give up the focus before the next key is looked at."""
         for _ in range(SETTLE_TURNS):
             if self.focused is not line:
                 return
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(SETTLE_TURN)
 
     def on_mount(self) -> None:
         self.push_screen(self._browser)

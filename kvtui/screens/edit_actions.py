@@ -117,7 +117,10 @@ class EditActions(Screen[None]):
     @work(exclusive=True, group="save")
     async def save(self, edited: Edited, value: str) -> None:
         """Write what was edited, asking where it is no longer what was read."""
-        await self._save(edited, value)
+        try:
+            await self._save(edited, value)
+        finally:
+            self.value_pane.editor.read_only = False
 
     async def _save(self, edited: Edited, value: str) -> None:
         pane = self.value_pane

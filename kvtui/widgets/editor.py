@@ -52,6 +52,7 @@ class Editor(TextArea):
 
     def start(self, text: str) -> None:
         """Begin to edit a text."""
+        self.read_only = False
         if self.language is None:
             self._begin_json()
         self._original = text
@@ -86,7 +87,10 @@ class Editor(TextArea):
         self.highlight_cursor_line = False
 
     def action_save(self) -> None:
-        self.post_message(self.Saved(self.text))
+        """Hand the text over; until `read_only` is taken back no more can be typed, which would be lost with the editor."""
+        if not self.read_only:
+            self.read_only = True
+            self.post_message(self.Saved(self.text))
 
     def action_leave(self) -> None:
         self.post_message(self.Left())

@@ -189,6 +189,7 @@ class ValuePane(ValueSearch):
         try:
             value = jsontext.check_value(message.text)
         except jsontext.InvalidJsonError as error:
+            self.editor.read_only = False
             self.complain(str(error), wrong=True)
             if error.line is not None and error.column is not None:
                 self.editor.go_to(error.line, error.column)

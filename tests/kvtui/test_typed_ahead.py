@@ -1,0 +1,69 @@
+"""Keys that come faster than they take effect, as over a slow line: none is lost, and none overtakes another."""
+
+import asyncio
+import json
+
+import pytest
+from textual import events
+
+from tests.tuikit.drive import Tui, running
+from tests.tuikit.fake import Daemon
+
+pytestmark = pytest.mark.anyio
+
+
+def at_once(tui: Tui, text: str, *keys: str) -> None:
+    """Type a text and press keys, none of which waits for the one before it."""
+    for char in text:
+        tui.app.post_message(events.Key(char, char))
+    for key in keys:
+        tui.app.post_message(events.Key(key, None))
+
+
+async def test_what_is_typed_just_before_ctrl_s_is_saved(fake: Daemon) -> None:
+    async with running(fake.open) as tui:
+        await tui.sees('"to": "world"')
+        await tui.press("2", "e", "down", "end", "left")
+        await tui.sees("value · editing")
+        at_once(tui, "wide", "ctrl+s")
+        await tui.sees("Saved.")
+    assert json.loads(fake.data["scratch"]["greetings"]["hello"].body) == {"to": "worldwide"}
+
+
+async def test_a_key_is_created_under_its_whole_name(fake: Daemon) -> None:
+    async with running(fake.open) as tui:
+        await tui.sees("hello")
+        await tui.press("2", "a")
+        await tui.sees("New key in scratch")
+        at_once(tui, "long:name", "ctrl+s")
+        await tui.sees("Created long:name.")
+    assert "long:name" in fake.data["scratch"]["greetings"]
+
+
+async def test_nothing_can_be_typed_while_it_is_being_saved(fake: Daemon) -> None:
+    async with running(fake.open) as tui:
+        await tui.sees('"to": "world"')
+        await tui.press("2", "e", "down", "end", "left")
+        fake.hold["edit"] = asyncio.Event()
+        await tui.press("!", "ctrl+s")
+        await tui.sees("Saving…")
+        await tui.press("x", "backspace", "ctrl+s")
+        assert '"to": "world!"' in tui.browser.value_pane.editor.text
+        fake.hold.pop("edit").set()
+        await tui.sees("Saved.")
+    assert fake.calls.count("edit") == 1
+
+
+async def test_what_could_not_be_saved_can_be_typed_on(fake: Daemon) -> None:
+    async with running(fake.open) as tui:
+        await tui.sees('"to": "world"')
+        await tui.press("2", "e")
+        await tui.sees("value · editing")
+        at_once(tui, "?", "ctrl+s")
+        await tui.sees("line 1, column 1")
+        await tui.press("delete")
+        fake.put("scratch", "greetings", "hello", {"to": "somebody else"})
+        await tui.press("down", "end", "left", "!", "ctrl+s")
+        await tui.sees("Changed by someone else")
+        await tui.press("escape", "!")
+        assert '"to": "world!!"' in tui.browser.value_pane.editor.text
