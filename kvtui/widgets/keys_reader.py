@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from textual import on, work
 from textual.app import ComposeResult
+from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Static
 
@@ -80,8 +81,9 @@ class KeysReader(Pane):
     def compose(self) -> ComposeResult:
         yield LineInput(placeholder="text, glob *, re:…, ~fuzzy", id="filter", compact=True)
         yield Static(id="filter-complaint", markup=False)
-        yield KeyList(self.index)
-        yield Notice()
+        with Vertical(classes="layers"):  # whatever is said, the filter is seen
+            yield KeyList(self.index)
+            yield Notice()
 
     def on_mount(self) -> None:
         self.set_interval(SWEEP_SECONDS, self._sweep)
@@ -219,12 +221,14 @@ class KeysReader(Pane):
     def _say_no_match(self, *, complete: bool) -> None:
         wanted = f"No key matches {self.filter.value}"
         if complete:
-            self.say(wanted, helps="keys.back", to="clear the filter")
+            self.say(wanted, helps="filter.clear", to="clear the filter")
         elif self._search is not None and not self._search.paused:
             self.say("Searching…", f"{self._search.looked_at:,} keys were looked at.", helps="keys.scan", to="pause")
         else:
             rest = f"{len(self.index):,} keys read so far; the rest may hold some."
-            self.say(wanted, rest, helps="keys.scan", to="search the rest" if self._can_search else "read on")
+            searches = self._can_search
+            helps = "filter.keep" if searches and self.filter.has_focus and not self.production else "keys.scan"
+            self.say(wanted, rest, helps=helps, to="search the rest" if searches else "read on")
 
     def describe_scan(self) -> None:
         """Say in the frame how many keys there are and how far that is all."""

@@ -1,0 +1,21 @@
+"""What a pane says instead of its content: it hides nothing that is still needed, and names keys that work where one is."""
+
+import pytest
+
+from tests.tuikit.drive import running
+from tests.tuikit.fake import Daemon
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_filter_that_matches_nothing_is_seen_and_can_be_typed_on(fake: Daemon) -> None:
+    async with running(fake.open) as tui:
+        await tui.sees("2 keys")
+        await tui.press("2", "slash")
+        await tui.type("zz")
+        await tui.sees("No key matches zz", "esc  clear the filter")
+        assert tui.within(tui.browser.keys_pane.filter).strip() == "zz"
+        await tui.type("[")
+        await tui.sees("this glob has a [ without ]")
+        await tui.press("escape")
+        await tui.sees("2 keys", "hello")
