@@ -11,6 +11,7 @@ import time
 
 from textual import on, work
 from textual.message import Message
+from textual.timer import Timer
 
 from kvd import requests
 from kvd.errors import DaemonError, RequestError
@@ -32,6 +33,8 @@ WHOLE_MOST = 1_048_576
 """Bytes up to which a value is read as a whole; beyond, in parts as they are looked at."""
 SETTLE_SECONDS = 0.04
 """How long the cursor must stand still before the value is read."""
+SLOW_SECONDS = 0.4
+"""How long another entry's value is shown before it is said that this one is being read."""
 WATCH_SECONDS = 1.0
 """How often a watched value is read."""
 
@@ -67,6 +70,7 @@ class ValueReader(Pane):
         self._stale = False
         """Whether the last attempt to read it again failed."""
         self._changed_at: float | None = None
+        self._slow: Timer | None = None
 
     def on_mount(self) -> None:
         self.caption("value")
@@ -93,6 +97,9 @@ class ValueReader(Pane):
         self.record = None
         self._as_hex = self._stale = False
         self._changed_at = None
+        if self._slow is not None:
+            self._slow.stop()
+            self._slow = None
         if entry is None:
             self.workers.cancel_group(self, "read")
             self.caption("value")
@@ -100,7 +107,14 @@ class ValueReader(Pane):
             self.query_one(EntryHead).show(None, None)
             self.say("")
         else:
+            self._slow = self.set_timer(SLOW_SECONDS, self._say_slow)
             self.reread()
+
+    def _say_slow(self) -> None:
+        """Show no other entry's value below this one's name."""
+        if self.record is None and self._reading and not self.holds:
+            self.caption("value")
+            self.say("Reading the value…")
 
     def reread(self) -> None:
         """Read again what is shown."""

@@ -1,5 +1,7 @@
 """What a pane says instead of its content: it hides nothing that is still needed, and names keys that work where one is."""
 
+import asyncio
+
 import pytest
 
 from tests.tuikit.drive import running
@@ -19,3 +21,15 @@ async def test_a_filter_that_matches_nothing_is_seen_and_can_be_typed_on(fake: D
         await tui.sees("this glob has a [ without ]")
         await tui.press("escape")
         await tui.sees("2 keys", "hello")
+
+
+async def test_no_other_value_stands_below_a_key_whose_value_takes_long(fake: Daemon) -> None:
+    async with running(fake.open) as tui:
+        await tui.sees('"to": "world"')
+        fake.hold["read"] = asyncio.Event()
+        await tui.press("2", "j")
+        await tui.sees("greetings / morning", "Reading the value…")
+        assert "world" not in tui.pane(2)
+        fake.hold.pop("read").set()
+        await tui.sees('"to": "ada"')
+        await tui.misses("Reading the value…")
