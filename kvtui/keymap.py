@@ -72,7 +72,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("entry", "next_match", "n", "next match", "Go to the next match of the search or the filter"),
     Command("entry", "previous_match", "N", "previous match", "Go to the match before"),
     Command("entry", "watch", "w", "watch", "Watch the value: read it each second, mark changes"),
-    Command("value", "view", "x", "hex", "Show the bytes in hexadecimal, or as text again"),
+    Command("entry", "view", "x", "hex", "Show the bytes in hexadecimal, or as text again"),
     Command("entry", "edit_external", "E", "edit outside", "Edit the value in the program named by $EDITOR", writes=True),
     Command("entry", "duplicate", "D", "duplicate", "Make another key with this value", writes=True),
     Command("entry", "rename", "R", "rename", "Rename the key; value and TTL stay", writes=True),

@@ -168,6 +168,9 @@ class BrowserScreen(EntryActions):
     def action_watch(self) -> None:
         self.value_pane.toggle_watch()
 
+    def action_view(self) -> None:
+        self.value_pane.toggle_hex()
+
     # What the session tells
 
     @on(Online)

@@ -124,9 +124,6 @@ class ValuePane(ValueSearch):
                 "This key is gone meanwhile; saving asks first." if gone else "Changed by someone else; saving asks first."
             )
 
-    def action_view(self) -> None:
-        self.toggle_hex()
-
     def action_search(self) -> None:
         if self.edited is None and self.record is not None:
             self.search.display = True
