@@ -36,7 +36,7 @@ class Answer:
 
 
 class Ask(ModalScreen[str | None]):
-    """A question with buttons. The first answer has the focus, so it must be the harmless one.
+    """A question with buttons. The first answer has the focus, so it must be the harmless one; or the line to type in has it.
 
     Args:
         title: The question.
@@ -89,7 +89,7 @@ class Ask(ModalScreen[str | None]):
                     yield button
 
     def on_mount(self) -> None:
-        self.set_focus(self.query(Button).first())
+        self.set_focus(self.query(Button).first() if self._must_type is None else self.query_one(Input))
         if self._document is not None:
             self.query_one(ValueView).show(self._document)
 
@@ -104,6 +104,11 @@ class Ask(ModalScreen[str | None]):
     def _typed(self, message: Input.Changed) -> None:
         for button in list(self.query(Button))[1:]:
             button.disabled = message.value.strip() != self._must_type
+
+    @on(Input.Submitted)
+    def _submitted(self, message: Input.Submitted) -> None:
+        if message.value.strip() == self._must_type:
+            self.set_focus(list(self.query(Button))[1])
 
     @on(Button.Pressed)
     def _pressed(self, message: Button.Pressed) -> None:
@@ -143,6 +148,7 @@ class Prompt(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = escape(self._question)
+            dialog.border_subtitle = "enter accepts · esc leaves"
             if self._subject:
                 yield Static(Text(printable(self._subject), overflow="fold"), classes="dialog--names", markup=False)
             for line in self._lines:
@@ -174,8 +180,8 @@ class Prompt(ModalScreen[str | None]):
             meaning = self._check(text)
         except ValueError as error:
             hint.set_class(complain, "-wrong")
-            hint.update(printable(str(error)) if complain else "enter accepts · esc leaves")
+            hint.update(printable(str(error)) if complain else "")
             return False
         hint.remove_class("-wrong")
-        hint.update(printable(meaning) or "enter accepts · esc leaves")
+        hint.update(printable(meaning))
         return True

@@ -102,7 +102,7 @@ class EditActions(Screen[None]):
                     again = Ask(
                         "This is not a value",
                         [str(error)],
-                        [Answer("again", "Edit again", "primary"), Answer("drop", "Drop the changes", "error")],
+                        [Answer("again", "Edit again", "primary"), Answer("drop", "Discard the changes", "error")],
                     )
                     if await self.app.push_screen_wait(again) == "drop":
                         return
@@ -117,10 +117,11 @@ class EditActions(Screen[None]):
     @work(exclusive=True, group="save")
     async def save(self, edited: Edited, value: str) -> None:
         """Write what was edited, asking where it is no longer what was read."""
+        editor = self.value_pane.editor
         try:
             await self._save(edited, value)
         finally:
-            self.value_pane.editor.read_only = False
+            editor.read_only = False
 
     async def _save(self, edited: Edited, value: str) -> None:
         pane = self.value_pane
@@ -153,7 +154,9 @@ class EditActions(Screen[None]):
         if choice == "theirs":
             self.value_pane.end_edit()
         else:
-            self._not_saved("Not saved yet: someone else changed it.")
+            self._not_saved(
+                "Not saved yet: this key is gone." if current is None else "Not saved yet: someone else changed it."
+            )
         return None
 
     def _not_saved(self, why: str) -> None:
@@ -173,9 +176,9 @@ class EditActions(Screen[None]):
         if pane.edited is None or not pane.dirty:
             return True
         question = Ask(
-            "Give up the changes?",
+            "Discard the changes?",
             ["What you typed was not saved."],
-            [Answer("keep", "Keep editing"), Answer("drop", "Give up", "error")],
+            [Answer("keep", "Keep editing"), Answer("drop", "Discard", "error")],
             names=[pane.edited.entry.label],
         )
         return await self.app.push_screen_wait(question) == "drop"
@@ -200,8 +203,8 @@ def _conflict_question(edited: Edited, current: Record | None) -> Ask:
         lines = ["Only its TTL was changed while you were editing. Saving keeps the new TTL."]
         return Ask("The TTL was changed", lines, [Answer("mine", "Save", "primary"), keep], names=names)
     answers = [keep, Answer("theirs", "Take theirs"), Answer("mine", "Overwrite", "error")]
-    document = make_document(current, as_hex=False)
+    document = make_document(current, as_hex=False, before=make_document(edited.base, as_hex=False))
     if not isinstance(document, TextDocument):
         document = TextDocument("(too large to be shown here)", is_json=False)
-    lines = ["Someone else changed it while you were editing. This is there now:"]
+    lines = ["Someone else changed it while you were editing. This is there now, with what they changed marked:"]
     return Ask("Changed by someone else", lines, answers, names=names, document=document)

@@ -15,7 +15,7 @@ from kvd.durations import format_ttl, parse_ttl
 from kvd.errors import DaemonError
 from kvd.model import Record
 from kvtui import jsontext, operations
-from kvtui.codecs import elide, printable
+from kvtui.codecs import elide, printable, size_text
 from kvtui.countdown import left_text, moment_text
 from kvtui.limits import Limits
 from kvtui.messages import Entry, Place
@@ -134,7 +134,13 @@ class EntryActions(EditActions):
     async def action_duplicate(self) -> None:
         entry = self.current(writing=True)
         record = self.value_pane.record
-        if entry is None or record is None or record.kind != "entry" or len(record.body) < record.length:
+        if entry is None or record is None:
+            return
+        if record.kind != "entry":
+            self.say(f"A {record.kind} was not written by a store and cannot be duplicated here.", wrong=True)
+            return
+        if len(record.body) < record.length:
+            self.say(f"{size_text(record.length)} are too much to duplicate here.", wrong=True)
             return
         ttl = "" if record.expires_at is None else f"{max(1, round(record.expires_at - time.time()))}s"
         collection = entry.place.collection if isinstance(entry.place.collection, str) else ""

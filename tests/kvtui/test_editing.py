@@ -65,9 +65,9 @@ async def test_leaving_asks_only_when_something_was_changed(fake: Daemon) -> Non
         await tui.sees("value · editing")
         await replace(tui, "{}")
         await tui.press("escape")
-        await tui.sees("Give up the changes?")
+        await tui.sees("Discard the changes?")
         await tui.press("enter")  # the first answer is to stay
-        await tui.misses("Give up the changes?")
+        await tui.misses("Discard the changes?")
         assert tui.browser.value_pane.editor.text == "{}"
         await tui.press("escape", "right", "enter")
         await tui.until(lambda: tui.browser.value_pane.edited is None)
@@ -78,9 +78,9 @@ async def test_quitting_asks_when_something_was_changed(fake: Daemon) -> None:
     async with editing(fake) as tui:
         await replace(tui, "{}")
         await tui.press("ctrl+q")
-        await tui.sees("Give up the changes?")
+        await tui.sees("Discard the changes?")
         await tui.press("escape")
-        await tui.misses("Give up the changes?")
+        await tui.misses("Discard the changes?")
         assert tui.app.is_running
 
 

@@ -1,0 +1,77 @@
+"""What dialogs show and where they begin; that they do no harm is in the tests of what they ask about."""
+
+import pytest
+
+from tests.tuikit.drive import Tui, running
+from tests.tuikit.fake import Daemon
+
+pytestmark = pytest.mark.anyio
+
+
+async def edit_hello(tui: Tui, *, line: int = 1) -> None:
+    await tui.sees('"to": "world"')
+    await tui.press("2", "e", *["down"] * line, "end", "left")
+    await tui.sees("value · editing")
+    await tui.press("!")
+
+
+async def test_a_lost_race_marks_what_the_others_changed(fake: Daemon) -> None:
+    fake.put("scratch", "greetings", "hello", {"from": "me", "to": "world"})
+    async with running(fake.open) as tui:
+        await edit_hello(tui, line=2)
+        fake.put("scratch", "greetings", "hello", {"from": "them", "to": "world"})
+        await tui.press("ctrl+s")
+        await tui.sees("what they changed marked", '2▎   "from": "them"', '3    "to": "world"')
+
+
+async def test_an_edit_of_a_key_that_is_gone_says_so_when_it_goes_on(fake: Daemon) -> None:
+    async with running(fake.open) as tui:
+        await edit_hello(tui)
+        del fake.data["scratch"]["greetings"]["hello"]
+        await tui.press("ctrl+s")
+        await tui.sees("Create it again")
+        await tui.press("escape")
+        await tui.sees("Not saved yet: this key is gone.")
+
+
+async def test_in_production_the_count_is_typed_before_many_keys_go(fake: Daemon) -> None:
+    fake.production.add("scratch")
+    async with running(fake.open) as tui:
+        await tui.sees("scratch")
+        await tui.press("enter")
+        await tui.sees("greetings")
+        await tui.press("enter")
+        await tui.sees("2 keys")
+        await tui.press("space", "space", "d")
+        await tui.sees("type 2 to go on")
+        await tui.press("3", "enter", "enter")
+        assert len(fake.data["scratch"]["greetings"]) == 2
+        await tui.press("backspace", "2", "enter", "enter")
+        await tui.sees("2 keys deleted.")
+
+
+async def test_the_keys_of_a_prompt_stay_in_sight_while_it_is_answered(fake: Daemon) -> None:
+    async with running(fake.open) as tui:
+        await tui.sees("2 keys")
+        await tui.press("2", "t")
+        await tui.type("2h")
+        await tui.sees("expires 20", "enter accepts · esc leaves")
+
+
+@pytest.mark.parametrize(("kind", "size"), [("hash", 10), ("entry", 1_100_000)])
+async def test_what_cannot_be_duplicated_is_said(fake: Daemon, kind: str, size: int) -> None:
+    fake.put("scratch", "greetings", "a", {"text": "x" * size}, kind=kind)
+    async with running(fake.open) as tui:
+        await tui.sees("greetings / a")
+        await tui.until(lambda: tui.browser.value_pane.record)
+        await tui.press("2", "D")
+        await tui.sees("duplicate")
+
+
+async def test_the_bytes_are_shown_from_the_list_of_keys_too(fake: Daemon) -> None:
+    async with running(fake.open) as tui:
+        await tui.sees('"to": "world"')
+        await tui.press("2", "x")
+        await tui.sees("7b 22 74 6f")
+        await tui.press("x")
+        await tui.sees('"to": "world"')
