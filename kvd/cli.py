@@ -38,7 +38,7 @@ addresses:
   collection is the connection's default one: scratch//greeting.
 
 time to live:
-  90s, 2h30m, 1.5d, never, or a date like 2026-12-31 18:00.
+  90s, 2h30m, 1.5d, never, or a date like 2031-01-31 18:00.
 
 exit status:
   0  done
@@ -154,10 +154,9 @@ _COMMANDS: Final[dict[str, tuple[str, Callable[[argparse.ArgumentParser], None] 
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError("must not be negative")
-    return number
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,12 +13,13 @@ from kvd import requests
 from kvd.addresses import Address, encode_part, parse_address
 from kvd.blocking import BlockingClient
 from kvd.durations import format_ttl, parse_ttl
-from kvd.model import ABSENT, CollectionRow, KeyRow, Page
+from kvd.errors import Code, RequestError
+from kvd.model import ABSENT, OUTSIDE, CollectionRow, KeyRow, Page
 from kvd.terminal import complain, say, say_json, show_size, show_table, visible
 
 __all__ = ["UsageError", "get", "ls", "put", "rm", "ttl"]
 
-OK, GONE = 0, 1
+OK, GONE, REFUSED = 0, 1, 3
 OLD = 2.0
 """Seconds from which the age of a listing is worth telling."""
 
@@ -70,7 +71,14 @@ def ls(client: BlockingClient, options: argparse.Namespace) -> int:
         _show_keys(_keys(client, connection, address, options), options)
     else:
         for collection in _collections(client, connection, options.limit):
-            _show_place("collection", collection.name, as_json=options.json, exact=collection.exact)
+            if collection.token != OUTSIDE:
+                _show_place("collection", collection.name, as_json=options.json, exact=collection.exact)
+            elif options.json:
+                say_json({"collection": None, "exact": False})
+            else:
+                complain(
+                    f"{visible(connection)}: some keys belong to no collection, and have no address here; kvtui shows them"
+                )
     return OK
 
 
@@ -193,7 +201,13 @@ def put(client: BlockingClient, options: argparse.Namespace) -> int:
     if options.keep_ttl:
         client.call(requests.edit(connection, address.collection, key, value))
     elif options.if_absent:
-        client.call(requests.edit(connection, address.collection, key, value, ttl=deadline, expected=ABSENT))
+        try:
+            client.call(requests.edit(connection, address.collection, key, value, ttl=deadline, expected=ABSENT))
+        except RequestError as error:
+            if error.code != Code.CONFLICT:
+                raise
+            complain(f"{visible(options.address)}: there already")
+            return REFUSED
     else:
         client.call(requests.put(connection, address.collection, key, value, ttl=deadline))
     return OK

@@ -74,7 +74,7 @@ def examine(socket: Path) -> Iterator[Finding]:
             "note", "version", f"this program is {__version__}, the daemon {now['version']}", "`kvd restart` when it suits you"
         )
     for problem in now.get("problems", ()):
-        yield Finding("bad", "configuration", problem, "correct the line, then `kvd reload`")
+        yield Finding("bad", "configuration", problem, "correct the line, then run `kvd reload`")
     if not now.get("problems"):
         yield Finding("good", "configuration", f"no mistakes in {now.get('config')}")
     for connection in now.get("connections", ()):
@@ -138,7 +138,7 @@ def _connection(socket: Path, name: str) -> Iterator[Finding]:
         if error.code == "unsupported":
             yield Finding("note", subject, error.message)
         else:
-            yield Finding("bad", subject, error.message, "correct connections.toml or start its server, then `kvd reload`")
+            yield Finding("bad", subject, error.message, "start its server, or correct connections.toml and run `kvd reload`")
     except DaemonError as error:
         yield Finding("bad", subject, str(error))
 

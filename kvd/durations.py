@@ -1,6 +1,6 @@
 """TTLs as people write and read them. Pure; used by the configuration, the command line and the terminal UI.
 
-Written: `90s`, `2h30m`, `1.5d`, `90` (seconds), `never`, or the moment itself as `2026-12-31`, `2026-12-31 18:00` (local time)
+Written: `90s`, `2h30m`, `1.5d`, `90` (seconds), `never`, or the moment itself as `2031-01-31`, `2031-01-31 18:00` (local time)
 or with an offset. Read: the two largest units, tenths below ten seconds. What `format_ttl` writes, `parse_ttl` reads.
 """
 
@@ -17,7 +17,7 @@ _NUMBER = r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+"
 _PART = re.compile(rf"({_NUMBER})\s*(ms|[smhdw])\s*")
 _PLAIN = re.compile(rf"(?:{_NUMBER})(?:e[+-]?[0-9]+)?")
 _NEVER = {"never", "none", "forever", "∞"}
-_HINT = "write it as 90s, 2h30m, never, or a date like 2026-12-31 18:00"
+_HINT = "write it as 90s, 2h30m, never, or a date like 2031-01-31 18:00"
 
 
 def parse_duration(text: str) -> float:

@@ -44,7 +44,7 @@ def show_size(size: float | None) -> str:
     if size is None:
         return "-"
     for unit in ("B", "KB", "MB", "GB"):
-        if size < 1024 or unit == "GB":  # noqa: PLR2004 - the step between the units
+        if size < 1000 or unit == "GB":  # noqa: PLR2004 - the step between the units
             break
-        size /= 1024
+        size /= 1000
     return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"

@@ -119,7 +119,7 @@ def test_keys_and_collections_are_deleted(collection: str) -> None:
         (["get", "/c/k"], "is no address"),
         (["get", "nowhere/c/k"], "no connection 'nowhere'"),
         (["ls", "scratch/c/k", "--match", "x"], "not both"),
-        (["ls", "--limit", "-1"], "must not be negative"),
+        (["ls", "--limit", "-1"], "not a whole number"),
         (["ls", "nope:x"], "a URL starts with"),
         (["frobnicate"], "invalid choice"),
         ([], "required"),
