@@ -5,7 +5,8 @@ A connection is one store with a state:
     idle        not opened yet; the first request opens it
     connecting  being opened, off the loop
     ready       works
-    degraded    its last operation could not reach the backend or got no answer in time; requests still go through
+    degraded    its last operation could not reach the backend or got no answer in time; requests still go through, and the
+                daemon looks by itself, at ever longer intervals, whether the backend answers again
     down        could not be opened, or failed `PATIENCE` times in a row; requests fail at once until `retry_at`, when the
                 daemon tries again by itself, at ever longer intervals; after `ATTEMPTS` of them only a request does
 
@@ -47,6 +48,8 @@ ATTEMPTS: Final = 10
 FIRST_RETRY: Final = 0.5
 LONGEST_RETRY: Final = 30.0
 OVERDUE: Final = 4.0
+LOOKED_FOR: Final = "kvd-looks-whether-you-answer"
+"""The key that a degraded store is asked for, and need not have."""
 CLOSE_TIMEOUT: Final = 5.0
 """Seconds that closing a store may take."""
 
@@ -94,6 +97,7 @@ class Connection:
         self._opening: asyncio.Task[BaseStore] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._retry: asyncio.TimerHandle | None = None
+        self._probing: asyncio.Task[None] | None = None
         self._attempts = 0
         self._failures = 0
         self._failed_at = 0.0
@@ -270,9 +274,28 @@ class Connection:
             self._go_down(reason)
         else:
             self._become("degraded", reason)
+            if self._probing is not None:
+                self._probing.cancel()
+            self._probing = asyncio.get_running_loop().create_task(self._probe(self.store))
+
+    async def _probe(self, store: BaseStore) -> None:
+        """Look whether the backend of a degraded store answers again; that it does not is nothing new, and does not count."""
+        for attempt in range(ATTEMPTS):
+            await asyncio.sleep(min(FIRST_RETRY * 2**attempt, LONGEST_RETRY))
+            if not self._failures:
+                return
+            try:
+                async with asyncio.timeout(self.config.timeout):
+                    await store.get(LOOKED_FOR)
+            except Exception:  # noqa: BLE001, S112 - whatever it is, the next attempt tells
+                continue
+            self.worked()
+            return
 
     def _let_go(self, store: BaseStore) -> BaseStore:
         """Be without the store, which is to be closed."""
+        if self._probing is not None:
+            self._probing.cancel()
         if self.listing is not None:
             self.listing.close()
         self.store = self.at_hand = self.coalescer = self.listing = None

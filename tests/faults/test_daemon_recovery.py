@@ -1,0 +1,56 @@
+"""A backend that failed and works again is found out by the daemon, though nobody asks that backend for anything."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.daemonkit import RawClient, eventually, running
+from tests.servers.lease import Server, private_server
+
+CONFIG = """
+[connections.remote]
+store = "redis"
+timeout = 0.5
+[connections.remote.args]
+url = "{url}"
+timeout = 60.0
+"""
+
+
+@pytest.fixture
+def redis() -> Iterator[Server]:
+    with private_server("redis") as server:
+        yield server
+
+
+def state(client: RawClient) -> tuple[str, Any]:
+    (found,) = client.call("connections")
+    return found["state"], found["reason"]
+
+
+def test_a_degraded_connection_recovers_without_a_request(redis: Server) -> None:
+    with running(CONFIG.format(url=redis.url)) as daemon, daemon.client() as client:
+        assert client.reply(client.ask("connect", {"connection": "remote"}, timeout=30))[0] is None
+        client.call("subscribe", connection="remote")
+        redis.pause()
+        try:
+            assert client.refused("get", connection="remote", key="k")["code"] == "deadline"
+            assert state(client)[0] == "degraded"
+        finally:
+            redis.resume()
+        eventually(lambda: state(client) == ("ready", None), 10)
+        assert "Traceback" not in daemon.said()
+
+
+def test_a_daemon_that_looks_after_a_store_leaves_when_it_is_told_to(redis: Server) -> None:
+    with running(CONFIG.format(url=redis.url)) as daemon, daemon.client() as client:
+        assert client.reply(client.ask("connect", {"connection": "remote"}, timeout=30))[0] is None
+        redis.pause()
+        try:
+            assert client.refused("get", connection="remote", key="k")["code"] == "deadline"
+            assert daemon.stop() == 0
+        finally:
+            redis.resume()
+        assert "Task was destroyed" not in daemon.said()
+        assert "Traceback" not in daemon.said()
