@@ -265,7 +265,11 @@ class BrowserScreen(EntryActions):
 
     @on(KeysPane.Entered)
     def _entered(self) -> None:
-        self._go(2)
+        if self.keys_pane.place is not None:
+            self._go(2)
+        else:
+            self._go(0)
+            self.sidebar.action_open()
 
     @on(KeysPane.Left)
     def _left_keys(self) -> None:

@@ -39,7 +39,7 @@ class KeysPane(KeysReader):
             self.entry = entry
 
     class Entered(Message):
-        """The value of the current key is wanted."""
+        """The value of the current key is wanted; or the connection, where only that is shown."""
 
     class Left(Message):
         """The reader wants back to the collections."""
@@ -177,7 +177,7 @@ class KeysPane(KeysReader):
     def action_open(self) -> None:
         if self.filter.has_focus:
             self.focus_content()
-        elif self.content.current is not None:
+        elif self.content.current is not None or self.place is None:
             self.post_message(self.Entered())
 
     def action_back(self) -> None:

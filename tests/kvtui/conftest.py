@@ -1,8 +1,23 @@
-"""Fixtures of the terminal UI's tests: a daemon whose states can be chosen at will."""
+"""Fixtures of the terminal UI's tests: a daemon whose states can be chosen at will, and notices that stay."""
+
+from typing import Any
 
 import pytest
 
+from kvtui.app import KvtuiApp
+from tests.tuikit.drive import PATIENCE
 from tests.tuikit.fake import Daemon, Stored
+
+
+@pytest.fixture(autouse=True)
+def lasting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is said in passing stays as long as it is looked for: a busy machine may come to look after three seconds."""
+    notify = KvtuiApp.notify
+
+    def said(app: KvtuiApp, message: str, **given: Any) -> None:
+        notify(app, message, **given | {"timeout": PATIENCE})
+
+    monkeypatch.setattr(KvtuiApp, "notify", said)
 
 
 @pytest.fixture

@@ -33,3 +33,15 @@ async def test_no_other_value_stands_below_a_key_whose_value_takes_long(fake: Da
         fake.hold.pop("read").set()
         await tui.sees('"to": "ada"')
         await tui.misses("Reading the value…")
+
+
+async def test_the_key_that_opens_a_connection_works_where_it_is_named(fake: Daemon) -> None:
+    fake.production.add("scratch")  # which is not opened at the start
+    async with running(fake.open, size=(80, 24)) as tui:
+        await tui.sees("enter  open it")
+        await tui.press("2", "enter")
+        await tui.sees("2 keys", "hello")
+        await tui.press("k")
+        await tui.sees("enter  go to its collections")
+        await tui.press("2", "enter")
+        await tui.sees("2 keys", "hello")

@@ -10,16 +10,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from kvd import paths, requests, spawn
 from kvd.blocking import BlockingClient
 from kvd.errors import DaemonError
-from kvtui.app import KvtuiApp
 from kvtui.session import Target, open_client
-from tests.tuikit.drive import PATIENCE, running
+from tests.tuikit.drive import running
 
 pytestmark = pytest.mark.anyio
 
@@ -36,17 +34,6 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         client.call(requests.stop())
     assert spawn.wait_until_gone(path, 10.0)
     shutil.rmtree(root, ignore_errors=True)
-
-
-@pytest.fixture(autouse=True)
-def lasting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is said in passing stays as long as it is looked for: a busy machine may come to look after three seconds."""
-    notify = KvtuiApp.notify
-
-    def said(app: KvtuiApp, message: str, **given: Any) -> None:
-        notify(app, message, **given | {"timeout": PATIENCE})
-
-    monkeypatch.setattr(KvtuiApp, "notify", said)
 
 
 @pytest.fixture
