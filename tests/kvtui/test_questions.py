@@ -75,3 +75,28 @@ async def test_the_bytes_are_shown_from_the_list_of_keys_too(fake: Daemon) -> No
         await tui.sees("7b 22 74 6f")
         await tui.press("x")
         await tui.sees('"to": "world"')
+
+
+@pytest.mark.parametrize("size", [(120, 36), (80, 24), (60, 14)])
+async def test_all_answers_are_in_sight_however_much_is_asked_about(fake: Daemon, size: tuple[int, int]) -> None:
+    name = "a" * 300
+    fake.put("scratch", "greetings", name, {"n": 0})
+    async with running(fake.open, size=size) as tui:
+        await tui.sees("greetings")
+        await tui.press("enter")
+        await tui.until(lambda: tui.browser.value_pane.record)
+        await tui.press("e")
+        await tui.until(lambda: tui.browser.value_pane.edited)
+        fake.put("scratch", "greetings", name, {"many": list(range(40))})
+        await tui.press("ctrl+s")
+        await tui.sees("aaaa", "Keep editing", "Take theirs", "Overwrite")
+
+
+async def test_what_is_wrong_with_a_new_key_is_in_sight_on_a_low_screen(fake: Daemon) -> None:
+    async with running(fake.open, size=(80, 20)) as tui:
+        await tui.sees("2 keys")
+        await tui.press("2", "a")
+        await tui.sees("New key in scratch")
+        await tui.type("hello")
+        await tui.press("ctrl+s")
+        await tui.sees("is there already")
