@@ -53,7 +53,7 @@ R = TypeVar("R")
 
 CULL_STEP: Final = 500
 TURN: Final = 32
-"""Texts that are read without the thread before other tasks have their turn."""
+"""Entries that the event loop reads without the thread before other tasks have their turn."""
 
 
 class DiskStore(BaseContextManagerStore, BaseStore):
@@ -130,7 +130,7 @@ class DiskStore(BaseContextManagerStore, BaseStore):
         self._contents = Contents(self._database, self._adapter)
         self._worker: Worker | None = None
         self._read_on = 0
-        """Texts since other tasks last had their turn."""
+        """Entries since other tasks last had their turn."""
 
     @property
     def location(self) -> str:
@@ -251,13 +251,17 @@ class DiskStore(BaseContextManagerStore, BaseStore):
     async def _look_up(self, places: Sequence[Place], load: Load[R]) -> list[R | None]:
         """What is loaded from each place; None where nothing is."""
         asked, known = self._database.recent.find(places)
-        if known is not None:
-            self._read_on += len(places)
-            if self._read_on >= TURN:
-                self._read_on = 0
+        if known is None:
+            return await self._do(partial(self._contents.look_up, places, load, asked), self._access_of_get)
+        found: list[R | None] = []
+        for start in range(0, len(places), TURN):
+            part = places[start : start + TURN]
+            self._read_on += len(part)
+            if self._read_on > TURN:
+                self._read_on = len(part)
                 await asyncio.sleep(0)  # who reads in a loop, perhaps until another task writes, would never wait
-            return self._contents.loaded(places, known, load)
-        return await self._do(partial(self._contents.look_up, places, load, asked), self._access_of_get)
+            found += self._contents.loaded(part, known[start : start + TURN], load)
+        return found
 
     async def _put_managed_entry(self, *, collection: Scope, key: Key, managed_entry: ManagedEntry) -> None:
         place, text = self._place(collection, key), self._dump(collection, key, managed_entry)

@@ -98,15 +98,28 @@ async def test_what_was_read_is_read_again_without_the_thread(folder: Path) -> N
             assert [text and text[0] for text in await store.texts(["missing", "old"], collection="c")] == [None, b'{"n": 1}']
 
 
-async def test_who_reads_in_a_loop_lets_others_have_their_turn(folder: Path) -> None:
+async def test_who_reads_much_lets_others_have_their_turn(folder: Path) -> None:
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    keys = [f"k{number}" for number in range(100)]
     async with DiskStore(directory=folder) as store:
-        await store.put("a", {"n": 1})
-        assert await store.get("a") == {"n": 1}
-        began = asyncio.Event()
-        asyncio.get_running_loop().call_soon(began.set)
-        for _ in range(100):
-            await store.get("a")
-        assert began.is_set()
+        await store.put_many(keys, [{"n": 1}] * 100)
+        assert await store.get_many(keys) == [{"n": 1}] * 100
+        counting = asyncio.ensure_future(count())
+        with thread_stuck(store):
+            for key in keys:
+                await store.get(key)
+            assert turns >= 3
+            turns = 0
+            assert await store.get_many(keys) == [{"n": 1}] * 100
+            assert turns >= 3
+        counting.cancel()
 
 
 async def test_what_it_writes_itself_is_known_and_the_rest_stays_known(folder: Path) -> None:
