@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 __all__ = ["main"]
 
@@ -22,6 +23,7 @@ examples:
   kvtui --demo                 made-up data to try everything on
   kvtui disk:///var/lib/cache  a directory of diskcache
   kvtui file:///srv/entries    a tree of files
+  kvtui ./entries              whichever of the two lies there
 
 Press ? in the program for all keys. Exit status: 0, or 1 when the daemon or the store cannot be had."""
 
@@ -31,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         "kvtui", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("url", nargs="?", metavar="URL", help="a store to open beside the configured connections")
+    parser.add_argument("url", nargs="?", metavar="URL", help="a store, or its path, to open beside the configured connections")
     parser.add_argument("--demo", action="store_true", help="open a memory store with made-up data")
     parser.add_argument("--light", action="store_true", help="begin with the light theme")
     parser.add_argument("--version", action="version", version=f"kvtui {_version()}")
@@ -48,7 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from kvtui.session import Target  # noqa: PLC0415 - as above
     from kvtui.theme import DARK, LIGHT  # noqa: PLC0415 - as above
 
-    app = KvtuiApp(Target(url=chosen.url, demo=chosen.demo), theme=(LIGHT if chosen.light else DARK).name)
+    url = chosen.url
+    if url and ":" not in url and Path(url).exists():
+        url = str(Path(url).resolve())  # the daemon works in another folder
+    app = KvtuiApp(Target(url=url, demo=chosen.demo), theme=(LIGHT if chosen.light else DARK).name)
     app.run()
     if app.failure is not None:
         sys.stderr.write(f"kvtui: {app.failure}\n")

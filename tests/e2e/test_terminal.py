@@ -189,6 +189,14 @@ def test_no_daemon_is_a_clear_message_and_a_failure(
     assert b"kvtui: " in bytes_of(process.before or b"")
 
 
+def test_a_path_from_here_is_a_store(home: Path, open_terminal: Callable[..., Terminal]) -> None:
+    (home / "tree" / "shelf").mkdir(parents=True)
+    (home / "tree" / "shelf" / "greeting.json").write_text('{"hello": "world"}')
+    terminal = open_terminal(os.path.relpath(home / "tree"))
+    terminal.sees(f"file://{home}/tree / shelf", "hello")
+    assert terminal.quit() == 0
+
+
 def test_a_store_that_cannot_be_had_is_a_clear_message_and_a_failure(open_terminal: Callable[..., Terminal]) -> None:
     process = open_terminal("disk:///nowhere/at/all").process
     process.expect(pexpect.EOF, timeout=60)

@@ -67,3 +67,14 @@ async def test_what_could_not_be_saved_can_be_typed_on(fake: Daemon) -> None:
         await tui.sees("Changed by someone else")
         await tui.press("escape", "!")
         assert '"to": "world!!"' in tui.browser.value_pane.editor.text
+
+
+async def test_what_is_pasted_just_before_ctrl_s_is_saved(fake: Daemon) -> None:
+    async with running(fake.open) as tui:
+        await tui.sees('"to": "world"')
+        await tui.press("2", "e", "down", "end", "left")
+        await tui.sees("value · editing")
+        tui.app.post_message(events.Paste("wide"))
+        at_once(tui, " open", "ctrl+s")
+        await tui.sees("Saved.")
+    assert json.loads(fake.data["scratch"]["greetings"]["hello"].body) == {"to": "worldwide open"}
