@@ -35,6 +35,8 @@ __all__ = [
 
 TOGETHER = 16
 """Requests in flight at once where many keys are changed one by one."""
+MANY = 1_000
+"""Keys that one request names: the daemon takes some more, but then tells nobody which keys have changed."""
 PART = 4 * 1_048_576
 """Bytes read at once of a value that is wanted whole."""
 
@@ -113,7 +115,7 @@ async def set_ttl(session: Session, entries: Sequence[Entry], ttl: float | None)
 
 
 async def delete(session: Session, entries: Sequence[Entry], *, seen: Version | None = None) -> tuple[int, list[str]]:
-    """Delete entries; answers how many were there, and what went wrong, each reason once.
+    """Delete entries; answers how many were there, and what went wrong where it is not one entry: the rest was not tried.
 
     Args:
         session: The line to the daemon.
@@ -122,7 +124,7 @@ async def delete(session: Session, entries: Sequence[Entry], *, seen: Version | 
 
     Raises:
         Conflict: it is not the version that was seen.
-        DaemonError: the daemon could not be asked.
+        DaemonError: the one entry could not be deleted.
     """
     count = 0
     if len(entries) == 1:
@@ -137,8 +139,13 @@ async def delete(session: Session, entries: Sequence[Entry], *, seen: Version | 
     by_place: dict[Place, list[Key]] = {}
     for entry in entries:
         by_place.setdefault(entry.place, []).append(entry.key)
-    for place, keys in by_place.items():
-        count += await session.call(requests.delete_many(place.connection, place.collection, keys))
+    try:
+        for place, keys in by_place.items():
+            for start in range(0, len(keys), MANY):
+                some = keys[start : start + MANY]
+                count += await session.call(requests.delete_many(place.connection, place.collection, some))
+    except DaemonError as error:
+        return count, [str(error)]
     return count, []
 
 

@@ -27,6 +27,10 @@ from kvtui.screens.pick import Choice, Pick
 __all__ = ["EntryActions"]
 
 
+SLOW_FROM = 1_000
+"""Keys from which on it is said that changing them goes on."""
+
+
 class EntryActions(EditActions):
     """The actions on entries, for the browser screen."""
 
@@ -64,6 +68,8 @@ class EntryActions(EditActions):
         if text is None:
             return
         ttl = parse_ttl(text)
+        if len(entries) >= SLOW_FROM:
+            self.say(f"Setting the TTL of {len(entries):,} keys…")
         found, problems = await operations.set_ttl(self.session, entries, ttl)
         self.keys_pane.describe([entry.key for entry in entries])
         self.value_pane.reread()
@@ -98,11 +104,13 @@ class EntryActions(EditActions):
             )
             if await self.app.push_screen_wait(question) != "delete":
                 return
+            if len(entries) >= SLOW_FROM:
+                self.say(f"Deleting {len(entries):,} keys…")
             try:
-                found, _ = await operations.delete(self.session, entries, seen=seen)
+                found, problems = await operations.delete(self.session, entries, seen=seen)
             except operations.Conflict as conflict:
                 if conflict.current is None:
-                    found = 0
+                    found, problems = 0, []
                 else:
                     seen = conflict.current.version
                     lines = [f"in {place.label}", "Someone else changed it since you looked. Nothing was deleted yet."]
@@ -112,6 +120,9 @@ class EntryActions(EditActions):
                 self.say(str(error), wrong=True)
                 return
             break
+        if problems:
+            self.say(f"{found:,} of {len(entries):,} keys deleted, then: {problems[0]}", wrong=True)
+            return
         self.keys_pane.content.unmark([entry.key for entry in entries])
         self.keys_pane.describe([entry.key for entry in entries])
         if many:

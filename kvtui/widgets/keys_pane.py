@@ -101,6 +101,7 @@ class KeysPane(KeysReader):
             self.say(info.name, *lines, helps=None if info.read_only else "browser.add")
 
     def _empty(self) -> None:
+        self._to_describe.clear()
         self.index.clear()
         self.content.forget()
         self.content.changed()

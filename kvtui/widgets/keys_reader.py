@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from itertools import islice
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.message import Message
+from textual.timer import Timer
 from textual.widgets import Static
 
 from kvd import requests
@@ -30,6 +32,8 @@ from kvtui.widgets.pane import Pane
 __all__ = ["KeysReader"]
 
 DESCRIBE_MOST = 500
+DESCRIBE_SECONDS = 0.1
+"""How many keys are asked about at once, and how often at most: somebody may write thousands of them a second."""
 SWEEP_SECONDS = 2.0
 SHOW_SECONDS = 0.2
 """How often a running walk is drawn at most."""
@@ -75,6 +79,9 @@ class KeysReader(Pane):
         self._search: Scan | None = None
         """The store's own search for what the filter means, where the walk did not come to its end."""
         self._shown_at = 0.0
+        self._to_describe: dict[Key, None] = {}
+        """Keys that changed and were not asked about yet."""
+        self._describing: Timer | None = None
         self._seek: Key | None = None
         """A key to put the cursor on as soon as it is known."""
 
@@ -235,10 +242,10 @@ class KeysReader(Pane):
         total, shown = len(self.index), len(self.index.view)
         count = f"{total:,} key{'' if total == 1 else 's'}" if self.index.matcher is None else f"{shown:,} of {total:,}"
         parts = [count]
+        if marked := len(self.content.marked):
+            parts.append(f"{marked:,} marked")
         if progress := self._progress():
             parts.append(progress)
-        if marked := len(self.content.marked):
-            parts.append(f"{marked} marked")
         if self.read_only:
             parts.append("read-only")
         name = "keys" if self.place is None else self.place.name
@@ -271,16 +278,26 @@ class KeysReader(Pane):
         elif change.operation in {"delete", "expired"} and not any(self._is_fading(key) for key in change.keys):
             self._forget(change.keys)
         else:
-            self.describe(change.keys[:DESCRIBE_MOST])
+            self.describe(change.keys)
 
     def _is_fading(self, key: Key) -> bool:
         """Whether a key is leaving by itself, so that it is let fade."""
         return key in self.content.fading
 
     def describe(self, keys: Sequence[Key]) -> None:
-        """Ask what is known now of some keys."""
+        """Ask what is known now of some keys: at once, unless others were asked about just now."""
+        self._to_describe.update(dict.fromkeys(keys))
+        if self._describing is None:
+            self._describe_some()
+
+    def _describe_some(self) -> None:
+        self._describing = None
+        keys = list(islice(self._to_describe, DESCRIBE_MOST))
         if self.place is not None and keys:
-            self._describe(self.place, list(keys))
+            for key in keys:
+                del self._to_describe[key]
+            self._describe(self.place, keys)
+            self._describing = self.set_timer(DESCRIBE_SECONDS, self._describe_some)
 
     @work(group="describe")
     async def _describe(self, place: Place, keys: list[Key]) -> None:

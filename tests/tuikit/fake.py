@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from kvd.errors import ConnectionLostError, RequestError
 from kvd.model import Change, pack_name, unpack_name
+from kvd.protocol import MAX_KEYS
 from kvd.requests import Request
 from stores.names import compile_glob
 
@@ -116,6 +117,7 @@ class Client:
         for name in params.keys() & {"key", "collection"}:
             params[name] = unpack_name(params[name])
         if "keys" in params:
+            assert len(params["keys"]) <= MAX_KEYS, "the daemon would hang up"
             params["keys"] = [unpack_name(key) for key in params["keys"]]
         return request.decode(getattr(self, method)(**params))
 
