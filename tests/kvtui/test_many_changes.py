@@ -41,16 +41,15 @@ async def test_marks_are_counted_while_keys_are_read(fake: Daemon, monkeypatch: 
 
 
 async def test_more_keys_are_deleted_than_one_request_can_name(fake: Daemon) -> None:
-    fake.page = 5_000
-    fake.data["scratch"] = {}
-    for number in range(12_000):
+    fake.most_keys = 1_000
+    for number in range(1_498):
         fake.put("scratch", "greetings", f"key:{number:05}", {})
     async with running(fake.open) as tui:
-        await tui.sees("12,000 keys")
+        await tui.sees("1,500 keys")
         await tui.press("2", "g", "v", "G", "v", "d")
-        await tui.sees("Delete 12,000 keys?")
+        await tui.sees("Delete 1,500 keys?")
         await tui.press("right", "enter")
-        await tui.sees("12,000 keys deleted.", "No keys here")
+        await tui.sees("1,500 keys deleted.", "No keys here")
         assert not fake.data["scratch"]["greetings"]
 
 
@@ -61,4 +60,5 @@ async def test_a_deletion_that_ends_half_way_says_how_far_it_came(fake: Daemon) 
         await tui.sees("Delete 2 keys?")
         fake.fail["delete_many"] = RequestError("unreachable", "the server does not answer")
         await tui.press("right", "enter")
-        await tui.sees("0 of 2 keys deleted, then: the server does not answer", "2 marked")
+        await tui.sees("0 of 2 keys deleted, then: the server does not answer")
+        assert len(tui.browser.keys_pane.content.marked) == 2

@@ -55,6 +55,7 @@ class Daemon:
         self.fail: dict[str, RequestError] = {}
         self.hold: dict[str, asyncio.Event] = {}
         self.page = 500
+        self.most_keys = MAX_KEYS
         self.traits: dict[str, Any] = {}
         self.states: dict[str, str] = {}
         self.closed: list[bytes] = []
@@ -117,7 +118,7 @@ class Client:
         for name in params.keys() & {"key", "collection"}:
             params[name] = unpack_name(params[name])
         if "keys" in params:
-            assert len(params["keys"]) <= MAX_KEYS, "the daemon would hang up"
+            assert len(params["keys"]) <= daemon.most_keys, "the daemon would hang up"
             params["keys"] = [unpack_name(key) for key in params["keys"]]
         return request.decode(getattr(self, method)(**params))
 
