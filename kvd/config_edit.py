@@ -16,7 +16,7 @@ from typing import Any
 
 from kvd.config import first_run, syntax_problem
 from kvd.config_lines import Lines
-from kvd.errors import ConfigError
+from kvd.errors import Code, ConfigError, RequestError
 
 __all__ = ["add_connection", "remove_connection"]
 
@@ -68,17 +68,18 @@ def remove_connection(path: Path, name: str) -> None:
     """Remove a connection and what belongs to it.
 
     Raises:
-        ConfigError: it is not there, or the file cannot be read or written.
+        RequestError: `unknown_connection`: it is not there.
+        ConfigError: the file cannot be read or written.
     """
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError:
-        raise ConfigError(f"{path} is not there: nothing to remove") from None
+        raise RequestError(Code.UNKNOWN_CONNECTION, f"{path} is not there: nothing to remove", connection=name) from None
     except (OSError, UnicodeDecodeError) as error:
         raise _unreadable(path, error) from None
     before = _parse(path, text)
     if name not in _names(before):
-        raise ConfigError(f"{path}: there is no connection {name!r}")
+        raise RequestError(Code.UNKNOWN_CONNECTION, f"{path}: there is no connection {name!r}", connection=name)
     shorter = _without(text, ("connections", name))
     if _names(_parse(path, shorter)) != _names(before) - {name}:
         raise ConfigError(f"{path}: {name!r} is written in a way that cannot be taken out: remove it by hand")

@@ -14,7 +14,7 @@ import pytest
 from kvd import __version__, paths
 from kvd.blocking import BlockingClient
 from tests.daemonkit import ROOT, eventually
-from tests.kvd.command import ABSENT, REFUSED, UNREACHABLE, kvd
+from tests.kvd.command import ABSENT, REFUSED, UNREACHABLE, USAGE, kvd
 
 
 def test_read_only_is_status_3(home: Path) -> None:
@@ -102,6 +102,7 @@ def test_connections_are_added_and_removed(home: Path) -> None:
     assert "did you mean 'memory'?" in kvd("connections", "add", "bad", "memroy", expect=1).err
     kvd("connections", "rm", "bad")
     kvd("connections", "rm", "small")
+    assert "no connection 'small'" in kvd("connections", "rm", "small", expect=USAGE).err
     assert kvd("ls").out.split() == ["scratch", "local"]
     kvd("get", "scratch/c/k")
 

@@ -5,7 +5,7 @@ import pytest
 from kvd import paths
 from kvd.config import load
 from kvd.config_edit import add_connection, remove_connection
-from kvd.errors import ConfigError
+from kvd.errors import ConfigError, RequestError
 
 WRITTEN = """\
 # mine
@@ -118,11 +118,11 @@ def test_what_cannot_be_added_to_is_left_as_it_is(path: Path, text: str | bytes,
 
 
 def test_what_is_not_there_cannot_be_removed(path: Path) -> None:
-    with pytest.raises(ConfigError, match="is not there"):
+    with pytest.raises(RequestError, match="is not there"):
         remove_connection(path, "a")
     path.parent.mkdir()
     path.write_text(WRITTEN)
-    with pytest.raises(ConfigError, match="no connection 'c'"):
+    with pytest.raises(RequestError, match="no connection 'c'"):
         remove_connection(path, "c")
     assert path.read_text() == WRITTEN
 
