@@ -58,7 +58,7 @@ class Branch:
         if self.loading and not self.collections:
             return "reading…"
         if not self.collections:
-            return "empty, a adds a key" if not self.info.read_only else "empty"
+            return "empty, a adds keys" if not self.info.read_only else "empty"
         return None if self.complete or self.loading else "and more"
 
 

@@ -48,7 +48,7 @@ def open_terminal(home: Path) -> Iterator[Callable[..., Terminal]]:
 
 def test_from_nothing_to_a_key_that_counts_down_and_leaves(open_terminal: Callable[..., Terminal]) -> None:
     terminal = open_terminal()
-    terminal.sees("scratch", "local", "a adds a key")
+    terminal.sees("scratch", "local", "a adds keys")
     terminal.type("abrief\t6s" + CTRL_S)  # as fast as it goes: no key overtakes another
     terminal.sees(r"brief +5\.\ds", r"brief +3\.\ds", r"brief +1\.\ds")
     terminal.misses(r"brief +[\de]")

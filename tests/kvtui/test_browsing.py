@@ -219,9 +219,10 @@ async def test_odd_names_are_shown_and_deleted(fake: Daemon, name: str) -> None:
         assert fake.data["scratch"]["greetings"] == {}
 
 
-async def test_empty_connections_name_the_key_that_helps() -> None:
-    async with running(Daemon().open) as tui:
-        await tui.sees("empty, a adds a key", "a  add a key")
+@pytest.mark.parametrize("size", [(80, 24), (100, 30), (120, 40)])
+async def test_empty_connections_name_the_key_that_helps(size: tuple[int, int]) -> None:
+    async with running(Daemon().open, size=size) as tui:
+        await tui.sees("empty, a adds keys", "a  add a key")
 
 
 async def test_a_failed_scan_says_why_and_r_tries_again(fake: Daemon) -> None:

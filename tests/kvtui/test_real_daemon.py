@@ -47,7 +47,7 @@ def other(home: Path) -> Iterator[BlockingClient]:
 @pytest.mark.usefixtures("home")
 async def test_first_run_from_nothing_to_an_edited_entry() -> None:
     async with running(open_client) as tui:
-        await tui.sees("scratch", "local", "empty, a adds a key")
+        await tui.sees("scratch", "local", "empty, a adds keys")
         await tui.press("a")
         await tui.sees("New key in scratch")
         await tui.type("greeting")
