@@ -19,7 +19,7 @@ from kvd.terminal import complain, say, say_json, show_size, show_table, visible
 
 __all__ = ["UsageError", "get", "ls", "put", "rm", "ttl"]
 
-OK, GONE, REFUSED = 0, 1, 3
+OK, GONE = 0, 1
 OLD = 2.0
 """Seconds from which the age of a listing is worth telling."""
 
@@ -206,8 +206,7 @@ def put(client: BlockingClient, options: argparse.Namespace) -> int:
         except RequestError as error:
             if error.code != Code.CONFLICT:
                 raise
-            complain(f"{visible(options.address)}: there already")
-            return REFUSED
+            raise RequestError(error.code, f"{visible(options.address)}: there already") from None
     else:
         client.call(requests.put(connection, address.collection, key, value, ttl=deadline))
     return OK

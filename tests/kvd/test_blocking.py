@@ -13,6 +13,19 @@ from kvd.blocking import BlockingClient
 from kvd.errors import ConnectionLostError
 
 
+def ask_in_a_child(client: BlockingClient) -> int:
+    """Fork; the child's process id, which exits with 0 when the client refuses to be used there."""
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        try:
+            client.call(requests.status())
+        except ConnectionLostError as error:
+            os._exit(0 if "fork" in str(error) else 2)
+        os._exit(1)
+    return child
+
+
 def test_threads_share_a_blocking_client(daemon: Path, unique_name: str) -> None:
     with BlockingClient.open(daemon) as client:
         found: list[bytes | None] = []
@@ -32,13 +45,7 @@ def test_threads_share_a_blocking_client(daemon: Path, unique_name: str) -> None
 
 def test_a_blocking_client_is_not_shared_across_a_fork(daemon: Path) -> None:
     with BlockingClient.open(daemon) as client:
-        child = os.fork()
-        if child == 0:
-            try:
-                client.call(requests.status())
-            except ConnectionLostError as error:
-                os._exit(0 if "fork" in str(error) else 2)
-            os._exit(1)
+        child = ask_in_a_child(client)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert client.call(requests.status())["clients"] >= 1
 
@@ -46,14 +53,7 @@ def test_a_blocking_client_is_not_shared_across_a_fork(daemon: Path) -> None:
 def test_a_fork_in_the_middle_of_a_request_leaves_no_lock_behind(daemon: Path) -> None:
     with BlockingClient.open(daemon) as client:
         with client._lock:  # as another thread would while it asks
-            child = os.fork()
-            if child == 0:
-                signal.alarm(10)
-                try:
-                    client.call(requests.status())
-                except ConnectionLostError as error:
-                    os._exit(0 if "fork" in str(error) else 2)
-                os._exit(1)
+            child = ask_in_a_child(client)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert client.call(requests.status())["clients"] >= 1
 

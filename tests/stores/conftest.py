@@ -1,5 +1,6 @@
 """Every backend's case under tests/cases, opened directly or through a daemon, for the contract suites."""
 
+import asyncio
 import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -20,6 +21,7 @@ from kvd.errors import DaemonError
 from kvd.paths import config_file
 from kvd.remote import RemoteStore
 from stores import BaseStore, Name
+from stores.errors import ConflictError
 from stores.names import Collection
 from stores.traits import Traits
 
@@ -49,6 +51,25 @@ class Names:
 
     def __call__(self, name: str = "") -> str:
         return f"{self.tag}{name}"
+
+
+async def race_to_increment(one: BaseStore, two: BaseStore) -> None:
+    """Three tasks with two stores increment one number by compare-and-set; asserts that no increment is lost."""
+    await one.put("n", {"n": 0}, collection="c", ttl=1000)
+
+    async def increment(store: BaseStore, times: int) -> None:
+        while times:
+            record = await store.read("n", collection="c")
+            assert record
+            assert record.entry
+            try:
+                await store.edit("n", {"n": record.entry.value["n"] + 1}, collection="c", expected=record.version)
+            except ConflictError:
+                continue
+            times -= 1
+
+    await asyncio.gather(increment(one, 20), increment(two, 20), increment(one, 20))
+    assert await two.get("n", collection="c") == {"n": 60}
 
 
 async def all_names(store: BaseStore, collection: Collection, limit: int = 7, match: str | None = None) -> list[Name]:

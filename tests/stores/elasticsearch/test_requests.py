@@ -17,7 +17,7 @@ from stores.errors import (
     SerializationError,
     StoreConnectionError,
 )
-from tests.stores.conftest import all_names
+from tests.stores.conftest import all_names, race_to_increment
 from tests.stores.elasticsearch.conftest import Counting, meta
 
 pytestmark = pytest.mark.anyio
@@ -154,21 +154,7 @@ async def test_two_stores_lose_no_increment(elasticsearch_url: str, unique_name:
         ElasticsearchStore(url=elasticsearch_url, index_prefix=unique_name) as one,
         ElasticsearchStore(url=elasticsearch_url, index_prefix=unique_name) as two,
     ):
-        await one.put("n", {"n": 0}, collection="c", ttl=1000)
-
-        async def increment(store: ElasticsearchStore, times: int) -> None:
-            while times:
-                record = await store.read("n", collection="c")
-                assert record
-                assert record.entry
-                try:
-                    await store.edit("n", {"n": record.entry.value["n"] + 1}, collection="c", expected=record.version)
-                except ConflictError:
-                    continue
-                times -= 1
-
-        await asyncio.gather(increment(one, 20), increment(two, 20), increment(one, 20))
-        assert await two.get("n", collection="c") == {"n": 60}
+        await race_to_increment(one, two)
 
         async def create(store: ElasticsearchStore, n: int) -> int:
             try:

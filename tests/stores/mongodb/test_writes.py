@@ -10,7 +10,7 @@ from pymongo import AsyncMongoClient, monitoring
 from stores import ABSENT, KEEP, MongoDBStore, Token
 from stores.backends import mongodb_requests
 from stores.errors import ConflictError, KeyValueOperationError
-from tests.stores.conftest import all_names
+from tests.stores.conftest import all_names, race_to_increment
 from tests.stores.mongodb.conftest import Database, envelope
 
 pytestmark = pytest.mark.anyio
@@ -160,21 +160,7 @@ async def test_two_stores_lose_no_increment(mongodb_url: str, db_name: str, bare
         MongoDBStore(url=mongodb_url, db_name=db_name) as one,
         MongoDBStore(url=mongodb_url, db_name=db_name) as two,
     ):
-        await one.put("n", {"n": 0}, collection="c", ttl=1000)
-
-        async def increment(store: MongoDBStore, times: int) -> None:
-            while times:
-                record = await store.read("n", collection="c")
-                assert record
-                assert record.entry
-                try:
-                    await store.edit("n", {"n": record.entry.value["n"] + 1}, collection="c", expected=record.version)
-                except ConflictError:
-                    continue
-                times -= 1
-
-        await asyncio.gather(increment(one, 20), increment(two, 20), increment(one, 20))
-        assert await two.get("n", collection="c") == {"n": 60}
+        await race_to_increment(one, two)
 
 
 async def test_first_writes_that_race_make_one_document(mongodb_url: str, db_name: str, bare: Database) -> None:
