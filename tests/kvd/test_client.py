@@ -3,13 +3,14 @@
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from kvd import client as client_module, requests
-from kvd.blocking import BlockingClient
+from kvd import client as client_module, requests, spawn
 from kvd.client import Client
 from kvd.errors import Code, ConnectionLostError, RequestError
 from kvd.model import ABSENT, Change
@@ -154,16 +155,22 @@ async def test_who_no_longer_reads_changes_costs_nothing(client: Client) -> None
     assert len(client._link.readers) == 0
 
 
-async def test_cancelled_while_opening_leaves_no_socket(daemon: Path) -> None:
+async def test_cancelled_while_opening_leaves_no_socket(daemon: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[socket.socket] = []
+
+    def find(path: Path) -> socket.socket:
+        found.append(spawn.find_or_start(path))
+        return found[-1]
+
+    monkeypatch.setattr(client_module, "spawn", SimpleNamespace(find_or_start=find))
     for _ in range(5):
         opening = asyncio.create_task(Client.open(daemon))
         await asyncio.sleep(0)
         opening.cancel()
         with pytest.raises(asyncio.CancelledError):
             await opening
-    with BlockingClient.open(daemon) as client:
-        for _ in range(100):
-            if client.call(requests.status())["clients"] == 1:
-                break
-            await asyncio.sleep(0.02)
-        assert client.call(requests.status())["clients"] == 1
+    for _ in range(1_000):  # the threads find the daemon later, when nobody waits for them any more
+        if len(found) == 5 and all(sock.fileno() < 0 for sock in found):
+            break
+        await asyncio.sleep(0.01)
+    assert [sock.fileno() for sock in found] == [-1] * 5
