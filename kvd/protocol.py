@@ -25,7 +25,8 @@ Messages. A body is an array that begins with its kind:
 - `options`: `timeout` (seconds, float): the daemon answers `deadline` when it passes. Without it the connection's own
   deadline holds. It is at most `MAX_TIMEOUT`.
 - A map key given twice: the last one counts. Extension types are refused in requests.
-- A message that is no request with a usable id is answered by `[1, nil, error, nil]`, whereupon the daemon closes.
+- A message that is no request with a usable id is answered by `[1, nil, error, nil]`, whereupon the daemon closes. A request
+  over `MAX_DEPTH`, `MAX_ITEMS` or `MAX_KEYS` is refused like any other.
 - Requests on the same key take effect in the order in which they were sent on a connection.
 
 Hello. The first request is `hello` with `{"protocol": [oldest, newest], "client": text, "version": text}`; nothing needs to
@@ -145,6 +146,7 @@ PACKED: Final = 1024
 """Bytes that a packer begins with: with so few, where it matters little, a new one is as good as one that is kept."""
 _SMALL: Final = 16 << 10  # below it, no body can grow to more than a few megabytes, and counting would only cost time
 _MAX_MAP: Final = 1_000
+_HEAD: Final = 16  # more than array, kind and id take
 _LAST_PART_OF_ARRAY: Final = 4
 
 
@@ -234,8 +236,17 @@ def unpack_request(body: bytes | bytearray) -> Any:
     """Read the msgpack value that a request's body is; whether it is a request, `check_request` tells.
 
     Raises:
-        ProtocolError: it is no msgpack, or over a limit.
+        ProtocolError: it is no msgpack, or over a limit; then `id` is set where it begins as a request does.
     """
+    try:
+        return _unpack(body)
+    except ProtocolError as error:
+        if error.code != Code.BAD_REQUEST:
+            error.id = _id_of(body)
+        raise
+
+
+def _unpack(body: bytes | bytearray) -> Any:
     try:
         if len(body) <= _SMALL:
             return msgpack.unpackb(body, ext_hook=_refuse_extension)
@@ -255,8 +266,27 @@ def unpack_request(body: bytes | bytearray) -> Any:
     except UnicodeDecodeError:
         raise ProtocolError(Code.BAD_REQUEST, "a string in the request is not UTF-8: send it as bin") from None
     except (ValueError, TypeError, OverflowError) as error:
-        code = Code.TOO_MANY if len(body) > _SMALL and "exceeds max_" in str(error) else Code.BAD_REQUEST
-        raise ProtocolError(code, f"the request cannot be read as msgpack: {error}") from None
+        if len(body) > _SMALL and "exceeds max_" in str(error):
+            most = f"an array in a request has at most {MAX_KEYS:,} elements, and a map {_MAX_MAP:,}"
+            raise ProtocolError(Code.TOO_MANY, most) from None
+        raise ProtocolError(Code.BAD_REQUEST, f"the request cannot be read as msgpack: {error}") from None
+
+
+def _id_of(body: bytes | bytearray) -> int | None:
+    """The id of a request that as a whole is too much to be read."""
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(body[:_HEAD])
+    try:
+        if unpacker.read_array_header() < _LAST_PART_OF_ARRAY or unpacker.unpack() != REQUEST:
+            return None
+        id = unpacker.unpack()  # noqa: A001 - the wire's own word
+    except (ValueError, msgpack.UnpackException):
+        return None
+    return id if _is_id(id) else None
+
+
+def _is_id(id: Any) -> bool:  # noqa: A002 - the wire's own word
+    return type(id) is int and 0 <= id <= MAX_ID
 
 
 def check_request(message: Any) -> RequestMessage:
@@ -268,7 +298,7 @@ def check_request(message: Any) -> RequestMessage:
     if type(message) is not list or len(message) < _LAST_PART_OF_ARRAY or message[0] != REQUEST:
         raise ProtocolError(Code.BAD_REQUEST, "a request is the array [0, id, method, params, options?]")
     id = message[1]  # noqa: A001 - the wire's own word
-    if type(id) is not int or not 0 <= id <= MAX_ID:
+    if not _is_id(id):
         raise ProtocolError(Code.BAD_REQUEST, f"a request's id is an integer from 0 to {MAX_ID}")
     method, params = message[2], message[3]
     options = message[4] if len(message) > _LAST_PART_OF_ARRAY else None

@@ -180,15 +180,15 @@ class Session(asyncio.Protocol):
         Raises:
             ProtocolError: the stream is of no use any more.
         """
-        message = unpack_request(body) if len(body) <= HEAVY else unpack_large(body)
-        if self.greeted and not self.server.draining:
-            reply: bytes | LargeReply | None = read_plainly(message, self._requests)
-            if reply is not None:
-                return None if reply is LATER else reply
         try:
+            message = unpack_request(body) if len(body) <= HEAVY else unpack_large(body)
+            if self.greeted and not self.server.draining:
+                reply: bytes | LargeReply | None = read_plainly(message, self._requests)
+                if reply is not None:
+                    return None if reply is LATER else reply
             request = check_request(message)
         except ProtocolError as error:
-            if error.id is None:
+            if error.id is None or error.id in self._requests.requests:
                 raise
             return self._refusal(error.id, error)
         if request.id in self._requests.requests:

@@ -16,6 +16,7 @@ from kvd.protocol import (
     MAX_FRAME,
     MAX_ID,
     MAX_ITEMS,
+    MAX_KEYS,
     MAX_REPLY,
     PART_SIZE,
     Encoder,
@@ -187,9 +188,16 @@ BAD = {
     "extension": (msgpack.packb([0, 1, "ping", {"a": msgpack.ExtType(5, b"x")}]), Code.BAD_REQUEST),
     "deep": (b"\x91" * 5000 + b"\xc0", Code.TOO_DEEP),
     "long array": (b"\xdd" + struct.pack(">I", 1 << 20) + b"\xc0" * (1 << 20), Code.TOO_MANY),
+    "id above, and long": (b"\x94\x00\xcf" + b"\xff" * 8 + b"\xa1m\x81\xa1a" + msgpack.packb(["k"] * 20_000), Code.TOO_MANY),
     "a header that promises much": (b"\xdd\x7f\xff\xff\xff", Code.BAD_REQUEST),
-    "many containers": (b"\x94\x00\x01\xa1a\x81\xa1a" + msgpack.packb([[[]] * 9000] * 12), Code.TOO_MANY),
+    "many containers": (msgpack.packb([[[]] * 9000] * 12), Code.TOO_MANY),
 }
+TOO_MUCH = {
+    "deep": (b"\x91" * 5000 + b"\xc0", Code.TOO_DEEP),
+    "many keys": (msgpack.packb(["k"] * (MAX_KEYS + 1)), Code.TOO_MANY),
+    "many containers": (msgpack.packb([[[]] * 9000] * 12), Code.TOO_MANY),
+}
+"""As the only parameter of a request."""
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -206,6 +214,16 @@ def test_what_has_an_id_is_refused_under_it(message: list[Any]) -> None:
     with pytest.raises(ProtocolError) as refused:
         decode_request(msgpack.packb(message))
     assert refused.value.id == 9
+
+
+@pytest.mark.parametrize("name", TOO_MUCH)
+def test_what_is_too_much_to_be_read_is_refused_under_its_id(name: str) -> None:
+    value, code = TOO_MUCH[name]
+    for number, packed in ((7, b"\x07"), (MAX_ID, b"\xce\xff\xff\xff\xff")):
+        with pytest.raises(ProtocolError) as refused:
+            decode_request(b"\x94\x00" + packed + b"\xa1m\x81\xa1a" + value)
+        assert refused.value.id == number
+        assert refused.value.code == code
 
 
 def test_elements_are_counted_before_they_cost_memory() -> None:

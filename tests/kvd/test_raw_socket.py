@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -214,6 +215,29 @@ def test_a_large_reply_comes_in_parts_with_others_between(client: RawClient) -> 
 def test_bad_parameters_have_their_own_codes(client: RawClient, params: dict[str, Any], code: str) -> None:
     assert client.refused("put", connection="scratch", collection="bad", **params)["code"] == code
     assert client.call("scan_keys", connection="scratch", collection="bad")["items"] == []
+
+
+def test_a_request_over_a_limit_is_refused_and_the_connection_goes_on(daemon: Daemon) -> None:
+    with daemon.client(greet=False) as client:
+        limits = client.hello()["limits"]
+        keys = [f"k{number}" for number in range(limits["max_keys"])]
+        assert client.call("get_many", connection="scratch", collection="none", keys=keys) == [None] * len(keys)
+        assert client.refused("get_many", connection="scratch", collection="none", keys=[*keys, "k"])["code"] == "too_many"
+        first = client.ask("ping", {})
+        deep = b"\x94\x00\x05\xa4ping\x81\xa1a" + b"\x91" * (limits["max_depth"] + 1) + b"\xc0"
+        client.socket.sendall(len(deep).to_bytes(4) + deep)
+        assert client.read()[1] == first
+        assert client.read()[2]["code"] == "too_deep"
+        assert client.call("get", connection="scratch", key="k") is None
+
+
+def test_what_is_too_much_and_has_the_id_of_another_ends_the_connection(client: RawClient) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        first = client.ask("open", {"url": f"redis://127.0.0.1:{silent.getsockname()[1]}"})
+        client.send([0, first, "get_many", {"keys": ["k"] * 20_000}])
+        _, number, error, _ = client.read()
+        assert (number, error["code"]) == (None, "too_many")
+        assert client.read() is None
 
 
 def test_unknown_method_and_connection(client: RawClient) -> None:
