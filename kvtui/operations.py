@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from kvd import requests
 from kvd.errors import DaemonError, RequestError
@@ -22,6 +22,7 @@ from kvtui.session import Session
 
 __all__ = [
     "Conflict",
+    "Done",
     "NewEntry",
     "Taken",
     "copies",
@@ -33,7 +34,7 @@ __all__ = [
     "whole",
 ]
 
-TOGETHER = 16
+TOGETHER = 100
 """Requests in flight at once where many keys are changed one by one."""
 MANY = 1_000
 """Keys that one request names: the daemon takes some more, but then tells nobody which keys have changed."""
@@ -62,6 +63,13 @@ class NewEntry:
     key: str
     value: str
     ttl: float | None
+
+
+class Done(NamedTuple):
+    """How many entries were there to be changed, and what went wrong with others."""
+
+    changed: int
+    problem: str | None = None
 
 
 def _conflict(error: RequestError) -> Conflict:
@@ -106,62 +114,69 @@ async def create(session: Session, new: NewEntry) -> None:
         raise Taken from error
 
 
-async def set_ttl(session: Session, entries: Sequence[Entry], ttl: float | None) -> tuple[int, list[str]]:
-    """Give entries another TTL; answers how many were there, and what went wrong, each reason once."""
-    return await _each(
-        session,
-        [requests.expire(entry.place.connection, entry.place.collection, entry.key, ttl) for entry in entries],
-    )
+async def set_ttl(session: Session, entries: Sequence[Entry], ttl: float | None, told: Callable[[int], None]) -> Done:
+    """Give entries another TTL. `told` learns how many were tried so far."""
+    expiries = [requests.expire(entry.place.connection, entry.place.collection, entry.key, ttl) for entry in entries]
+    pieces = [expiries[start : start + TOGETHER] for start in range(0, len(expiries), TOGETHER)]
+    return await _in_pieces(session, ((len(piece), piece) for piece in pieces), told)
 
 
-async def delete(session: Session, entries: Sequence[Entry], *, seen: Version | None = None) -> tuple[int, list[str]]:
-    """Delete entries; answers how many were there, and what went wrong where it is not one entry: the rest was not tried.
+async def delete(
+    session: Session, entries: Sequence[Entry], told: Callable[[int], None], *, seen: Version | None = None
+) -> Done:
+    """Delete entries.
 
     Args:
         session: The line to the daemon.
         entries: What goes.
+        told: Learns how many were tried so far.
         seen: The version that was looked at, where it is one entry: another one is left alone.
 
     Raises:
         Conflict: it is not the version that was seen.
         DaemonError: the one entry could not be deleted.
     """
-    count = 0
     if len(entries) == 1:
         place, key = entries[0].place, entries[0].key
         try:
-            count += await session.call(requests.delete(place.connection, place.collection, key, expected=seen))
+            was_there = await session.call(requests.delete(place.connection, place.collection, key, expected=seen))
         except RequestError as error:
             if error.code != "conflict":
                 raise
             raise _conflict(error) from error
-        return count, []
+        return Done(int(was_there))
     by_place: dict[Place, list[Key]] = {}
     for entry in entries:
         by_place.setdefault(entry.place, []).append(entry.key)
-    try:
-        for place, keys in by_place.items():
-            for start in range(0, len(keys), MANY):
-                some = keys[start : start + MANY]
-                count += await session.call(requests.delete_many(place.connection, place.collection, some))
-    except DaemonError as error:
-        return count, [str(error)]
-    return count, []
+    pieces = ((place, keys[start : start + MANY]) for place, keys in by_place.items() for start in range(0, len(keys), MANY))
+    deletions = ((len(keys), [requests.delete_many(place.connection, place.collection, keys)]) for place, keys in pieces)
+    return await _in_pieces(session, deletions, told)
 
 
-async def _each(session: Session, wanted: Iterable[requests.Request[bool]]) -> tuple[int, list[str]]:
-    gate = asyncio.Semaphore(TOGETHER)
+async def _in_pieces(
+    session: Session, pieces: Iterable[tuple[int, Sequence[requests.Request[Any]]]], told: Callable[[int], None]
+) -> Done:
+    """Make the requests of a piece at once, piece after piece until one fails whole. Each comes with its number of entries."""
+    changed = tried = 0
+    problem: str | None = None
 
-    async def one(request: requests.Request[bool]) -> bool | str:
-        async with gate:
-            try:
-                return await session.call(request)
-            except DaemonError as error:
-                return str(error)
+    async def outcome(request: requests.Request[Any]) -> int | DaemonError:
+        try:
+            return int(await session.call(request))
+        except DaemonError as error:
+            return error
 
-    outcomes = await asyncio.gather(*map(one, wanted))
-    problems = list(dict.fromkeys(outcome for outcome in outcomes if isinstance(outcome, str)))
-    return sum(outcome is True for outcome in outcomes), problems
+    for entries, piece in pieces:
+        outcomes = await asyncio.gather(*map(outcome, piece))
+        errors = [one for one in outcomes if isinstance(one, DaemonError)]
+        changed += sum(one for one in outcomes if isinstance(one, int))
+        tried += entries
+        told(tried)
+        if errors:
+            problem = problem or str(errors[0])
+            if len(errors) == len(piece):
+                break
+    return Done(changed, problem)
 
 
 async def whole(session: Session, entry: Entry) -> Record | None:

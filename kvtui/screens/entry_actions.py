@@ -7,7 +7,8 @@ A part of the browser screen, kept apart for its size, as editing is (`kvtui.scr
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from textual import work
 
@@ -43,6 +44,20 @@ class EntryActions(EditActions):
         chosen = self.keys_pane.chosen
         return chosen if chosen and self.may_write(chosen[0].place.connection) else []
 
+    @contextmanager
+    def _progress(self, doing: str, entries: Sequence[Entry]) -> Iterator[Callable[[int], None]]:
+        """Say in the keys' frame how far it is, where there are so many that it takes a while."""
+
+        def told(done: int) -> None:
+            if len(entries) >= SLOW_FROM:
+                self.keys_pane.say_doing(f"{doing} {done:,} of {len(entries):,}")
+
+        told(0)
+        try:
+            yield told
+        finally:
+            self.keys_pane.say_doing(None)
+
     # TTL
 
     @work(exclusive=True, group="ask")
@@ -68,13 +83,12 @@ class EntryActions(EditActions):
         if text is None:
             return
         ttl = parse_ttl(text)
-        if len(entries) >= SLOW_FROM:
-            self.say(f"Setting the TTL of {len(entries):,} keys…")
-        found, problems = await operations.set_ttl(self.session, entries, ttl)
+        with self._progress("setting TTL", entries) as told:
+            found, problem = await operations.set_ttl(self.session, entries, ttl, told)
         self.keys_pane.describe([entry.key for entry in entries])
         self.value_pane.reread()
-        if problems:
-            self.say(problems[0], wrong=True)
+        if problem is not None:
+            self.say(f"TTL set for {found:,} of {len(entries):,} keys only: {problem}" if found else problem, wrong=True)
         elif found == 0:
             self.say("This key is gone." if len(entries) == 1 else "These keys are gone.", wrong=True)
         else:
@@ -104,13 +118,12 @@ class EntryActions(EditActions):
             )
             if await self.app.push_screen_wait(question) != "delete":
                 return
-            if len(entries) >= SLOW_FROM:
-                self.say(f"Deleting {len(entries):,} keys…")
             try:
-                found, problems = await operations.delete(self.session, entries, seen=seen)
+                with self._progress("deleting", entries) as told:
+                    found, problem = await operations.delete(self.session, entries, told, seen=seen)
             except operations.Conflict as conflict:
                 if conflict.current is None:
-                    found, problems = 0, []
+                    found, problem = 0, None
                 else:
                     seen = conflict.current.version
                     lines = [f"in {place.label}", "Someone else changed it since you looked. Nothing was deleted yet."]
@@ -120,8 +133,8 @@ class EntryActions(EditActions):
                 self.say(str(error), wrong=True)
                 return
             break
-        if problems:
-            self.say(f"{found:,} of {len(entries):,} keys deleted, then: {problems[0]}", wrong=True)
+        if problem is not None:
+            self.say(f"{found:,} of {len(entries):,} keys deleted, then: {problem}", wrong=True)
             return
         self.keys_pane.content.unmark([entry.key for entry in entries])
         self.keys_pane.describe([entry.key for entry in entries])

@@ -78,6 +78,8 @@ class KeysReader(Pane):
         """The walk over the whole collection."""
         self._search: Scan | None = None
         """The store's own search for what the filter means, where the walk did not come to its end."""
+        self._doing: str | None = None
+        """What is being done to many of the keys."""
         self._shown_at = 0.0
         self._to_describe: dict[Key, None] = {}
         """Keys that changed and were not asked about yet."""
@@ -237,8 +239,13 @@ class KeysReader(Pane):
             helps = "filter.keep" if searches and self.filter.has_focus and not self.production else "keys.scan"
             self.say(wanted, rest, helps=helps, to="search the rest" if searches else "read on")
 
+    def say_doing(self, what: str | None) -> None:
+        """Say in the frame what is being done to many keys, until that is None."""
+        self._doing = what
+        self.describe_scan()
+
     def describe_scan(self) -> None:
-        """Say in the frame how many keys there are and how far that is all."""
+        """Say in the frame how many keys there are and how far that is all, or what is being done to them."""
         total, shown = len(self.index), len(self.index.view)
         count = f"{total:,} key{'' if total == 1 else 's'}" if self.index.matcher is None else f"{shown:,} of {total:,}"
         parts = [count]
@@ -249,6 +256,8 @@ class KeysReader(Pane):
         if self.read_only:
             parts.append("read-only")
         name = "keys" if self.place is None else self.place.name
+        if self._doing is not None:
+            parts = [self._doing]
         self.caption(name, *([] if self.place is None else parts))
 
     def _progress(self) -> str | None:

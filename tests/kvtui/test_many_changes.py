@@ -1,5 +1,8 @@
 """A collection that others write busily is followed, and neither the daemon nor the screen is kept busy with each key."""
 
+import asyncio
+import time
+
 import pytest
 
 from kvd.errors import RequestError
@@ -62,3 +65,53 @@ async def test_a_deletion_that_ends_half_way_says_how_far_it_came(fake: Daemon) 
         await tui.press("right", "enter")
         await tui.sees("0 of 2 keys deleted, then: the server does not answer")
         assert len(tui.browser.keys_pane.content.marked) == 2
+
+
+async def test_how_far_a_deletion_is_stands_in_the_frame(fake: Daemon) -> None:
+    for number in range(1_498):
+        fake.put("scratch", "greetings", f"key:{number:05}", {})
+    async with running(fake.open, size=(80, 24)) as tui:
+        await tui.sees("1,500 keys")
+        await tui.press("2", "g", "v", "G", "v", "d")
+        await tui.sees("Delete 1,500 keys?")
+        fake.hold["delete_many"] = turn = asyncio.Event()
+        await tui.press("right", "enter")
+        await tui.sees("deleting 0 of 1,500")
+        again = fake.hold["delete_many"] = asyncio.Event()
+        turn.set()
+        await tui.sees("deleting 1,000 of 1,500")
+        again.set()
+        await tui.sees("1,500 keys deleted.", "No keys here")
+        assert "deleting" not in tui.text
+
+
+async def test_a_ttl_that_some_keys_do_not_get_is_not_tried_on_the_rest(fake: Daemon) -> None:
+    for number in range(1_498):
+        fake.put("scratch", "greetings", f"key:{number:05}", {})
+    async with running(fake.open) as tui:
+        await tui.sees("1,500 keys")
+        await tui.press("2", "g", "v", "G", "v", "t")
+        await tui.sees("Set TTL")
+        fake.hold["expire"] = turn = asyncio.Event()
+        await tui.press(*"90s", "enter")
+        await tui.sees("setting TTL 0 of 1,500")
+        fake.hold["expire"] = asyncio.Event()
+        turn.set()
+        await tui.sees("setting TTL 100 of 1,500")
+        fake.fail["expire"] = RequestError("unreachable", "the server does not answer")
+        fake.hold.pop("expire").set()
+        await tui.sees("TTL set for 100 of 1,500 keys only: the server does")
+        assert fake.calls.count("expire") == 200
+        assert "setting TTL" not in tui.text
+
+
+async def test_a_key_that_can_have_no_ttl_holds_no_other_up(fake: Daemon) -> None:
+    fake.put("scratch", "greetings", "foreign", b"x", kind="string")
+    async with running(fake.open) as tui:
+        await tui.sees("3 keys")
+        await tui.press("2", "g", "v", "G", "v", "t")
+        await tui.sees("Set TTL")
+        await tui.press(*"90s", "enter")
+        await tui.sees("TTL set for 2 of 3 keys only: foreign has no TTL")
+        keys = fake.data["scratch"]["greetings"]
+        assert [name for name, stored in keys.items() if (stored.expires_at or 0) < time.time() + 60] == ["foreign"]

@@ -247,6 +247,8 @@ class Client:
         self._guard(connection, found, key, expected)
         if key not in found:
             return False
+        if found[key].kind != "entry":
+            raise RequestError("unsupported", f"{key} has no TTL")
         found[key].expires_at = None if ttl is None else time.time() + ttl
         self.daemon.announce("expire", connection, collection or "default_collection", key, own=self)
         return True
