@@ -135,6 +135,11 @@ def load(path: Path | None = None) -> Config:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         return _unreadable(path, f"{path}: cannot be read: {reason}")
+    return read(path, text)
+
+
+def read(path: Path, text: str) -> Config:
+    """Read what connections.toml says, or would say."""
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

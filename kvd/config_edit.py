@@ -1,7 +1,6 @@
 """Writes connections.toml as a person would: one connection at a time, comments and order kept, only the owner may read it.
 
-Nothing is checked here but that the file is TOML; the daemon checks when it reads it again. Neither a store nor a driver is
-loaded.
+What is added is checked as the daemon checks it when it reads the file again. Neither a store nor a driver is loaded.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from kvd.config import first_run, syntax_problem
+from kvd.config import first_run, read, syntax_problem
 from kvd.config_lines import Lines
 from kvd.errors import Code, ConfigError, RequestError
 
@@ -32,6 +31,7 @@ def add_connection(path: Path, name: str, store: str, args: Mapping[str, Any], o
         options: the daemon's own options.
 
     Raises:
+        RequestError: `bad_request`: there is no such store, argument or option, or the name is none.
         ConfigError: it is there already, or the file cannot be read or written.
     """
     try:
@@ -45,10 +45,12 @@ def add_connection(path: Path, name: str, store: str, args: Mapping[str, Any], o
         raise ConfigError(f"{path}: there is a connection {name!r} already")
     # appended as text: what the person wrote stays as it is
     longer = (text if text.endswith("\n") or not text else text + "\n") + _section(name, store, args, options)
-    try:
-        tomllib.loads(longer)
-    except tomllib.TOMLDecodeError:
-        raise ConfigError(f"{path}: `connections` is written in a way that cannot be added to: add it by hand") from None
+    config = read(path, longer)
+    if not config.readable:
+        raise ConfigError(f"{path}: `connections` is written in a way that cannot be added to: add it by hand")
+    if mistakes := config.problems[len(read(path, text).problems) :]:
+        said = "; ".join(mistake.removeprefix(f"{path}:").partition(": ")[2] for mistake in mistakes)
+        raise RequestError(Code.BAD_REQUEST, f"nothing was written: {said}", connection=name)
     _write(path, longer.lstrip("\n"))
 
 

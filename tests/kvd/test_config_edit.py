@@ -5,7 +5,7 @@ import pytest
 from kvd import paths
 from kvd.config import load
 from kvd.config_edit import add_connection, remove_connection
-from kvd.errors import ConfigError, RequestError
+from kvd.errors import Code, ConfigError, RequestError
 
 WRITTEN = """\
 # mine
@@ -115,6 +115,31 @@ def test_what_cannot_be_added_to_is_left_as_it_is(path: Path, text: str | bytes,
     with pytest.raises(ConfigError, match=complaint):
         add_connection(path, "a", "memory", {}, {})
     assert path.read_bytes() == written
+
+
+@pytest.mark.parametrize(
+    ("name", "store", "args", "complaint"),
+    [
+        ("c", "redsi", {}, r"connections\.c\.store: there is no store 'redsi'.*redis"),
+        ("c", "redis", {"uri": "redis://x"}, r"connections\.c\.args\.uri: .*url"),
+        ("c", "memory", {"max_entries_per_collection": "many"}, "must be a whole number, not text"),
+        ("c/d", "memory", {}, "without '/'"),
+        ("", "memory", {}, "a connection's name is text"),
+    ],
+)
+def test_what_the_daemon_would_not_take_is_not_written(
+    path: Path, name: str, store: str, args: dict[str, object], complaint: str
+) -> None:
+    with pytest.raises(RequestError, match=f"^nothing was written: .*{complaint}") as caught:
+        add_connection(path, name, store, args, {})
+    assert caught.value.code == Code.BAD_REQUEST
+    assert not path.exists()
+    path.parent.mkdir()
+    path.write_text(WRITTEN + "\n[connections.wrong]\nstore = 'none'\n")
+    with pytest.raises(RequestError, match=complaint):
+        add_connection(path, name, store, args, {})
+    add_connection(path, "right", "memory", {}, {})
+    assert list(load().connections) == ["quick", "a", "b", "wrong", "right"]
 
 
 def test_what_is_not_there_cannot_be_removed(path: Path) -> None:
