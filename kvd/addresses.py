@@ -6,10 +6,13 @@ percent-encoded; an empty collection is the connection's default one. A connecti
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
 __all__ = ["Address", "encode_part", "parse_address"]
+
+_BARE = re.compile(r"/[^/]|[a-zA-Z][a-zA-Z0-9+.-]*://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +30,12 @@ def parse_address(text: str) -> Address:
     """Read an address.
 
     Raises:
-        ValueError: it names no connection.
+        ValueError: it names no connection, or is a path or a URL as it is, whose slashes would be taken for the address's own.
     """
+    if _BARE.match(text):
+        raise ValueError(
+            f"{text!r} is no address: a path or URL in one is percent-encoded, as in {encode_part(text)}/COLLECTION/KEY"
+        )
     connection, *rest = text.split("/", 2)
     if not connection:
         raise ValueError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -162,7 +163,11 @@ def _count(text: str) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    options = _parser(arguments[0] if arguments else None).parse_args(arguments)
+    parser = _parser(arguments[0] if arguments else None)
+    if not arguments:
+        parser.print_help(sys.stderr)
+        return USAGE
+    options = parser.parse_args(arguments)
     if options.socket is None:
         options.socket = paths.socket_path()
     else:
@@ -176,7 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = _command(options.command)(options)
         sys.stdout.flush()
     except DaemonError as error:
-        complain(str(error))
+        complain(_told(error))
         return _status_of(error)
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -241,9 +246,18 @@ def _data(options: argparse.Namespace) -> int:
         return REFUSED
 
 
+def _told(error: DaemonError) -> str:
+    """What went wrong, and at which connection."""
+    name = error.connection if isinstance(error, RequestError) else None
+    if name is None or re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", str(error)):
+        return str(error)
+    return f"{name}: {error}"
+
+
 def _status_of(error: DaemonError) -> int:
     if not isinstance(error, RequestError):
         return UNREACHABLE
-    if error.code in _USAGE_CODES:
+    no_such_url = error.code == Code.CONFIG_ERROR and error.connection is None
+    if error.code in _USAGE_CODES or no_such_url:
         return USAGE
     return UNREACHABLE if error.code in _UNREACHABLE_CODES else REFUSED

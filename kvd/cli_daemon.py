@@ -52,9 +52,10 @@ def status(options: argparse.Namespace) -> int:
     if options.json:
         say_json(now)
         return OK
+    clients = now.get("clients", 0)
     say(
-        f"kvd {now['version']}, pid {now['pid']}, up {format_ttl(now.get('uptime', 0))}, {now.get('clients', 0)} clients, "
-        f"{show_size(now.get('memory'))} of memory"
+        f"kvd {now['version']}, pid {now['pid']}, up {format_ttl(now.get('uptime', 0))}, "
+        f"{clients} client{'' if clients == 1 else 's'}, {show_size(now.get('memory'))} of memory"
     )
     if now["version"] != __version__:
         say(f"this program is version {__version__}: `kvd restart` brings the daemon up to it")
@@ -70,16 +71,17 @@ def status(options: argparse.Namespace) -> int:
         show_table([["CONNECTION", "STORE", "STATE", "OPS/S", "P50", "P99", "ERRORS", "WHERE"], *rows])
     for connection in now.get("connections", ()):
         if connection.get("reason"):
-            say(f"{visible(connection['name'])} is {connection['state']}: {connection['reason']}")
+            say(f"{visible(connection['name'])} is {connection['state']}: {visible(connection['reason'])}")
     return OK
 
 
 def _status_row(connection: dict[str, Any]) -> list[str]:
     figures = connection.get("figures", {})
+    marks = [mark for name, mark in (("production", "production"), ("read_only", "read-only")) if connection.get(name)]
     return [
         visible(connection["name"]),
         connection["store"],
-        connection["state"] + (" (read-only)" if connection.get("read_only") else ""),
+        connection["state"] + (f" ({', '.join(marks)})" if marks else ""),
         f"{figures.get('rate', 0):g}",
         _milliseconds(figures.get("p50")),
         _milliseconds(figures.get("p99")),

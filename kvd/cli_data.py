@@ -61,14 +61,16 @@ def _ttl(text: str) -> float | None:
 
 def ls(client: BlockingClient, options: argparse.Namespace) -> int:
     """List connections, a connection's collections, or a collection's keys."""
-    if options.address is None:
-        for info in client.call(requests.connections()):
+    address = None if options.address is None else _address(options.address)
+    if options.match is not None and (address is None or not address.has_collection):
+        raise UsageError("--match is for keys: give the address of a collection, CONNECTION/COLLECTION")
+    if address is None:
+        for info in client.call(requests.connections())[: options.limit]:
             _show_place("connection", info.name, as_json=options.json)
         return OK
-    address = _address(options.address)
     connection = _connection(client, address)
     if address.has_collection:
-        _show_keys(_keys(client, connection, address, options), options)
+        _list_keys(client, connection, address, options)
     else:
         for collection in _collections(client, connection, options.limit):
             if collection.token != OUTSIDE:
@@ -127,6 +129,23 @@ def _show_place(kind: str, name: str, *, as_json: bool, **more: Any) -> None:
         say(visible(encode_part(name)))
 
 
+def _list_keys(client: BlockingClient, connection: str, address: Address, options: argparse.Namespace) -> None:
+    found = unnamed = 0
+
+    def counted() -> Iterator[KeyRow]:
+        nonlocal found, unnamed
+        for row in _keys(client, connection, address, options):
+            found += 1
+            unnamed += not row.exact
+            yield row
+
+    _show_keys(counted(), options)
+    if not found and options.limit != 0:
+        complain(f"{options.address}: no keys")  # a name that is mistyped must not look like one that is empty
+    if unnamed and not options.json:
+        complain(f"{options.address}: {unnamed} of {found} stand under an id instead of a key; kvtui opens them")
+
+
 def _show_keys(rows: Iterator[KeyRow], options: argparse.Namespace) -> None:
     if options.json:
         for row in rows:
@@ -171,7 +190,12 @@ def get(client: BlockingClient, options: argparse.Namespace) -> int:
         sys.stdout.flush()
         sys.stdout.buffer.write(record.body)
         return OK
-    found = client.call(requests.ttl_many(connection, address.collection, [key]))[0]
+    try:
+        found = client.call(requests.ttl_many(connection, address.collection, [key]))[0]
+    except RequestError as error:
+        if error.code != Code.FOREIGN:
+            raise
+        raise RequestError(error.code, f"{error.message} `kvd get --raw` prints it.", connection=error.connection) from None
     if found is None:
         return _absent(options.address)
     text, left = found
@@ -225,8 +249,14 @@ def _value(text: str | None) -> bytes:
             text = sys.stdin.buffer.read().decode("utf-8")
         except UnicodeDecodeError:
             raise UsageError(f"{source} is not UTF-8") from None
+    if not text.strip():
+        raise UsageError(f'{source} is empty: a value is a JSON object, like {{"name": "value"}}')
+
+    def refuse(constant: str) -> None:
+        raise UsageError(f"{source} is not JSON: {constant} is no number there")
+
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=refuse)
     except json.JSONDecodeError as error:
         raise UsageError(f"{source} is not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
     except RecursionError:

@@ -75,7 +75,7 @@ def examine(socket: Path) -> Iterator[Finding]:
         )
     for problem in now.get("problems", ()):
         yield Finding("bad", "configuration", problem, "correct the line, then run `kvd reload`")
-    if not now.get("problems"):
+    if not now.get("problems") and Path(now.get("config", "")).is_file():
         yield Finding("good", "configuration", f"no mistakes in {now.get('config')}")
     for connection in now.get("connections", ()):
         yield from _connection(socket, connection["name"])

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from kvd.config import ConnectionConfig, without_secrets
 from kvd.config_fields import Field, is_reference, mismatch, store_class, store_fields, store_names, strategy_class
@@ -109,8 +109,9 @@ def _strategy(written: Any, folder: Any) -> SanitizationStrategy:
 def from_url(url: str, *, read_only: bool = False) -> ConnectionConfig:
     """The connection that a URL or an absolute path names, under the URL's canonical form. Nothing is created for it.
 
-    `disk:///path`, `file:///path` (a file tree), `memory:`, `memory:NAME`, or the URL of a server; a bare path is whatever
-    lies there.
+    `disk:///path`, `file:///path` (a file tree), `memory:`, `memory:NAME`, the URL of a server, `s3://BUCKET` or
+    `dynamodb://TABLE`; a bare path is whatever lies there. No part of a URL is passed over: one that is no argument of the
+    store is refused.
 
     Raises:
         ConfigError: no store is named so.
@@ -122,9 +123,10 @@ def from_url(url: str, *, read_only: bool = False) -> ConnectionConfig:
         parts = urlsplit(url)
     except ValueError:
         raise ConfigError("the URL cannot be read") from None
+    shown = without_secrets(url)
     store = _ALIASES.get(parts.scheme, parts.scheme)
     if store not in store_names():
-        raise ConfigError(f"{without_secrets(url)}: a URL starts with one of {', '.join(_schemes())}")
+        raise ConfigError(f"{shown}: a URL starts with one of {', '.join(_schemes())}")
     known = store_fields(store)
     args: dict[str, Any] = {}
     folder = next((name for name, field in known.items() if "path" in field.kinds), None)
@@ -133,18 +135,59 @@ def from_url(url: str, *, read_only: bool = False) -> ConnectionConfig:
         if parts.netloc not in {"", "localhost"} or not path.startswith("/"):
             raise ConfigError(f"{url}: the path must be absolute, with three slashes: {parts.scheme}:///path")
         resolved = str(Path(path).resolve())
-        name, args[folder] = f"{parts.scheme}://{quote(resolved)}", resolved
-    elif "url" in known:
-        name, args["url"] = without_secrets(url), url
+        name, args = f"{parts.scheme}://{quote(resolved)}", {folder: resolved}
+    elif parts.scheme in {"memory", "null"}:
+        name = f"{parts.scheme}:{parts.netloc}{parts.path}"
+    else:
+        name, args = shown, _server(store, url, parts)
         if name != url:  # with another user or other options it is another store
             name += "#" + hashlib.sha256(url.encode()).hexdigest()[:8]
-    else:
-        name = f"{parts.scheme}:{parts.path}"
     if "auto_create" in known:
         args["auto_create"] = False
     return ConnectionConfig(name=name + ("?read_only" if read_only else ""), store=store, args=args, read_only=read_only)
 
 
+def _server(store: str, url: str, parts: SplitResult) -> dict[str, Any]:
+    """The arguments that the URL of a server stands for."""
+    known = store_fields(store)
+    needed = [name for name, field in known.items() if field.required]
+    args: dict[str, Any]
+    scheme, shown = parts.scheme, without_secrets(url)
+    if "url" in known and not needed:
+        if "://" not in url:
+            raise ConfigError(f"{shown}: it names no server, as {scheme}://HOST does")
+        return {"url": url}
+    if _is_more_than_a_url(store):
+        wanted = " ".join(f"{name}=…" for name in ("url", *needed) if name in known)
+        raise ConfigError(f"a URL does not say enough of it: write it down with `kvd connections add NAME {store} {wanted}`")
+    path = parts.path.strip("/")
+    if needed:
+        args = {needed[0]: parts.netloc}
+        form = f"{scheme}://{needed[0].partition('_')[0].upper()}"
+    else:
+        try:
+            args = {"host": parts.hostname, "port": parts.port}
+        except ValueError:
+            raise ConfigError(f"{shown}: the port is a number from 0 to 65535") from None
+        args |= {name: unquote(text) for name in ("username", "password") if (text := getattr(parts, name))}
+        form = f"{scheme}://[USER:PASSWORD@]HOST[:PORT]"
+        if "db" in known:
+            form += "[/DB]"
+            if path.isascii() and path.isdigit():
+                args["db"], path = int(path), ""
+    if not parts.netloc or path or parts.query or parts.fragment:
+        raise ConfigError(
+            f"{shown}: a URL of {store} is {form}; more can be said in a connection, see `kvd connections add -h`"
+        )
+    return {name: value for name, value in args.items() if value is not None}
+
+
 def _schemes() -> list[str]:
     aliased = [scheme for scheme, store in _ALIASES.items() if store in store_names()]
-    return sorted({*store_names(), *aliased} - {"filetree"})
+    return sorted({*store_names(), *aliased} - {"filetree"} - {name for name in store_names() if _is_more_than_a_url(name)})
+
+
+def _is_more_than_a_url(store: str) -> bool:
+    """Whether the constructor wants something beside a URL, as Elasticsearch's does."""
+    known = store_fields(store)
+    return "url" in known and any(field.required for field in known.values())

@@ -21,15 +21,21 @@ def say_json(value: Any) -> None:
 
 
 def complain(text: str) -> None:
-    """Write a line to standard error."""
-    sys.stderr.write(f"kvd: {text}\n")
+    """Write to standard error, a line for each of the text's."""
+    sys.stderr.writelines(f"kvd: {visible(line)}\n" for line in text.strip().split("\n"))
 
 
 def visible(text: str) -> str:
     """The text on one line, with what a terminal would obey, or could not show, escaped."""
     if text.isprintable():
         return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return "".join(char if char.isprintable() else _escape(char) for char in text)
+
+
+def _escape(char: str) -> str:
+    byte = ord(char) - 0xDC00
+    # a byte that is no text is shown as a shell and most languages write it
+    return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else char.encode("unicode_escape").decode()  # noqa: PLR2004 - PEP 383
 
 
 def show_table(rows: Sequence[Sequence[str]]) -> None:

@@ -133,7 +133,8 @@ class Lifecycle:
                 await self._cleanup_failed_setup()
                 if not isinstance(exc, Exception) or isinstance(exc, StoreSetupError):
                     raise
-                raise StoreSetupError(f"The {self.traits.name} store at {self.location} could not be opened: {exc}") from exc
+                why = str(exc).strip().removeprefix(f"{self._where()}: ")  # an error that was translated says where, too
+                raise StoreSetupError(f"The {self.traits.name} store at {self.location} could not be opened: {why}") from exc
 
     async def _seed_store(self) -> None:
         """Fill the store when it opens."""
@@ -257,8 +258,11 @@ class Lifecycle:
             return None
         where = "" if scope is None else f", collection {_shown(scope)}"
         where += "" if key is None else f", key {_shown(key)}"
-        told = str(exc) or type(exc).__name__
-        return ours(f"{self.traits.name} at {self.location}{where}: {told}")
+        told = str(exc).strip() or type(exc).__name__
+        return ours(f"{self._where()}{where}: {told}")
+
+    def _where(self) -> str:
+        return f"{self.traits.name} at {self.location}"
 
 
 class _Edge:

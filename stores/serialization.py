@@ -49,6 +49,8 @@ class SerializationAdapter(ABC):
         """Read an entry from its JSON text. DeserializationError when it is none."""
         try:
             data = read_json(json_str)
+        except UnicodeDecodeError as exc:
+            raise DeserializationError("It is not UTF-8 text.") from exc
         except (ValueError, RecursionError) as exc:
             raise DeserializationError(f"It is not JSON: {exc}.") from exc
         if not isinstance(data, dict):

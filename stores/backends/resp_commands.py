@@ -85,7 +85,7 @@ def checked(reply: Any) -> Any:
 def value_of(reply: Any, collection: Scope, key: Key) -> bytes | None:
     """What GET answered."""
     if isinstance(reply, Exception) and "WRONGTYPE" in str(reply):
-        raise foreign("value of another type", collection, key, str(reply)) from reply
+        raise foreign("value of another type", collection, key, "It is no string.") from reply
     value: bytes | None = checked(reply)
     return value
 

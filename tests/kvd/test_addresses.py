@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from hypothesis import given, strategies as st
 
@@ -28,6 +30,13 @@ def test_an_address_is_read(text: str, address: Address) -> None:
 def test_an_address_names_a_connection(text: str) -> None:
     with pytest.raises(ValueError, match="CONNECTION/COLLECTION/KEY"):
         parse_address(text)
+
+
+@pytest.mark.parametrize("text", ["redis://h:6379/0", "redis://h/0/users/k", "disk:///srv/cache/users", "/srv/cache"])
+def test_a_url_is_not_cut_at_its_own_slashes(text: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"{text.replace('/', '%2F')}/COLLECTION/KEY")):
+        parse_address(text)
+    assert parse_address(f"{encode_part(text)}/c/k") == Address(text, "c", "k", has_collection=True)
 
 
 @given(NAMES, st.text())

@@ -23,6 +23,69 @@ def test_keys_outside_collections_are_no_line_of_the_list(home: Path) -> None:
     assert {"collection": None, "exact": False} in kvd("ls", url, "--json").rows
 
 
+def test_a_listing_without_keys_says_so(daemon: Path, unique_name: str) -> None:
+    del daemon
+    for address in (f"scratch/{unique_name}", f"scratch/{unique_name}/prefix"):
+        listed = kvd("ls", address)
+        assert listed.out == ""
+        assert listed.err == f"kvd: {address}: no keys\n"
+    assert len(kvd("ls", "--limit", "1").out.splitlines()) == 1
+
+
+def test_keys_that_have_no_address_are_counted(home: Path) -> None:
+    (home / "tree" / "c").mkdir(parents=True)
+    folder = home / "config" / "kvd"
+    folder.mkdir()
+    (folder / "connections.toml").write_text(
+        f"""[connections.tree]
+store = "filetree"
+args = {{ data_directory = "{home}/tree", key_sanitization_strategy = "AlwaysHashStrategy" }}"""
+    )
+    for key in ("a", "b"):
+        kvd("put", f"tree/c/{key}", "{}")
+    listed = kvd("ls", "tree/c")
+    assert len(listed.out.splitlines()) == 2
+    assert listed.err == "kvd: tree/c: 2 of 2 stand under an id instead of a key; kvtui opens them\n"
+    assert kvd("ls", "tree/c", "--json").err == ""
+
+
+def test_bytes_that_are_no_text_are_shown_as_a_shell_writes_them(daemon: Path, unique_name: str) -> None:
+    del daemon
+    kvd("put", b"scratch/" + unique_name.encode() + b"/\xff\n", "{}")
+    assert kvd("ls", f"scratch/{unique_name}").out == "\\xff\\n\n"
+
+
+def test_what_cannot_be_done_names_connection_and_remedy(home: Path) -> None:
+    (home / "tree" / "c").mkdir(parents=True)
+    (home / "tree" / "c" / "k.json").write_text("hello")
+    url = f"file:%2F%2F{str(home / 'tree').replace('/', '%2F')}"
+    refused = kvd("get", f"{url}/c/k", expect=REFUSED).err
+    assert refused.startswith(f"kvd: file://{home}/tree: ")
+    assert "k.json holds no entry" in refused
+    assert refused.endswith("`kvd get --raw` prints it.\n")
+    assert kvd("get", f"{url}/c/k", "--raw").out == "hello"
+
+
+def test_a_production_connection_is_marked(home: Path) -> None:
+    folder = home / "config" / "kvd"
+    folder.mkdir()
+    (folder / "connections.toml").write_text(
+        """[connections.live]
+store = "memory"
+production = true
+read_only = true"""
+    )
+    assert "(production, read-only)" in kvd("connections").out
+    assert "(production, read-only)" in kvd("status").out
+    assert ", 1 client, " in kvd("status").out
+
+
+def test_doctor_praises_no_file_that_is_not_there(home: Path) -> None:
+    kvd("ls")
+    said = [row["message"] for row in kvd("doctor", "--json").rows if row["subject"] == "configuration"]
+    assert said == [f"{home}/config/kvd/connections.toml is not there: `scratch` and `local` are offered"]
+
+
 def test_a_count_that_is_none_is_named() -> None:
     for count in ("-1", "x", "1.5"):
         assert f"{count!r} is not a whole number from 0 on" in kvd("ls", "--limit", count, expect=USAGE).err

@@ -298,6 +298,55 @@ def test_what_names_no_store_is_refused(url: str) -> None:
         from_url(url)
 
 
+@pytest.mark.parametrize(
+    ("url", "args"),
+    [
+        ("valkey://cache.example:6390/2", {"host": "cache.example", "port": 6390, "db": 2}),
+        ("valkey://ada:a%2Fb@[::1]", {"host": "::1", "username": "ada", "password": "a/b"}),
+        ("memcached://cache.example:11311", {"host": "cache.example", "port": 11311}),
+        ("s3://some-bucket/", {"bucket_name": "some-bucket"}),
+        ("dynamodb://Some_Table", {"table_name": "Some_Table"}),
+    ],
+)
+def test_all_of_a_servers_url_is_used(url: str, args: dict[str, Any]) -> None:
+    found = from_url(url)
+    assert {name: value for name, value in found.args.items() if name != "auto_create"} == args
+    assert found.name.startswith(url.partition("://")[0])
+    assert "a%2Fb" not in found.name
+    open_store(found)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis:",
+        "valkey:",
+        "valkey://",
+        "valkey://h:port",
+        "valkey://h:99999",
+        "valkey://h/x",
+        "valkey://h?tls=true",
+        "memcached://h/0",
+        "s3://bucket/prefix",
+        "dynamodb:",
+    ],
+)
+def test_no_part_of_a_servers_url_is_passed_over(url: str) -> None:
+    with pytest.raises(ConfigError):
+        from_url(url)
+
+
+def test_a_store_that_takes_more_than_a_url_says_how_it_is_written_down() -> None:
+    with pytest.raises(ConfigError, match="kvd connections add NAME elasticsearch url=… index_prefix=…"):
+        from_url("elasticsearch://h:9200")
+    with pytest.raises(ConfigError, match="starts with one of disk, dynamodb, file"):
+        from_url("http://h:9200")
+
+
+def test_two_memory_stores_by_url_are_two() -> None:
+    assert from_url("memory://a").name != from_url("memory://b").name
+
+
 def test_a_url_with_secrets_has_a_name_without() -> None:
     config = from_url(f"redis://u:{SECRET}@localhost:6379/0")
     assert SECRET not in config.name

@@ -110,6 +110,14 @@ async def test_a_failed_setup_names_the_cause_cleans_up_and_may_be_tried_again()
     assert await store.get("k") == {"n": 1}
 
 
+async def test_a_failed_setup_says_once_where_and_on_one_line() -> None:
+    store = FragileStore()
+    store.failures = [StoreConnectionError("fragile at fragile: late\n")]
+    with pytest.raises(StoreSetupError) as failed:
+        await store.setup()
+    assert str(failed.value) == "The fragile store at fragile could not be opened: late"
+
+
 async def test_a_cancelled_setup_can_be_tried_again() -> None:
     store = FragileStore()
     task = asyncio.create_task(store.get("k"))

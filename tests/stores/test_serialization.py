@@ -91,6 +91,11 @@ def test_what_is_not_an_entry_is_refused(stored: str) -> None:
         ours.load_json(stored)
 
 
+def test_bytes_that_are_no_text_are_called_so() -> None:
+    with pytest.raises(DeserializationError, match=r"\AIt is not UTF-8 text\.\Z"):
+        ours.load_json(b"\x89PNG")
+
+
 def test_values_as_strings_and_native_dates() -> None:
     entry = ManagedEntry(value={"b": 1, "a": 2}, created_at=datetime(2026, 1, 1, tzinfo=UTC))
     assert BasicSerializationAdapter(value_format="string").dump_dict(entry)["value"] == '{"a": 2, "b": 1}'
