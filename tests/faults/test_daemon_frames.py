@@ -128,7 +128,8 @@ def test_hostile_bodies_are_refused_before_they_cost_memory(daemon: Daemon, clie
         body += b"\xdc" + struct.pack(">H", rows) + (b"\xdc" + struct.pack(">H", 9_000) + filling * 9_000) * rows
         with daemon.client() as bad:
             bad.socket.sendall(prefixed(body))
-            assert bad.reply(None)[0]["code"] == "too_many"
+            assert bad.reply(1)[0]["code"] == "too_many"
+            bad.call("ping")
     assert daemon.memory() - before < 80 << 20
 
 
