@@ -5,10 +5,7 @@ once more, gives the right answer; the next call works once the way is free; a c
 """
 
 import asyncio
-import inspect
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +17,7 @@ from stores import BaseStore
 from stores.backends import aws
 from stores.errors import KeyValueStoreError, StoreConnectionError
 from tests.conftest import KIND_OF_FIXTURE, endpoint as endpoint_of
+from tests.faults.clock import time_flies
 from tests.faults.proxy import Proxy, Way, place, through
 from tests.servers.lease import private_server
 from tests.stores.conftest import STORING, Names, by_name
@@ -29,9 +27,11 @@ pytestmark = pytest.mark.anyio
 SERVED = [case for case in STORING if case.SERVER is not None]
 on_every_server = pytest.mark.parametrize("case", SERVED, ids=by_name)
 
-SILENCE = 1.5  # seconds after which the impatient stores give a server up
-BOUND = 10.0  # seconds in which a call must have ended: retries and their pauses, on a machine that has other things to do
-RECOVERY = 40.0  # seconds that a server may take after its start until it writes: its own time, and the machine's
+REAL = {"mongodb", "valkey"}  # whose drivers have clocks of their own
+SILENCE = 2.5  # seconds after which these give a server up; the others have their usual patience, and time flies
+BOUND = 60.0  # seconds in which a call must have ended: retries and their pauses, on a machine that has other things to do
+FLOWN = 3600.0  # the same where time flies
+RECOVERY = 120.0  # seconds that a server may take after its start until it writes: its own time, and the machine's
 CONNECTIONS = 32 + 2  # the most that any pool holds, and a driver's monitors
 COUNT = 60
 KEYS = [f"k{number:02}" for number in range(COUNT)]
@@ -48,9 +48,8 @@ def endpoint(case: ModuleType, request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue(case.SERVER)
 
 
-def impatient(case: ModuleType) -> dict[str, float]:
-    parameters = inspect.signature(getattr(stores, case.STORE)).parameters
-    return dict.fromkeys({"timeout", "read_timeout", "connect_timeout"} & parameters.keys(), SILENCE)
+def patience(case: ModuleType) -> dict[str, float]:
+    return {"timeout": SILENCE} if case.NAME in REAL else {}
 
 
 @pytest.fixture
@@ -63,7 +62,7 @@ async def proxy(endpoint: Any) -> AsyncIterator[Proxy]:
 async def store(case: ModuleType, endpoint: Any, proxy: Proxy, unique_name: str, tmp_path: Path) -> AsyncIterator[BaseStore]:
     """A store behind the proxy that holds KEYS in the collection that `collection_of` names."""
     tag = Names(unique_name).tag
-    made = getattr(stores, case.STORE)(**case.arguments(through(endpoint, proxy.port), tag, tmp_path) | impatient(case))
+    made = getattr(stores, case.STORE)(**case.arguments(through(endpoint, proxy.port), tag, tmp_path) | patience(case))
     async with made as opened:
         await opened.put_many(KEYS, VALUES, collection=tag)
         yield opened
@@ -98,19 +97,12 @@ def calls(store: BaseStore, collection: str) -> dict[str, Callable[[], Awaitable
 RIGHT = {"get": VALUES[7], "put_many": None, "scan": set(KEYS)}
 
 
-@asynccontextmanager
-async def bounded() -> AsyncIterator[None]:
-    before = time.monotonic()
-    async with asyncio.timeout(BOUND):
-        yield
-    assert time.monotonic() - before < BOUND
-
-
 async def fails(store: BaseStore, collection: str, call: Callable[[], Awaitable[Any]]) -> None:
     """The call raises, in time, an error that says where and keeps its cause."""
-    async with bounded():
+    async with asyncio.timeout(FLOWN):
         with pytest.raises(StoreConnectionError) as failed:
-            await call()
+            async with time_flies():
+                await call()
     assert store.location in str(failed.value)
     assert collection in str(failed.value)
     assert failed.value.__cause__ is not None
@@ -123,7 +115,7 @@ async def test_cut_in_the_middle_while_the_server_is_away(store: BaseStore, prox
         proxy.cut_after(3)
         await fails(store, tag, call)
         await proxy.mend()
-        async with bounded():
+        async with asyncio.timeout(BOUND):
             assert await call() == RIGHT[name]
 
 
@@ -131,13 +123,13 @@ async def test_cut_in_the_middle_while_the_server_is_away(store: BaseStore, prox
 async def test_cut_once_in_the_middle_is_told_or_made_good(store: BaseStore, proxy: Proxy, tag: str) -> None:
     for name, call in calls(store, tag).items():
         proxy.cut_after(30, Way.REQUESTS)
-        async with bounded():
+        async with asyncio.timeout(BOUND):
             try:
                 assert await call() == RIGHT[name]
             except StoreConnectionError as told:
                 assert store.location in str(told)  # noqa: PT017 - either outcome is right
         await proxy.mend()
-        async with bounded():
+        async with asyncio.timeout(BOUND):
             assert await call() == RIGHT[name]
 
 
@@ -150,15 +142,12 @@ async def test_silence_is_given_up_and_a_slow_way_only_takes_longer(store: BaseS
     await proxy.mend()
     proxy.delay(0.02)
     for name, call in calls(store, tag).items():
-        async with bounded():
+        async with asyncio.timeout(BOUND):
             assert await call() == RIGHT[name]
 
 
 @on_every_server
-@pytest.mark.parametrize("patience", [{}], ids=["patient"])
-async def test_connections_are_bounded_and_none_outlives_the_store(
-    store: BaseStore, proxy: Proxy, tag: str, patience: dict[str, float]
-) -> None:
+async def test_connections_are_bounded_and_none_outlives_the_store(store: BaseStore, proxy: Proxy, tag: str) -> None:
     proxy.delay(0.01)  # a pool without a bound would open one for each of those who wait
     found = await asyncio.gather(*(store.get(KEYS[number % COUNT], collection=tag) for number in range(200)))
     assert found == [VALUES[number % COUNT] for number in range(200)]
@@ -171,7 +160,7 @@ async def test_connections_are_bounded_and_none_outlives_the_store(
     for ended in await asyncio.gather(*waiting, return_exceptions=True):
         assert isinstance(ended, KeyValueStoreError)
     await proxy.mend()
-    async with bounded():
+    async with asyncio.timeout(BOUND):
         while proxy.open:  # noqa: ASYNC110 - the other end closes when it likes
             await asyncio.sleep(0.02)
 
@@ -193,7 +182,7 @@ async def test_a_server_that_is_started_again(case: ModuleType, tag: str, tmp_pa
     endpoint_of(kind)  # skips, or fails, where there is none
     with private_server(kind) as server:
         endpoint = server.address if case.SERVER.endswith("_address") else server.url
-        async with getattr(stores, case.STORE)(**case.arguments(endpoint, tag, tmp_path) | impatient(case)) as store:
+        async with getattr(stores, case.STORE)(**case.arguments(endpoint, tag, tmp_path) | patience(case)) as store:
             await store.put("k", {"n": 1}, collection=tag)
             await asyncio.to_thread(server.stop)
             await fails(store, tag, lambda: store.get("k", collection=tag))
@@ -201,5 +190,5 @@ async def test_a_server_that_is_started_again(case: ModuleType, tag: str, tmp_pa
             await asyncio.to_thread(server.start)
             async with asyncio.timeout(RECOVERY):
                 await written(store, tag)
-            async with bounded():
+            async with asyncio.timeout(BOUND):
                 assert await store.get("k", collection=tag) == {"n": 3}

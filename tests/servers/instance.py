@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.servers import tether
 from tests.servers.kind import Kind, NotReadyError, Plan, UnavailableError
 
-SLOWEST_START = 30.0  # seconds until a server must answer
+SLOWEST_START = 120.0  # seconds until a server must answer
 SLOWEST_STOP = 5.0  # seconds between SIGTERM and SIGKILL
 SLOWEST_END = 0.3  # the same when its data is thrown away: Memcached takes a second to notice
 POLL = 0.01  # seconds

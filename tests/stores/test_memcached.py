@@ -25,6 +25,7 @@ from stores.errors import (
     ValueTooLargeError,
 )
 from tests.conftest import endpoint as endpoint_of
+from tests.faults.clock import time_flies
 from tests.faults.proxy import Proxy
 from tests.servers.lease import Server, private_server
 
@@ -72,7 +73,9 @@ async def test_200_concurrent_gets_open_no_connections(server: Server, store: Me
     await store.put_many([f"k{n}" for n in range(200)], [{"n": n} for n in range(200)])
     before = await connections(server)
     assert await asyncio.gather(*(store.get(f"k{n}") for n in range(200))) == [{"n": n} for n in range(200)]
-    assert await connections(server) <= before
+    async with asyncio.timeout(60):
+        while await connections(server) > before:  # noqa: ASYNC110 - the server counts for a while who has left
+            await asyncio.sleep(0.05)
 
 
 async def test_cancelled_callers_leave_no_answer_for_others(store: MemcachedStore) -> None:
@@ -112,7 +115,8 @@ async def test_foreign_items_are_shown_with_their_flags_and_kept_with_them(
     snapshot = await store.snapshot("flagged")
     assert snapshot is not None
     assert await store.expire("flagged", 100)
-    assert await say(b"mg c::flagged t f s") in (b"HD t101 f16 s3", b"HD t100 f16 s3")
+    left, *rest = (await say(b"mg c::flagged t f s")).removeprefix(b"HD t").split()
+    assert (70 < int(left) <= 101, rest) == (True, [b"f16", b"s3"])
     await store.delete("flagged")
     await store.restore("flagged", snapshot, expected=ABSENT)
     assert await say(b"mg c::flagged t f s") == b"HD t-1 f16 s3"
@@ -121,21 +125,24 @@ async def test_foreign_items_are_shown_with_their_flags_and_kept_with_them(
 
 
 async def test_two_deadlines(store: MemcachedStore, say: Callable[[bytes], Awaitable[bytes]]) -> None:
+    async def native(key: str = "k") -> int:
+        """What the server says is left, in seconds."""
+        return int((await say(f"mg c::{key} t".encode())).removeprefix(b"HD t"))
+
     await store.put("k", {"n": 1}, ttl=1000)
-    assert await say(b"mg c::k t") in (b"HD t1001", b"HD t1000")
+    assert 970 < await native() <= 1001
     await say(b"touch c::k 100")
     for left in ((await store.ttl("k"))[1], (await store.ttl_many(["k"]))[0][1]):
         assert left is not None
-        assert 97 < left <= 101
+        assert 70 < left <= 101
     await store.edit("k", {"n": 2})
-    assert await say(b"mg c::k t") in (b"HD t101", b"HD t102", b"HD t100")
+    assert 70 < await native() <= 102
     await store.expire("k", None)
-    assert await say(b"mg c::k t") == b"HD t-1"
+    assert await native() == -1
     await store.put("month", {}, ttl=40 * 24 * 3600)
-    seconds = int((await say(b"mg c::month t")).removeprefix(b"HD t"))
-    assert abs(seconds - 40 * 24 * 3600) <= 3
+    assert -30 < await native("month") - 40 * 24 * 3600 <= 3
     await store.put("age", {"n": 1}, ttl=10**10)  # beyond memcached's calendar: only the envelope ends it
-    assert await say(b"mg c::age t") == b"HD t-1"
+    assert await native("age") == -1
     value, left = await store.ttl("age")
     assert value == {"n": 1}
     assert left is not None
@@ -203,7 +210,7 @@ class Dumping:
 
     async def only(self, count: int) -> None:
         """Wait until so many connections are open; a dump goes on meanwhile, or it would not be seen that nobody reads it."""
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(60):
             while self.open > count:
                 self.names.put_nowait(["c%3A%3Amore"] * 100)
                 await asyncio.sleep(0.005)
@@ -236,7 +243,7 @@ async def dumping(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Dumping
     server = await asyncio.start_server(fake.serve, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        async with MemcachedStore(port=port, timeout=0.5, default_collection="c") as store:
+        async with MemcachedStore(port=port, default_collection="c") as store:
             yield fake, store
         await fake.only(0)
 
@@ -261,8 +268,9 @@ async def test_a_dump_that_ends_early_is_told_after_the_names_before(dumping: tu
     assert [name.text for name in page.items] == ["k1"]
     page = await store.scan_keys("c", cursor=page.cursor, limit=1)
     assert [name.text for name in page.items] == ["k2"]
-    with pytest.raises(StoreConnectionError, match=r"0\.5 seconds"):
-        await store.scan_keys("c", cursor=page.cursor, limit=1)
+    with pytest.raises(StoreConnectionError, match="10 seconds"):
+        async with time_flies():
+            await store.scan_keys("c", cursor=page.cursor, limit=1)
 
 
 async def test_a_walk_that_is_given_up_stops_the_dump(dumping: tuple[Dumping, MemcachedStore]) -> None:
@@ -324,7 +332,7 @@ async def test_users_and_passwords(tmp_path: Path, server: Server) -> None:
 async def test_cuts_hangs_and_restarts() -> None:
     endpoint_of("memcached")
     with private_server("memcached") as server:
-        async with Proxy(*server.address) as proxy, MemcachedStore(port=proxy.port, timeout=0.3) as store:
+        async with Proxy(*server.address) as proxy, MemcachedStore(port=proxy.port) as store:
             keys = [f"k{n}" for n in range(1000)]
             calls: list[Callable[[], Awaitable[Any]]] = [
                 lambda: store.get("k1"),
@@ -340,8 +348,9 @@ async def test_cuts_hangs_and_restarts() -> None:
                 assert await store.get("absent") is None
             proxy.black_hole()
             for call in (calls[0], calls[3]):
-                with pytest.raises(StoreConnectionError, match=r"no answer for 0\.3 seconds|0\.3"):
-                    await call()
+                with pytest.raises(StoreConnectionError, match="no answer for 10 seconds"):
+                    async with time_flies():
+                        await call()
             await proxy.mend()
             assert await store.get("absent") is None
             proxy.garbage(b"\x00what\r\n")

@@ -100,7 +100,7 @@ async def test_foreign_data_is_deleted_expired_and_restored(store: BaseStore, ba
         assert read is not None
         assert snapshot.version == read.version
         assert await store.expire(key, 100, collection=c)
-        assert 98_000 < await bare.pttl(f"{c}::{key}") <= 100_000
+        assert 70_000 < await bare.pttl(f"{c}::{key}") <= 100_000
         assert await store.delete(key, collection=c, expected=read.version)
         assert not await bare.exists(f"{c}::{key}")
         await store.restore(key, snapshot, collection=c, expected=ABSENT)
@@ -131,11 +131,11 @@ async def test_foreign_data_that_changed_is_not_touched(store: BaseStore, bare: 
 async def test_a_bare_expire_shortens_and_persist_leaves_the_envelope(store: BaseStore, bare: Any, names: Names) -> None:
     c = names("c")
     await store.put("k", {"n": 1}, collection=c, ttl=100)
-    assert 99_000 < await bare.pttl(f"{c}::k") <= 100_001
-    await bare.expire(f"{c}::k", 10)
+    assert 70_000 < await bare.pttl(f"{c}::k") <= 100_001
+    await bare.expire(f"{c}::k", 50)
     for left in ((await store.ttl("k", collection=c))[1], (await store.ttl_many(["k"], collection=c))[0][1]):
         assert left is not None
-        assert 8 < left <= 10.1
+        assert 20 < left <= 50.1
     [described] = await store.describe(["k"], collection=c)
     record = await store.read("k", collection=c)
     [text] = await store.texts(["k"], collection=c)
@@ -144,21 +144,21 @@ async def test_a_bare_expire_shortens_and_persist_leaves_the_envelope(store: Bas
     assert text is not None
     for deadline in (described.expires_at, record.expires_at, text[1]):
         assert deadline is not None
-        assert deadline < datetime.now(UTC) + timedelta(seconds=11)
+        assert deadline < datetime.now(UTC) + timedelta(seconds=51)
     await bare.persist(f"{c}::k")
     _, left = await store.ttl("k", collection=c)
     assert left is not None
-    assert 90 < left <= 100
+    assert 60 < left <= 100
 
 
 async def test_edits_write_both_deadlines(store: BaseStore, bare: Any, names: Names) -> None:
     c = names("c")
     await store.put("k", {"n": 1}, collection=c, ttl=100)
-    await bare.expire(f"{c}::k", 10)
+    await bare.expire(f"{c}::k", 50)
     await store.edit("k", {"n": 2}, collection=c)
-    assert 8_000 < await bare.pttl(f"{c}::k") <= 10_100
+    assert 20_000 < await bare.pttl(f"{c}::k") <= 50_100
     envelope = json.loads(await bare.get(f"{c}::k"))
-    assert datetime.fromisoformat(envelope["expires_at"]) < datetime.now(UTC) + timedelta(seconds=11)
+    assert datetime.fromisoformat(envelope["expires_at"]) < datetime.now(UTC) + timedelta(seconds=51)
     await store.expire("k", None, collection=c)
     assert await bare.pttl(f"{c}::k") == -1
     assert "expires_at" not in json.loads(await bare.get(f"{c}::k"))

@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import glide
@@ -41,7 +41,7 @@ async def test_batches_and_walks_cross_a_clusters_slots(cluster: ValkeyStore) ->
     c = cluster.default_collection
     await cluster.put_many(KEYS, [{"n": n} for n in range(len(KEYS))], ttl=100)
     assert await cluster.get_many([*KEYS, "absent"]) == [*({"n": n} for n in range(len(KEYS))), None]
-    assert all(left and 95 < left <= 100 for _, left in await cluster.ttl_many(KEYS[:10]))
+    assert all(left and 70 < left <= 100 for _, left in await cluster.ttl_many(KEYS[:10]))
     described = await cluster.describe(KEYS)
     assert all(one is not None and one.kind == "entry" for one in described)
     found = await all_names(cluster, c, limit=200)
@@ -114,14 +114,15 @@ async def test_clients_that_were_passed_in_stay_open(
         await client.close()
 
 
-async def test_2000_concurrent_gets_pass_glides_limit(valkey_address: Address, unique_name: str) -> None:
-    host, port = valkey_address
-    async with Redis(host=host, port=port) as bare, ValkeyStore(host=host, port=port, default_collection=unique_name) as store:
-        await store.put("k", {"n": 1})
-        before = (await bare.info("stats"))["total_reads_processed"]
-        assert await asyncio.gather(*(store.get("k") for _ in range(2000))) == [{"n": 1}] * 2000
-        assert (await bare.info("stats"))["total_reads_processed"] - before < 200
-        await store.delete("k")
+async def test_2000_concurrent_gets_pass_glides_limit() -> None:
+    endpoint_of("valkey")
+    with private_server("valkey") as server:  # its own, because its reads are counted
+        host, port = server.address
+        async with Redis(host=host, port=port) as bare, ValkeyStore(host=host, port=port) as store:
+            await store.put("k", {"n": 1})
+            before = (await bare.info("stats"))["total_reads_processed"]
+            assert await asyncio.gather(*(store.get("k") for _ in range(2000))) == [{"n": 1}] * 2000
+            assert (await bare.info("stats"))["total_reads_processed"] - before < 200
 
 
 async def test_2000_concurrent_gets_pass_glides_limit_in_a_cluster(cluster: ValkeyStore) -> None:
@@ -147,7 +148,7 @@ async def test_a_node_that_is_down_fails_only_those_who_ask_it() -> None:
     endpoint_of("valkey-cluster")
     with private_server("valkey-cluster", ["--cluster-require-full-coverage", "no"]) as servers:
         nodes = [f"{host}:{port}" for host, port in servers.addresses]
-        async with ValkeyStore(cluster_nodes=nodes, timeout=1) as store:
+        async with ValkeyStore(cluster_nodes=nodes, timeout=3) as store:
             await store.put_many(KEYS[:60], [{}] * 60)
             await asyncio.to_thread(servers.kill, 2)
             got = await asyncio.gather(*(store.get(key) for key in KEYS[:60]), return_exceptions=True)
@@ -158,49 +159,52 @@ async def test_a_node_that_is_down_fails_only_those_who_ask_it() -> None:
                 await store.put_many(KEYS[:60], [{}] * 60)
 
 
+async def answered(call: Callable[[], Awaitable[Any]]) -> Any:
+    """What a server answers that is there again: GLIDE connects anew by itself, with a backoff."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                return await call()
+            except StoreConnectionError:
+                await asyncio.sleep(0.1)
+
+
 async def test_a_server_that_goes_and_comes_back() -> None:
     endpoint_of("valkey")
     with private_server("valkey") as server:
         host, port = server.address
-        store = ValkeyStore(host=host, port=port, timeout=0.5)
+        store = ValkeyStore(host=host, port=port, timeout=2)
         await store.put("k", {"n": 1})
         await asyncio.to_thread(server.pause)
         with pytest.raises(StoreConnectionError, match=r"(?i)tim"):
             await store.get("k")
         await asyncio.to_thread(server.resume)
-        assert await store.get("k") == {"n": 1}
+        assert await answered(lambda: store.get("k")) == {"n": 1}
         await asyncio.to_thread(server.kill)
         with pytest.raises(StoreConnectionError):
             await store.put("k", {"n": 2})
         await asyncio.to_thread(server.start)
-        for _ in range(20):  # GLIDE connects anew by itself, with a backoff
-            try:
-                assert await store.get("k") is None
-                break
-            except StoreConnectionError:
-                await asyncio.sleep(0.1)
-        await store.put("k", {"n": 3})
+        assert await answered(lambda: store.get("k")) is None
+        await answered(lambda: store.put("k", {"n": 3}))
         await store.close()
 
 
 async def test_connecting_holds_nobody_up(valkey_address: Address) -> None:
-    async def widest_gap() -> float:
-        loop, widest = asyncio.get_running_loop(), 0.0
-        try:
-            while True:
-                before = loop.time()
-                await asyncio.sleep(0.01)
-                widest = max(widest, loop.time() - before)
-        except asyncio.CancelledError:
-            return widest
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0.005)
+            turns += 1
 
     async with Proxy(*valkey_address) as proxy:
         proxy.black_hole()
-        watch = asyncio.create_task(widest_gap())
+        counting = asyncio.create_task(count())
         with pytest.raises(StoreSetupError):
             await ValkeyStore(port=proxy.port, timeout=1.5).setup()
-        watch.cancel()
-        assert await watch < 1.0  # seconds; the driver's own way takes all of the timeout
+        counting.cancel()
+        assert turns > 20  # of about 300; in the driver's own way nobody has a turn before the timeout is over
 
 
 async def test_a_wrong_password_and_a_user_without_rights() -> None:

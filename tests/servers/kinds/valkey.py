@@ -33,7 +33,7 @@ def plan(folder: Path, ports: Sequence[int], args: Sequence[str]) -> Plan:
 
 def command(port: int, *words: object) -> bytes:
     """Send one inline command to a node and return its whole answer."""
-    with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         connection.sendall(" ".join(map(str, words)).encode() + b"\r\nQUIT\r\n")
         answer = b""
         while part := connection.recv(65536):
@@ -60,7 +60,7 @@ def form(ports: Sequence[int], buses: Sequence[int]) -> None:
             command(port, "CLUSTER", "SET-CONFIG-EPOCH", index + 1)
         for port, bus in zip(ports[1:], buses[1:], strict=True):
             command(ports[0], "CLUSTER", "MEET", "127.0.0.1", port, bus)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         try:
             return check_whole(ports)

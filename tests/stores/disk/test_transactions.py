@@ -73,7 +73,7 @@ async def test_what_is_cancelled_before_its_turn_is_not_done(folder: Path) -> No
 
         def hold() -> None:
             loop.call_soon_threadsafe(held.set)
-            release.wait(5)
+            release.wait(60)
 
         holding = asyncio.create_task(store._do(hold))
         await held.wait()

@@ -10,6 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from stores import DynamoDBStore
 from stores.backends import aws
 from stores.errors import BaseKeyValueError, KeyValueOperationError, ReadOnlyError, StoreConnectionError, StoreSetupError
+from tests.faults.clock import time_flies
 from tests.faults.proxy import Proxy, Way
 from tests.servers.lease import addresses
 
@@ -41,14 +42,15 @@ async def test_a_connection_that_is_lost_and_comes_back(
     monkeypatch.setattr(aws, "TOTAL_ATTEMPTS", 2)
     async with (
         Proxy(*addresses(dynamodb_url)[0]) as proxy,
-        make(endpoint_url=f"http://127.0.0.1:{proxy.port}", read_timeout=0.3) as store,
+        make(endpoint_url=f"http://127.0.0.1:{proxy.port}") as store,
     ):
         await store.put("k", {"n": 1})
         proxy.cut()
         assert await store.get("k") == {"n": 1}
         proxy.black_hole()
         with pytest.raises(StoreConnectionError) as hung:
-            await store.get("k")
+            async with time_flies():
+                await store.get("k")
         assert hung.value.__cause__ is not None
         await proxy.mend()
         assert await store.get("k") == {"n": 1}

@@ -21,6 +21,7 @@ from stores.errors import (
     StoreSetupError,
     ValueTooLargeError,
 )
+from tests.faults.clock import time_flies
 from tests.faults.proxy import Proxy
 from tests.faults.tls import tls_in_front
 from tests.servers.lease import addresses
@@ -35,7 +36,7 @@ pytestmark = pytest.mark.anyio
 async def test_a_setup_that_fails_can_be_tried_again(elasticsearch_url: str, unique_name: str) -> None:
     async with Proxy(*addresses(elasticsearch_url)[0]) as proxy:
         proxy.refuse()
-        store = ElasticsearchStore(url=f"http://127.0.0.1:{proxy.port}", index_prefix=unique_name, timeout=1)
+        store = ElasticsearchStore(url=f"http://127.0.0.1:{proxy.port}", index_prefix=unique_name)
         with pytest.raises(StoreSetupError, match=f"127.0.0.1:{proxy.port}"):
             await store.get("k", collection="c")
         await proxy.mend()
@@ -49,7 +50,7 @@ async def test_a_lost_connection_is_said_and_the_next_call_works(
 ) -> None:
     async with (
         Proxy(*addresses(elasticsearch_url)[0]) as proxy,
-        ElasticsearchStore(url=f"http://127.0.0.1:{proxy.port}", index_prefix=unique_name, timeout=0.3) as store,
+        ElasticsearchStore(url=f"http://127.0.0.1:{proxy.port}", index_prefix=unique_name) as store,
     ):
         keys = [f"k{n}" for n in range(100)]
         await store.put_many(keys, [{"n": 0}] * 100, collection="c")
@@ -68,7 +69,8 @@ async def test_a_lost_connection_is_said_and_the_next_call_works(
             else:
                 proxy.black_hole()
             with pytest.raises(StoreConnectionError) as lost:
-                await call()
+                async with time_flies():
+                    await call()
             assert isinstance(lost.value.__cause__, elastic_transport.TransportError)
             await proxy.mend()
             await call()
@@ -188,7 +190,7 @@ async def test_tls_with_ones_own_authority(elasticsearch_url: str, unique_name: 
         async with ElasticsearchStore(url=url, index_prefix=unique_name, ca_certs=ca) as store:
             await store.put("k", {"n": 1}, collection="c")
             assert await store.get("k", collection="c") == {"n": 1}
-        stranger = ElasticsearchStore(url=url, index_prefix=unique_name, timeout=2)
+        stranger = ElasticsearchStore(url=url, index_prefix=unique_name)
         with pytest.raises(StoreSetupError, match=r"(?i)certificate"):
             await stranger.setup()
         async with ElasticsearchStore(url=url, index_prefix=unique_name, verify_certs=False) as careless:
