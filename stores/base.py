@@ -9,6 +9,7 @@ tokens that browsing returned.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from asyncio import get_running_loop
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol, SupportsFloat
@@ -135,6 +136,7 @@ class BaseStore(TextStore, AsyncKeyValue, ABC):
             for key, value in entries.items():
                 entry = ManagedEntry(value=value, created_at=now)
                 await self._put_managed_entry(collection=scope, key=key, managed_entry=entry)
+        self._seed = {}  # once: what is entered again keeps what became of it
 
     # Read
 
@@ -164,7 +166,7 @@ class BaseStore(TextStore, AsyncKeyValue, ABC):
         scope = self._scope(collection)
         self._check_key(key)
         with self._edge(scope, key):
-            if not self._open:
+            if self._loop is not get_running_loop():
                 await self.setup()
             entry = await hook(collection=scope, key=key)
         return None if entry is None or entry.is_expired else entry
@@ -240,7 +242,7 @@ class BaseStore(TextStore, AsyncKeyValue, ABC):
         if expected is not ANY:
             return await self._delete_expected(scope, key, expected)
         with self._edge(scope, key):
-            if not self._open:
+            if self._loop is not get_running_loop():
                 await self.setup()
             return await self._delete_managed_entry(key=key, collection=scope)
 
@@ -248,12 +250,12 @@ class BaseStore(TextStore, AsyncKeyValue, ABC):
         """Delete many; how many were there."""
         _, unique, scope = self._many(keys, collection)
         with self._edge(scope):
-            if not self._open:
+            if self._loop is not get_running_loop():
                 await self.setup()
             return await self._delete_managed_entries(keys=unique, collection=scope) if unique else 0
 
     async def _ready_to_write(self, scope: Scope) -> None:
-        if not self._open:
+        if self._loop is not get_running_loop():
             await self.setup()
         if isinstance(scope, str) and scope not in self._set_up_collections:
             await self.setup_collection(collection=scope)

@@ -2,13 +2,16 @@
 
 A store opens itself at its first use. `_setup` connects and never changes anything; `_setup_collection` runs before the first
 write to a collection and may create what the write needs, so that looking changes nothing. Both may be tried again after a
-failure. A store works on one event loop at a time.
+failure.
+
+A store works on one event loop at a time. What it opened ends with its loop, and on the next one it opens itself anew.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import ClassVar, Self
 
@@ -19,6 +22,7 @@ from stores.errors import (
     StoreConnectionError,
     StoreSetupError,
 )
+from stores.locks import LoopLock
 from stores.names import OUTSIDE, Collection, Key, Token, decode_name, encode_name
 from stores.sanitization import PassthroughStrategy, SanitizationStrategy
 from stores.serialization import BasicSerializationAdapter, SerializationAdapter
@@ -63,6 +67,9 @@ class Lifecycle:
     _joins_names: ClassVar[bool] = False
     """Whether the backend keeps `collection::key`, so that `::` in a collection would be ambiguous."""
 
+    _any_loop: ClassVar[bool] = False
+    """Whether what `_setup` opens belongs to no event loop."""
+
     def __init__(
         self,
         *,
@@ -84,9 +91,13 @@ class Lifecycle:
         self._adapter = serialization_adapter or BasicSerializationAdapter()
         self._key_strategy = key_sanitization_strategy or PassthroughStrategy()
         self._collection_strategy = collection_sanitization_strategy or PassthroughStrategy()
-        self._open = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """On which the store is open."""
         self._closed = False
-        self._setup_lock = asyncio.Lock()
+        self._entered = 0
+        """Blocks that the store is in: the last to end closes it."""
+        self._setup_lock = LoopLock()
+        self._close_lock = LoopLock()
         self._set_up_collections: set[str] = set()
 
     @property
@@ -117,24 +128,43 @@ class Lifecycle:
             StoreSetupError: with the cause; it may be tried again.
             StoreClosedError: the store was closed.
         """
-        if self._open:
+        loop = asyncio.get_running_loop()
+        if self._loop is loop:
             return
-        if self._closed:
-            raise StoreClosedError(f"This {self.traits.name} store was closed. Enter it again to use it.")
-        async with self._setup_lock:
-            if self._open:
-                return  # type: ignore[unreachable] # another task opened it while this one waited for the lock
+        self._refuse_closed()
+        async with self._setup_lock.here, self._close_lock.here:
+            if self._loop is not None and (self._any_loop or self._loop is loop):
+                self._loop = loop
+                return
+            await self._leave_loop()
             try:
                 await self._setup()
-                self._open = True
                 await self._seed_store()
+                self._refuse_closed()  # meanwhile
             except BaseException as exc:
-                self._open = False
                 await self._cleanup_failed_setup()
-                if not isinstance(exc, Exception) or isinstance(exc, StoreSetupError):
+                if not isinstance(exc, Exception) or isinstance(exc, (StoreSetupError, StoreClosedError)):
                     raise
                 why = str(exc).strip().removeprefix(f"{self._where()}: ")  # an error that was translated says where, too
                 raise StoreSetupError(f"The {self.traits.name} store at {self.location} could not be opened: {why}") from exc
+            self._loop = loop
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise StoreClosedError(f"This {self.traits.name} store was closed. Enter it again to use it.")
+
+    async def _leave_loop(self) -> None:
+        """Let go of what was opened on another event loop. StoreSetupError unless that loop has ended."""
+        if self._loop is None:
+            return
+        if not self._loop.is_closed():
+            raise StoreSetupError(
+                f"This {self.traits.name} store is open on another event loop, and works on one at a time. Close it there."
+            )
+        self._loop = None
+        self._set_up_collections.clear()
+        with suppress(Exception):  # what is left cannot say farewell
+            await self._close()
 
     async def _seed_store(self) -> None:
         """Fill the store when it opens."""
@@ -148,7 +178,7 @@ class Lifecycle:
         await self.setup()
         if collection in self._set_up_collections:
             return
-        async with self._setup_lock:
+        async with self._setup_lock.here:
             if collection in self._set_up_collections:
                 return
             try:
@@ -156,6 +186,7 @@ class Lifecycle:
             except (StoreConnectionError, InvalidKeyError, StoreSetupError):
                 raise
             except Exception as exc:
+                self._refuse_closed()  # meanwhile
                 ours = self._translate(exc, collection, None)
                 if isinstance(ours, StoreConnectionError):
                     raise ours from exc
@@ -164,20 +195,26 @@ class Lifecycle:
 
     async def close(self) -> None:
         """Release what the store opened itself. A client that was passed in stays open."""
-        was_open, self._open, self._closed = self._open, False, True
+        if self._loop is not asyncio.get_running_loop() and not self._any_loop:
+            await self._leave_loop()
+        was_open, self._loop, self._closed, self._entered = self._loop is not None, None, True, 0
         self._set_up_collections.clear()
         if was_open:
-            await self._close()
+            async with self._close_lock.here:  # who enters it now waits
+                await self._close()
 
     async def __aenter__(self) -> Self:
         self._closed = False
         await self.setup()
+        self._entered += 1
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        await self.close()
+        self._entered -= 1
+        if self._entered <= 0:
+            await self.close()
 
     # Names
 
@@ -279,13 +316,18 @@ class _Edge:
         return None
 
     def __exit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        if exc is None or isinstance(exc, BaseKeyValueError):
+        if exc is None:
             return
-        ours = self._store._translate(exc, self._scope, self._key)  # noqa: SLF001 - the edge is part of the store
-        if ours is not None:
+        store = self._store
+        ours = exc if isinstance(exc, BaseKeyValueError) else store._translate(exc, self._scope, self._key)  # noqa: SLF001 - the edge is part of the store
+        if (
+            store._closed  # noqa: SLF001 - as above
+            and (ours is None or isinstance(ours, StoreConnectionError))
+            and (isinstance(exc, Exception) or _cancelled_by_driver(exc))
+        ):
+            raise StoreClosedError(f"This {store.traits.name} store was closed during the call.") from exc
+        if ours is not None and ours is not exc:
             raise ours from exc
-        if self._store._closed and (isinstance(exc, Exception) or _cancelled_by_driver(exc)):  # noqa: SLF001 - as above
-            raise StoreClosedError(f"This {self._store.traits.name} store was closed during the call.") from exc
 
 
 def _cancelled_by_driver(exc: BaseException) -> bool:

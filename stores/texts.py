@@ -8,6 +8,7 @@ two answer the plain cases only and leave all others, and the errors, to `texts`
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from asyncio import get_running_loop
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar, TypeVar
 
@@ -70,7 +71,7 @@ class TextStore(BrowsableStore, ABC):
 
     def _plain(self, keys: Sequence[Key], collection: Collection) -> str | None:
         """The scope of the names of a plain case; None where `texts` is to open the store first, or to tell what is wrong."""
-        if not self._open or not (collection is None or isinstance(collection, str)):
+        if self._loop is None or not (collection is None or isinstance(collection, str)):
             return None
         try:
             scope = self._scope(collection)
@@ -85,7 +86,7 @@ class TextStore(BrowsableStore, ABC):
         """The keys as they were listed, each of them once, and what the hook finds for the latter."""
         listed, unique, scope = self._many(keys, collection)
         with self._edge(scope):
-            if not self._open:
+            if self._loop is not get_running_loop():
                 await self.setup()
             return listed, unique, await hook(collection=scope, keys=unique) if unique else []
 

@@ -67,6 +67,7 @@ class DiskStore(BaseContextManagerStore, BaseStore):
         binary_keys=False,
         notes="Expired rows leave as new ones are written, a few at a time; `cull` removes them all.",
     )
+    _any_loop = True
     _joins_names = True
     _errors: ClassVar[Mapping[type[BaseException], type[BaseKeyValueError]]] = {
         sqlite3.Error: KeyValueStoreError,

@@ -51,6 +51,7 @@ from stores.errors import (
     UnsupportedError,
 )
 from stores.lifecycle import Scope
+from stores.locks import LoopLock
 from stores.names import OUTSIDE, Key, Name, Page, Token, decode_name
 from stores.records import ABSENT, Description, Expected, Record, Version
 from stores.sanitization import SanitizationStrategy
@@ -83,6 +84,7 @@ class FileTreeStore(BaseStore):
         max_collection_bytes=NAME_MAX - len(INFO),
         notes="Without a sanitization strategy, names must be able to be file names.",
     )
+    _any_loop = True
     _errors: ClassVar[Mapping[type[BaseException], type[BaseKeyValueError]]] = {
         OSError: KeyValueStoreError,
         IsADirectoryError: UnsupportedError,
@@ -126,7 +128,7 @@ class FileTreeStore(BaseStore):
             self._check_there(folder.path)
         self._threads: ThreadPoolExecutor | None = None
         self._contents = Contents(self._adapter)
-        self._batch = asyncio.Lock()  # two batches at once only wait for each other's syncs
+        self._batch = LoopLock()  # two batches at once only wait for each other's syncs
         self._scanner = Scanner(self._data, self._metadata, self._key_strategy, self._collection_strategy)
 
     @property
@@ -260,7 +262,7 @@ class FileTreeStore(BaseStore):
 
         pairs = await made_in_turns(pair, keys, managed_entries)
         for chunk in batched(pairs, WRITTEN_TOGETHER):
-            async with self._batch:
+            async with self._batch.here:
                 await self._do(partial(self._put, collection, chunk))
 
     def _put(self, scope: Scope, pairs: Sequence[tuple[Address, bytes]]) -> None:

@@ -92,6 +92,7 @@ class Server:
 
     def close(self) -> None:
         """Close the connections."""
+        self._dumping = asyncio.Lock()  # another event loop may be the next
         self._link.close()
 
     async def ask(self, requests: Sequence[bytes]) -> list[Answer]:

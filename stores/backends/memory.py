@@ -71,6 +71,7 @@ class MemoryStore(BaseDestroyStore, BaseDestroyCollectionStore, BaseEnumerateCol
         scan="snapshot",
         resumable_cursors=False,
     )
+    _any_loop = True
 
     def __init__(
         self,
@@ -115,7 +116,7 @@ class MemoryStore(BaseDestroyStore, BaseDestroyCollectionStore, BaseEnumerateCol
     def text_at_hand(self, key: Key, *, collection: Collection = None) -> bytes | None:
         """The text, if it is there."""
         cache = self._caches.get(collection or self.default_collection)  # type: ignore[arg-type] # a Token is not found
-        if cache is None or not self._open:
+        if cache is None or self._loop is None:
             return None
         held = cache.get(key, time.time())  # type: ignore[arg-type] # as above
         return None if held is None else held.text
@@ -123,7 +124,7 @@ class MemoryStore(BaseDestroyStore, BaseDestroyCollectionStore, BaseEnumerateCol
     def texts_at_hand(self, keys: Sequence[Key], *, collection: Collection = None) -> list[bytes] | None:
         """The texts, if all are there."""
         cache = self._caches.get(collection or self.default_collection)  # type: ignore[arg-type] # as above
-        if cache is None or not self._open:
+        if cache is None or self._loop is None:
             return None
         found = cache.get_all(keys, time.time())  # type: ignore[arg-type] # as above
         return None if found is None else [held.text for held in found]

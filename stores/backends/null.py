@@ -22,6 +22,7 @@ class NullStore(BaseStore):
     traits: ClassVar[Traits] = Traits(
         name="null", persistent=False, immediate=True, stores_entries=False, expiry="none", compare_and_set="none"
     )
+    _any_loop = True
 
     def __init__(self, *, default_collection: str | None = None) -> None:
         """Make a store that keeps nothing.

@@ -184,6 +184,9 @@ class Link:
     def __init__(self, connect: Callable[[], Awaitable[Line]]) -> None:
         """Remember how a line is opened: `connect` connects and logs in, or raises."""
         self._connect = connect
+        self._forget()
+
+    def _forget(self) -> None:
         self._lines: list[Line | None] = [None, None]
         self._locks = [asyncio.Lock(), asyncio.Lock()]
 
@@ -209,15 +212,19 @@ class Link:
         return await line.ask(request, count)
 
     async def _line(self, lane: int) -> Line:
+        lines = self._lines
         async with self._locks[lane]:
-            line = self._lines[lane]
+            line = lines[lane]
             if line is None or not line.is_open:
-                line = self._lines[lane] = await self._connect()
+                line = lines[lane] = await self._connect()
+            if lines is not self._lines:  # closed meanwhile
+                line.close()
             return line
 
     def close(self) -> None:
         """Close both."""
-        for line in self._lines:
+        lines = self._lines
+        self._forget()
+        for line in lines:
             if line is not None:
                 line.close()
-        self._lines = [None, None]

@@ -309,6 +309,7 @@ class _Borrowed:
 
     def close(self) -> None:
         """The client stays open: it is the caller's."""
+        self._slots = asyncio.Semaphore(POOLED_CONNECTIONS)  # another event loop may be the next
 
 
 def _text_came(answer: Callable[[bytes | Ask | None], None], answers: list[Any] | Exception) -> None:

@@ -176,7 +176,6 @@ class ValkeyStore(RespStore, BaseContextManagerStore, BaseStore):
         self._tls = (tls, tls_ca_certs, tls_certfile, tls_keyfile, tls_insecure)
         self._timeout = timeout
         self._under_way = 0
-        self._slots = asyncio.Semaphore(REQUESTS_IN_FLIGHT)
         self._positions: HeldCursors[Any] = HeldCursors()
         self._waiting: list[tuple[Sequence[Command], asyncio.Future[list[Any]]]] = []
         self._batches: set[asyncio.Task[None]] = set()
@@ -190,6 +189,9 @@ class ValkeyStore(RespStore, BaseContextManagerStore, BaseStore):
     # Life
 
     async def _setup(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._slots = asyncio.Semaphore(REQUESTS_IN_FLIGHT)
+        self._waiting = [one for one in self._waiting if one[1].get_loop() is loop]
         if self._given is not None:
             self._client = self._given
             await self._greet()

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from stores import BaseStore, ManagedEntry, Traits
+from stores import BaseStore, ManagedEntry, MemoryStore, Traits
 from stores.batches import batched, run_bounded
 from stores.errors import (
     BaseKeyValueError,
@@ -48,6 +48,7 @@ class FragileStore(BaseStore):
         self.failures: list[BaseException] = []
         self.log: list[str] = []
         self.entries: dict[tuple[Scope, Key], ManagedEntry] = {}
+        self.closing: asyncio.Event | None = None
 
     async def _step(self, what: str) -> None:
         await asyncio.sleep(0)
@@ -66,6 +67,9 @@ class FragileStore(BaseStore):
 
     async def _close(self) -> None:
         self.log.append("close")
+        if self.closing is not None:
+            await self.closing.wait()
+            self.log.append("closed")
 
     async def _get_managed_entry(self, *, collection: Scope, key: Key) -> ManagedEntry | None:
         await self._step("get")
@@ -126,6 +130,74 @@ async def test_a_cancelled_setup_can_be_tried_again() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await store.get("k") is None
+
+
+async def test_closing_while_it_opens_leaves_nothing_open() -> None:
+    store = FragileStore()
+    opening = asyncio.create_task(store.get("k"))
+    await asyncio.sleep(0)
+    await store.close()
+    with pytest.raises(StoreClosedError):
+        await opening
+    assert store.log == ["setup", "cleanup"]
+    with pytest.raises(StoreClosedError):
+        await store.get("k")
+    async with store:
+        assert await store.get("k") is None
+
+
+async def test_entering_again_waits_until_it_is_closed() -> None:
+    store = FragileStore()
+    await store.setup()
+    store.closing = asyncio.Event()
+    closing = asyncio.create_task(store.close())
+    await asyncio.sleep(0)
+    entering = asyncio.create_task(store.__aenter__())
+    await asyncio.sleep(0.01)
+    assert store.log == ["setup", "close"]
+    store.closing.set()
+    await asyncio.gather(closing, entering)
+    assert store.log == ["setup", "close", "closed", "setup"]
+    assert await store.get("k") is None
+
+
+async def test_the_last_block_to_end_closes_it() -> None:
+    store = FragileStore()
+    async with store:
+        async with store:
+            await store.put("k", {"n": 1})
+        assert await store.get("k") == {"n": 1}
+    assert store.log.count("close") == 1
+    with pytest.raises(StoreClosedError):
+        await store.get("k")
+    async with store:
+        await store.close()
+        async with store:
+            pass
+        with pytest.raises(StoreClosedError):
+            await store.get("k")
+
+
+async def test_what_fails_because_it_was_closed_says_so() -> None:
+    store = FragileStore()
+    for method in (store.get, store.delete):
+        async with store:
+            asked = asyncio.create_task(method("k"))
+            await asyncio.sleep(0)
+            store.failures = [DriverTimeoutError("the connection was closed")]
+            await store.close()
+            with pytest.raises(StoreClosedError, match="during the call") as failed:
+                await asked
+            assert isinstance(failed.value.__cause__, DriverTimeoutError)
+
+
+async def test_seeds_are_sown_once() -> None:
+    store = MemoryStore(seed={"c": {"kept": {"n": 1}, "deleted": {"n": 1}}})
+    async with store:
+        await store.put("kept", {"n": 2}, collection="c")
+        await store.delete("deleted", collection="c")
+    async with store:
+        assert await store.get_many(["kept", "deleted"], collection="c") == [{"n": 2}, None]
 
 
 async def test_driver_exceptions_become_ours_with_the_most_derived_class_winning() -> None:

@@ -86,7 +86,7 @@ async def test_seeds() -> None:
 
 
 @pytest.mark.parametrize("make", [MemoryStore, NullStore])
-def test_immediate_stores_never_wait(make: type[MemoryStore] | type[NullStore]) -> None:
+async def test_immediate_stores_never_wait(make: type[MemoryStore] | type[NullStore]) -> None:
     async def everything() -> None:
         store = make()
         assert store.traits.immediate
