@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 from kvd import requests
 from kvd.errors import DaemonError, RequestError
-from kvd.model import ABSENT, Key, Record, Version
+from kvd.model import ABSENT, Record, Version
 from kvtui import jsontext
-from kvtui.messages import Entry, Place
+from kvtui.messages import Entry
 from kvtui.session import Session
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "copies",
     "create",
     "delete",
+    "delete_many",
     "rename",
     "save",
     "set_ttl",
@@ -121,36 +122,31 @@ async def set_ttl(session: Session, entries: Sequence[Entry], ttl: float | None,
     return await _in_pieces(session, ((len(piece), piece) for piece in pieces), told)
 
 
-async def delete(
-    session: Session, entries: Sequence[Entry], told: Callable[[int], None], *, seen: Version | None = None
-) -> Done:
-    """Delete entries.
-
-    Args:
-        session: The line to the daemon.
-        entries: What goes.
-        told: Learns how many were tried so far.
-        seen: The version that was looked at, where it is one entry: another one is left alone.
+async def delete(session: Session, entry: Entry, *, seen: Version | None = None) -> bool:
+    """Delete an entry; whether it was there. Another version than the one that was `seen` is left alone.
 
     Raises:
         Conflict: it is not the version that was seen.
-        DaemonError: the one entry could not be deleted.
+        DaemonError: it could not be deleted.
     """
-    if len(entries) == 1:
-        place, key = entries[0].place, entries[0].key
-        try:
-            was_there = await session.call(requests.delete(place.connection, place.collection, key, expected=seen))
-        except RequestError as error:
-            if error.code != "conflict":
-                raise
-            raise _conflict(error) from error
-        return Done(int(was_there))
-    by_place: dict[Place, list[Key]] = {}
-    for entry in entries:
-        by_place.setdefault(entry.place, []).append(entry.key)
-    pieces = ((place, keys[start : start + MANY]) for place, keys in by_place.items() for start in range(0, len(keys), MANY))
-    deletions = ((len(keys), [requests.delete_many(place.connection, place.collection, keys)]) for place, keys in pieces)
-    return await _in_pieces(session, deletions, told)
+    place = entry.place
+    try:
+        return await session.call(requests.delete(place.connection, place.collection, entry.key, expected=seen))
+    except RequestError as error:
+        if error.code != "conflict":
+            raise
+        raise _conflict(error) from error
+
+
+async def delete_many(session: Session, entries: Sequence[Entry], told: Callable[[int], None]) -> Done:
+    """Delete entries of one place, whatever they hold. `told` learns how many were tried so far."""
+    pieces = [entries[start : start + MANY] for start in range(0, len(entries), MANY)]
+    return await _in_pieces(session, ((len(piece), [_deletion(piece)]) for piece in pieces), told)
+
+
+def _deletion(entries: Sequence[Entry]) -> requests.Request[int]:
+    place = entries[0].place
+    return requests.delete_many(place.connection, place.collection, [entry.key for entry in entries])
 
 
 async def _in_pieces(
@@ -227,12 +223,7 @@ async def rename(session: Session, entry: Entry, name: str) -> None:
         if error.code != "conflict":
             raise
         raise Taken from error
-    try:
-        await session.call(requests.delete(place.connection, place.collection, entry.key, expected=record.version))
-    except RequestError as error:
-        if error.code != "conflict":
-            raise
-        raise _conflict(error) from error
+    await delete(session, entry, seen=record.version)
 
 
 def copies(entry: Entry, record: Record) -> list[tuple[str, str]]:

@@ -7,8 +7,7 @@ A part of the browser screen, kept apart for its size, as editing is (`kvtui.scr
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 from textual import work
 
@@ -44,20 +43,6 @@ class EntryActions(EditActions):
         chosen = self.keys_pane.chosen
         return chosen if chosen and self.may_write(chosen[0].place.connection) else []
 
-    @contextmanager
-    def _progress(self, doing: str, entries: Sequence[Entry]) -> Iterator[Callable[[int], None]]:
-        """Say in the keys' frame how far it is, where there are so many that it takes a while."""
-
-        def told(done: int) -> None:
-            if len(entries) >= SLOW_FROM:
-                self.keys_pane.say_doing(f"{doing} {done:,} of {len(entries):,}")
-
-        told(0)
-        try:
-            yield told
-        finally:
-            self.keys_pane.say_doing(None)
-
     # TTL
 
     @work(exclusive=True, group="ask")
@@ -82,10 +67,12 @@ class EntryActions(EditActions):
         text = await self.app.push_screen_wait(prompt)
         if text is None:
             return
-        ttl = parse_ttl(text)
-        with self._progress("setting TTL", entries) as told:
-            found, problem = await operations.set_ttl(self.session, entries, ttl, told)
-        self.keys_pane.describe([entry.key for entry in entries])
+        self._set_ttl(entries, parse_ttl(text))
+
+    @work(group="change")
+    async def _set_ttl(self, entries: Sequence[Entry], ttl: float | None) -> None:
+        found, problem = await operations.set_ttl(self.session, entries, ttl, self._progress("setting TTL", entries))
+        self._show_changed(entries)
         self.value_pane.reread()
         if problem is not None:
             self.say(f"TTL set for {found:,} of {len(entries):,} keys only: {problem}" if found else problem, wrong=True)
@@ -118,12 +105,14 @@ class EntryActions(EditActions):
             )
             if await self.app.push_screen_wait(question) != "delete":
                 return
+            if many:
+                self._delete_many(entries)
+                return
             try:
-                with self._progress("deleting", entries) as told:
-                    found, problem = await operations.delete(self.session, entries, told, seen=seen)
+                was_there = await operations.delete(self.session, entries[0], seen=seen)
             except operations.Conflict as conflict:
                 if conflict.current is None:
-                    found, problem = 0, None
+                    was_there = False
                 else:
                     seen = conflict.current.version
                     lines = [f"in {place.label}", "Someone else changed it since you looked. Nothing was deleted yet."]
@@ -133,15 +122,38 @@ class EntryActions(EditActions):
                 self.say(str(error), wrong=True)
                 return
             break
+        self._show_changed(entries, unmark=True)
+        self.say(f"Deleted {elide(entries[0].label, 40)}." if was_there else "This key was gone already.")
+
+    @work(group="change")
+    async def _delete_many(self, entries: Sequence[Entry]) -> None:
+        found, problem = await operations.delete_many(self.session, entries, self._progress("deleting", entries))
+        self._show_changed(entries, unmark=problem is None)
         if problem is not None:
             self.say(f"{found:,} of {len(entries):,} keys deleted, then: {problem}", wrong=True)
-            return
-        self.keys_pane.content.unmark([entry.key for entry in entries])
-        self.keys_pane.describe([entry.key for entry in entries])
-        if many:
-            self.say(f"{found:,} of {len(entries):,} keys deleted." if found < len(entries) else f"{found:,} keys deleted.")
         else:
-            self.say(f"Deleted {elide(entries[0].label, 40)}." if found else "This key was gone already.")
+            self.say(f"{found:,} of {len(entries):,} keys deleted." if found < len(entries) else f"{found:,} keys deleted.")
+
+    # Changing many keys takes a while, in which other things can be done
+
+    def _progress(self, doing: str, entries: Sequence[Entry]) -> Callable[[int], None]:
+        """Say in the keys' frame how far it is, where there are so many that it takes a while; until `_show_changed`."""
+
+        def told(done: int) -> None:
+            if len(entries) >= SLOW_FROM:
+                self.keys_pane.say_doing(f"{doing} {done:,} of {len(entries):,}")
+
+        told(0)
+        return told
+
+    def _show_changed(self, entries: Sequence[Entry], *, unmark: bool = False) -> None:
+        """Show what has become of the entries, where they are still looked at."""
+        self.keys_pane.say_doing(None)
+        if self.keys_pane.place == entries[0].place:
+            keys = [entry.key for entry in entries]
+            if unmark:
+                self.keys_pane.content.unmark(keys)
+            self.keys_pane.describe(keys)
 
     # Adding, duplicating, renaming
 

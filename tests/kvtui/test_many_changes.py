@@ -115,3 +115,38 @@ async def test_a_key_that_can_have_no_ttl_holds_no_other_up(fake: Daemon) -> Non
         await tui.sees("TTL set for 2 of 3 keys only: foreign has no TTL")
         keys = fake.data["scratch"]["greetings"]
         assert [name for name, stored in keys.items() if (stored.expires_at or 0) < time.time() + 60] == ["foreign"]
+
+
+async def test_what_is_done_to_many_keys_goes_on_while_something_else_is_asked(fake: Daemon) -> None:
+    for number in range(1_498):
+        fake.put("scratch", "greetings", f"key:{number:05}", {})
+    fake.put("scratch", "other", "morning", {})
+    async with running(fake.open) as tui:
+        await tui.sees("1,500 keys")
+        await tui.press("2", "g", "v", "G", "v", "d")
+        await tui.sees("Delete 1,500 keys?")
+        fake.hold["delete_many"] = turn = asyncio.Event()
+        await tui.press("right", "enter")
+        await tui.sees("deleting 0 of 1,500")
+        await tui.press("t")
+        await tui.sees("Set TTL")
+        await tui.press("escape", "colon")
+        await tui.sees("Go to")
+        await tui.press("ctrl+u", *"scratch/other/morning", "enter")
+        await tui.sees("scratch / other / morning")
+        await tui.press("2", "space")
+        turn.set()
+        await tui.sees("1,500 keys deleted.", "1 key · 1 marked")
+        assert not fake.data["scratch"]["greetings"]
+
+
+async def test_leaving_while_many_keys_are_deleted_ends_quietly(fake: Daemon) -> None:
+    for number in range(1_498):
+        fake.put("scratch", "greetings", f"key:{number:05}", {})
+    async with running(fake.open) as tui:
+        await tui.sees("1,500 keys")
+        await tui.press("2", "g", "v", "G", "v", "d")
+        await tui.sees("Delete 1,500 keys?")
+        fake.hold["delete_many"] = asyncio.Event()
+        await tui.press("right", "enter")
+        await tui.sees("deleting 0 of 1,500")
