@@ -93,14 +93,13 @@ class RemoteStore:
         await self._link.close()
 
     async def __aenter__(self) -> Self:
-        self._link.reopen()
-        await self._link.opened()
+        await self._link.enter()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.close()
+        await self._link.leave()
 
     # Read
 

@@ -1,4 +1,7 @@
-"""A RemoteStore's way to its connection in the daemon: opens it, and opens it again after the daemon was gone."""
+"""A RemoteStore's way to its connection in the daemon: opens it, and opens it again after the daemon was gone.
+
+It works on one event loop at a time. Its client ends with its loop, and on the next one it has another.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from kvd.errors import DaemonError
 from kvd.model import ConnectionInfo
 from kvd.remote_edge import from_daemon
 from kvd.requests import Request
-from stores.errors import StoreClosedError
+from stores.errors import BaseKeyValueError, StoreClosedError, StoreSetupError
+from stores.locks import LoopLock
 
 __all__ = ["RemoteLink"]
 
@@ -31,9 +35,13 @@ class RemoteLink:
         self._spawn = spawn
         self._owned = client is None
         self._client = client
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """On which the client was last used."""
         self._info: ConnectionInfo | None = None
         self._closed = False
-        self._opening = asyncio.Lock()
+        self._entered = 0
+        """Blocks that the store is in: the last to end closes it."""
+        self._opening = LoopLock()
 
     @property
     def info(self) -> ConnectionInfo:
@@ -50,23 +58,27 @@ class RemoteLink:
             StoreSetupError: the daemon has no such connection, or cannot open it.
             StoreConnectionError: no daemon, or no backend.
         """
-        if self._closed:
-            raise StoreClosedError("This remote store was closed. Enter it again to use it.")
+        self._refuse_closed()
         if self._ready is not None:
             return self._ready
-        async with self._opening:
+        async with self._opening.here:
+            self._leave_loop()
             try:
                 if self._client is None or not self._usable(self._client):
                     self._info = None
                     self._client = await Client.open(self._path, spawn=self._spawn)
+                client = self._client
                 if self._info is None:
                     if ":" in self._asked:
-                        self.connection = (await self._client.call(requests.open_url(self._asked))).connection
-                    self._info = await self._client.call(requests.connect(self.connection))
+                        self.connection = (await client.call(requests.open_url(self._asked))).connection
+                    self._info = await client.call(requests.connect(self.connection))
             except DaemonError as error:
                 await self._let_go()
-                raise from_daemon(error) from error
-            return self._client
+                raise self._translated(error) from error
+            if self._closed:  # meanwhile
+                await self._let_go()
+                self._refuse_closed()
+            return client
 
     async def call(self, request: Request[T]) -> T:
         """Ask the daemon; its errors become those of `stores`."""
@@ -74,27 +86,57 @@ class RemoteLink:
         try:
             return await client.call(request)
         except DaemonError as error:
-            raise from_daemon(error) from error
+            raise self._translated(error) from error
 
     def tell(self, request: Request[Any]) -> None:
         """Ask without waiting, if there is a connection: for what ends with the connection anyway."""
         if self._client is not None and self._client.is_open:
             self._client.tell(request)
 
-    def reopen(self) -> None:
-        """Let it be used again after `close`."""
+    async def enter(self) -> None:
+        """Let it be used, again after `close`, until as many blocks have ended as have begun."""
         self._closed = False
+        await self.opened()
+        self._entered += 1
+
+    async def leave(self) -> None:
+        """End a block."""
+        self._entered -= 1
+        if self._entered <= 0:
+            await self.close()
 
     async def close(self) -> None:
         """End the connection to the daemon, unless it is the caller's."""
+        self._leave_loop()
         self._closed = True
+        self._entered = 0
         await self._let_go()
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise StoreClosedError("This remote store was closed. Enter it again to use it.")
+
+    def _translated(self, error: DaemonError) -> BaseKeyValueError:
+        return StoreClosedError("This remote store was closed during the call.") if self._closed else from_daemon(error)
+
+    def _leave_loop(self) -> None:
+        """Use the running event loop. StoreSetupError where another one has the client and has not ended."""
+        loop = asyncio.get_running_loop()
+        if self._client is not None and self._loop not in (None, loop):
+            if not self._loop.is_closed() or not self._owned:
+                raise StoreSetupError(
+                    "This remote store is open on another event loop, and works on one at a time. Close it there."
+                )
+            self._client = None
+        self._loop = loop
 
     @property
     def _ready(self) -> Client | None:
         """The client, if nothing has to be opened."""
         client = self._client
-        return None if self._closed or client is None or self._info is None or not self._usable(client) else client
+        if client is None or self._closed or self._info is None or self._loop is not asyncio.get_running_loop():
+            return None
+        return client if self._usable(client) else None
 
     def _usable(self, client: Client) -> bool:
         return client.is_open or not self._owned  # a caller's client that ended says so itself

@@ -1,9 +1,10 @@
 import asyncio
+import gc
 import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,60 @@ async def test_a_closed_store_says_so_and_can_be_entered_again(daemon: Path) -> 
         assert await store.get("nope") is None
 
 
+async def test_closing_while_it_opens_leaves_nothing_open(daemon: Path) -> None:
+    store = await RemoteStore.open("scratch")
+    await store.close()
+    for turns in range(1, 9):
+        entering = asyncio.create_task(store.__aenter__())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await store.close()
+        await asyncio.gather(entering, return_exceptions=True)
+        with pytest.raises(StoreClosedError):
+            await store.get("k")
+        assert store._link._client is None
+
+
+async def test_what_is_asked_while_it_is_closed_fails_as_closed(daemon: Path) -> None:
+    store = await RemoteStore.open("scratch")
+    asked = [asyncio.create_task(store.get("k")) for _ in range(20)]
+    await asyncio.sleep(0)
+    await store.close()
+    assert {type(answer) for answer in await asyncio.gather(*asked, return_exceptions=True)} == {StoreClosedError}
+
+
+async def test_the_last_block_to_end_closes_it(daemon: Path) -> None:
+    async with await RemoteStore.open("scratch") as store:
+        async with store:
+            pass
+        assert await store.get("nope") is None
+    with pytest.raises(StoreClosedError):
+        await store.get("nope")
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_it_goes_on_when_its_event_loop_is_gone(daemon: Path) -> None:
+    def run(work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run(asyncio.wait_for(work, 10))
+
+    store: RemoteStore = await asyncio.to_thread(run, RemoteStore.open("scratch"))
+
+    async def use(number: int) -> None:
+        await asyncio.gather(*(store.put(f"k{other}", {"n": number}) for other in range(5)))
+        assert await store.get_many(["k0", "k4"]) == [{"n": number}] * 2
+
+    await use(1)
+    for call in (store.get("k0"), store.close()):
+        with pytest.raises(StoreSetupError, match="another event loop"):
+            await asyncio.to_thread(run, call)
+    await use(2)
+    await store.close()
+    await asyncio.to_thread(run, store.__aenter__())
+    await asyncio.to_thread(run, use(3))
+    await asyncio.to_thread(run, store.close())
+    gc.collect()  # the clients whose loops are gone say that nobody closed them
+
+
 async def test_a_client_that_was_given_stays_open(daemon: Path) -> None:
     async with await Client.open(daemon) as client:
         async with await RemoteStore.open("scratch", client=client) as store:
@@ -199,7 +254,7 @@ async def test_a_given_client_that_ended_is_not_replaced(daemon: Path) -> None:
 async def test_many_users_of_one_store_open_one_connection(home: Path) -> None:
     store = await RemoteStore.open("scratch")
     await store.close()
-    store._link.reopen()
+    store._link._closed = False
     await asyncio.gather(*(store.get(f"k{number}") for number in range(50)))
     async with await Client.open() as client:
         assert (await client.call(requests.status()))["clients"] == 2
