@@ -191,7 +191,7 @@ class KvtuiApp(App[None]):
 
     @work(exclusive=True, group="quit")
     async def action_quit_safely(self) -> None:
-        if await self._browser.may_drop_edit():
+        if await self._browser.may_quit():
             self.exit()
 
     async def action_quit(self) -> None:

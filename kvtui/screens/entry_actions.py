@@ -155,6 +155,16 @@ class EntryActions(EditActions):
                 self.keys_pane.content.unmark(keys)
             self.keys_pane.describe(keys)
 
+    async def may_quit(self) -> bool:
+        """Ask whether an edit may be given up, and what is being done to many keys left half done."""
+        if not await self.may_drop_edit():
+            return False
+        if self.keys_pane.doing is None:
+            return True
+        lines = [f"Still {self.keys_pane.doing}: the rest would be left as it is."]
+        answers = [Answer("stay", "Stay"), Answer("quit", "Quit", "error")]
+        return await self.app.push_screen_wait(Ask("Quit half way?", lines, answers)) == "quit"
+
     # Adding, duplicating, renaming
 
     @work(exclusive=True, group="ask")

@@ -78,8 +78,8 @@ class KeysReader(Pane):
         """The walk over the whole collection."""
         self._search: Scan | None = None
         """The store's own search for what the filter means, where the walk did not come to its end."""
-        self._doing: str | None = None
-        """What is being done to many of the keys."""
+        self.doing: str | None = None
+        """What is being done to many keys. Others may only look."""
         self._shown_at = 0.0
         self._to_describe: dict[Key, None] = {}
         """Keys that changed and were not asked about yet."""
@@ -241,7 +241,7 @@ class KeysReader(Pane):
 
     def say_doing(self, what: str | None) -> None:
         """Say in the frame what is being done to many keys, until that is None."""
-        self._doing = what
+        self.doing = what
         self.describe_scan()
 
     def describe_scan(self) -> None:
@@ -256,8 +256,8 @@ class KeysReader(Pane):
         if self.read_only:
             parts.append("read-only")
         name = "keys" if self.place is None else self.place.name
-        if self._doing is not None:
-            parts = [self._doing]
+        if self.doing is not None:
+            parts = [self.doing]
         self.caption(name, *([] if self.place is None else parts))
 
     def _progress(self) -> str | None:

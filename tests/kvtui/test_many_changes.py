@@ -140,7 +140,7 @@ async def test_what_is_done_to_many_keys_goes_on_while_something_else_is_asked(f
         assert not fake.data["scratch"]["greetings"]
 
 
-async def test_leaving_while_many_keys_are_deleted_ends_quietly(fake: Daemon) -> None:
+async def test_quitting_half_way_asks_and_ends_quietly(fake: Daemon) -> None:
     for number in range(1_498):
         fake.put("scratch", "greetings", f"key:{number:05}", {})
     async with running(fake.open) as tui:
@@ -150,3 +150,12 @@ async def test_leaving_while_many_keys_are_deleted_ends_quietly(fake: Daemon) ->
         fake.hold["delete_many"] = asyncio.Event()
         await tui.press("right", "enter")
         await tui.sees("deleting 0 of 1,500")
+        await tui.press("q")
+        await tui.sees("Quit half way?", "Still deleting 0 of 1,500: the rest would be left")
+        await tui.press("escape")
+        await tui.misses("Quit half way?")
+        assert tui.app.is_running
+        await tui.press("q")
+        await tui.sees("Quit half way?")
+        await tui.press("right", "enter")
+        await tui.until(lambda: not tui.app.is_running)
