@@ -7,13 +7,13 @@ It arranges the panes, routes what the session and the panes tell, and keeps the
 from __future__ import annotations
 
 from typing import ClassVar
-from urllib.parse import unquote
 
 from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
 
+from kvd.addresses import encode_part, parse_address
 from kvd.errors import DaemonError
 from kvd.model import ConnectionInfo
 from kvtui import keymap
@@ -326,12 +326,17 @@ class BrowserScreen(EntryActions):
     @work(exclusive=True, group="ask")
     async def action_goto(self) -> None:
         def parts(text: str) -> tuple[str, str | None, str | None]:
-            names = text.strip().split("/", 2)
-            collection = unquote(names[1]) if len(names) > 1 and names[1] else None
-            return names[0], collection, names[2] if len(names) > 2 and names[2] else None  # noqa: PLR2004 - the key
+            # the slashes of a URL need no code where it is open
+            named = max(
+                (name for name in self.sidebar.content.branches if f"{text}/".startswith(f"{name}/")), key=len, default=""
+            )
+            address = parse_address(encode_part(named) + text[len(named) :])
+            info = self.info(address.connection) if address.has_collection else None
+            collection = address.collection or (info.default_collection if info is not None else None)
+            return address.connection, collection, address.key or None
 
         def meaning(text: str) -> str:
-            connection, _, _ = parts(text)
+            connection = parts(text.strip())[0] if text.strip() else ""
             if self.sidebar.branch(connection) is None:
                 known = ", ".join(self.sidebar.content.branches)
                 raise ValueError(
@@ -340,8 +345,8 @@ class BrowserScreen(EntryActions):
             return ""
 
         place = self.keys_pane.place
-        start = "" if place is None or place.by_token else f"{place.connection}/{place.name}/"
+        start = "" if place is None or place.by_token else f"{place.connection}/{encode_part(place.name)}/"
         prompt = Prompt("Go to", value=start, placeholder="connection/collection/key", check=meaning)
         text = await self.app.push_screen_wait(prompt)
         if text is not None:
-            self._go_to(*parts(text))
+            self._go_to(*parts(text.strip()))

@@ -79,7 +79,13 @@ class Node:
 class ConnectionList(Lines):
     """The list of connections and collections."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"state--ready", "state--busy", "state--down", "connection--name"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "state--ready",
+        "state--busy",
+        "state--down",
+        "connection--name",
+        "connection--production",
+    }
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
@@ -144,16 +150,17 @@ class ConnectionList(Lines):
     def _connection(self, branch: Branch, width: int) -> list[tuple[str, Style | None]]:
         info = branch.info
         sign, style = STATES.get(info.state, STATES["idle"])
-        label = info.store + (" · read-only" if info.read_only else "")
         name = printable(info.name)
+        marks = [mark for mark, there in (("production", info.production), ("read-only", info.read_only)) if there]
+        label = " · ".join([info.store, *marks])
         if cell_len(name) + len(label) + 6 > width:
-            label = "read-only" if info.read_only else ""
+            label = marks[-1] if marks else ""
         room = width - 4 - (len(label) + 2 if label else 1)
         name = elide(name, room)
         return [
             (" ", None),
             (f"{sign} ", self.part(style)),
-            (name, self.part("connection--name")),
+            (name, self.part("connection--production" if info.production else "connection--name")),
             (" " * max(1, width - 4 - cell_len(name) - len(label)), None),
             (f"{label} ", self.part("lines--faint")),
         ]

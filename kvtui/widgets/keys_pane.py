@@ -92,8 +92,9 @@ class KeysPane(KeysReader):
             helps = "browser.refresh"
             self.say("This connection cannot be used", *lines, problem, helps=helps, to="try again", wrong=True)
             return
-        if info.read_only:
-            lines.append("read-only")
+        marks = [mark for mark, there in (("production", info.production), ("read-only", info.read_only)) if there]
+        if marks:
+            lines.append(" · ".join(marks))
         if branch.places or not branch.complete:
             to = "go to its collections" if branch.expanded else "open it"
             self.say(info.name, *lines, helps="sidebar.open", to=to)

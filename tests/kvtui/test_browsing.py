@@ -283,6 +283,48 @@ async def test_go_to_finds_a_key(fake: Daemon) -> None:
         await tui.sees('"number": 17')
 
 
+@pytest.mark.parametrize(
+    ("connection", "collection", "start"),
+    [("local", "a/b%2F", "local/a%2Fb%252F/"), ("redis://h:6379/0", "users", "redis://h:6379/0/users/")],
+)
+async def test_go_to_begins_where_one_is(fake: Daemon, connection: str, collection: str, start: str) -> None:
+    fake.put(connection, collection, "this/one", {"here": True})
+    async with running(fake.open) as tui:
+        await tui.sees("scratch")
+        tui.browser._go_to(connection, collection, None)
+        await tui.sees("1 key")
+        await tui.press("colon")
+        await tui.sees("Go to", start)
+        await tui.type("this/one\n")
+        await tui.misses("Go to")
+        await tui.sees(f"{connection} / {collection} / this/one", '"here": true')
+        assert tui.browser.keys_pane.content.count == 1
+
+
+async def test_go_to_with_an_empty_collection_is_the_default_one(fake: Daemon) -> None:
+    fake.put("local", "default_collection", "k", {"here": True})
+    async with running(fake.open) as tui:
+        await tui.sees("2 keys")
+        await tui.press("colon")
+        await tui.sees("Go to")
+        for _ in range(40):
+            await tui.press("backspace")
+        await tui.type("local//k\n")
+        await tui.sees("local / default_collection / k", '"here": true')
+
+
+async def test_production_is_marked_where_it_is_chosen(fake: Daemon) -> None:
+    fake.production.add("scratch")
+    async with running(fake.open) as tui:
+        await tui.sees("enter  open it")
+        (line,) = (line for line in tui.pane(0).splitlines() if "scratch" in line)
+        assert "production" in line
+        assert "production" in tui.pane(1)
+    fake.read_only.add("scratch")
+    async with running(fake.open) as tui:
+        await tui.sees("production · read-only")
+
+
 async def test_help_finds_and_does(fake: Daemon) -> None:
     async with running(fake.open) as tui:
         await tui.sees("2 keys")
