@@ -145,7 +145,7 @@ class Lifecycle:
                 await self._cleanup_failed_setup()
                 if not isinstance(exc, Exception) or isinstance(exc, (StoreSetupError, StoreClosedError)):
                     raise
-                why = str(exc).strip().removeprefix(f"{self._where()}: ")  # an error that was translated says where, too
+                why = self._told(exc).removeprefix(f"{self._where()}: ")  # an error that was translated says where, too
                 raise StoreSetupError(f"The {self.traits.name} store at {self.location} could not be opened: {why}") from exc
             self._loop = loop
 
@@ -295,8 +295,11 @@ class Lifecycle:
             return None
         where = "" if scope is None else f", collection {_shown(scope)}"
         where += "" if key is None else f", key {_shown(key)}"
-        told = str(exc).strip() or type(exc).__name__
-        return ours(f"{self._where()}{where}: {told}")
+        return ours(f"{self._where()}{where}: {self._told(exc)}")
+
+    def _told(self, exc: BaseException) -> str:
+        """What a driver's exception says, for a person. A backend whose driver says too much has its own."""
+        return str(exc).strip() or type(exc).__name__
 
     def _where(self) -> str:
         return f"{self.traits.name} at {self.location}"

@@ -227,6 +227,12 @@ class ElasticsearchStore(
             return ours
         return answered(ours.message or "", exc.meta.status, types_of(exc))
 
+    def _told(self, exc: BaseException) -> str:
+        # the driver wraps what went wrong in itself, once more for each try, and each says what all others say
+        while isinstance(exc, transport.TransportError) and exc.errors and isinstance(exc.errors[-1], Exception):
+            exc = exc.errors[-1]
+        return super()._told(exc)
+
     @property
     def _api(self) -> AsyncElasticsearch:
         assert self._client is not None  # noqa: S101 - the base opens the store before it calls a hook

@@ -236,6 +236,10 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
         ours = super()._translate(exc, scope, key)
         return advised(ours, exc.code) if ours is not None and isinstance(exc, driver.OperationFailure) else ours
 
+    def _told(self, exc: BaseException) -> str:
+        # the driver goes on with its timeouts and all that it knows of every server
+        return super()._told(exc).partition(" (configured timeouts")[0].partition(", Timeout: ")[0]
+
     # Names
 
     @property

@@ -37,8 +37,9 @@ async def test_a_setup_that_fails_can_be_tried_again(elasticsearch_url: str, uni
     async with Proxy(*addresses(elasticsearch_url)[0]) as proxy:
         proxy.refuse()
         store = ElasticsearchStore(url=f"http://127.0.0.1:{proxy.port}", index_prefix=unique_name)
-        with pytest.raises(StoreSetupError, match=f"127.0.0.1:{proxy.port}"):
+        with pytest.raises(StoreSetupError, match=f"127.0.0.1:{proxy.port}") as failed:
             await store.get("k", collection="c")
+        assert "caused by" not in str(failed.value), "it says once what is wrong"
         await proxy.mend()
         assert await store.get("k", collection="c") is None
         await store.close()
