@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 
 from kvd import requests
 from kvd.errors import DaemonError, RequestError
@@ -85,6 +86,7 @@ class Scan:
                     requests.scan_keys(place.connection, place.collection, cursor=self._cursor, limit=limit, match=self.match)
                 )
                 self._cursor = page.cursor
+                page = replace(page, items=[row for row in page.items if row.description is not None])  # the rest has expired
                 self.take(page)
                 yield page
                 if page.cursor is None:

@@ -154,6 +154,20 @@ async def test_a_read_only_connection_refuses(home: Path) -> None:
         await tui.sees("frozen is read-only.")
 
 
+async def test_what_expired_and_is_still_stored_is_no_row(home: Path) -> None:
+    folder = home / "tree" / "c"
+    folder.mkdir(parents=True)
+    for key, year in (("old", 2001), ("new", 2999)):
+        text = json.dumps(
+            {"value": {"key": key}, "created_at": None, "expires_at": f"{year}-01-01T00:00:00+00:00", "version": 1}
+        )
+        (folder / f"{key}.json").write_text(text)
+    async with running(open_client, target=Target(url=str(home / "tree"))) as tui:
+        await tui.sees('"key": "new"', "1 key")
+        assert "old" not in tui.pane(1)
+    assert (folder / "old.json").exists()
+
+
 @pytest.mark.parametrize("name", ["a\nb\x1b[31m", "[b]not bold[/b]", "\udcff\udcfe", "👩\u200d💻 emoji", "x" * 300])
 async def test_odd_keys_are_shown_and_deleted(other: BlockingClient, name: str) -> None:
     other.call(requests.put("scratch", "odd", name, b'{"odd": "yes"}'))
