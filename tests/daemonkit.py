@@ -18,6 +18,7 @@ import msgpack  # type: ignore[import-untyped]  # it ships no types
 
 ROOT = Path(__file__).parent.parent
 START_TIMEOUT = 120.0  # seconds: on a machine that is overrun, a soak must not take slowness for an end
+PATIENCE = 60.0  # seconds that anything else may take, so that what never comes is told from what is slow
 
 SPARE = """
 [connections.scratch]
@@ -82,7 +83,7 @@ class Daemon:
         assert self.process is not None
         self.process.send_signal(number)
 
-    def wait(self, timeout: float = 15.0) -> int:
+    def wait(self, timeout: float = PATIENCE) -> int:
         """Wait for its end; its status."""
         assert self.process is not None
         self.process.communicate(timeout=timeout)
@@ -96,7 +97,7 @@ class Daemon:
             self.process.send_signal(signal.SIGCONT)
             self.process.terminate()
             try:
-                self.process.communicate(timeout=15.0)
+                self.process.communicate(timeout=PATIENCE)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.communicate()
@@ -141,7 +142,7 @@ def running(config: str = SPARE, *, wrapper: list[str] | None = None) -> Iterato
 class RawClient:
     """The protocol by hand."""
 
-    def __init__(self, path: Path, *, timeout: float = 10.0) -> None:
+    def __init__(self, path: Path, *, timeout: float = PATIENCE) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(timeout)
         try:
@@ -246,7 +247,7 @@ class RawClient:
         return self.events.pop(0)
 
 
-def eventually(condition: Any, timeout: float = 5.0) -> None:
+def eventually(condition: Any, timeout: float = PATIENCE) -> None:
     """Wait for a condition that other processes bring about."""
     deadline = time.monotonic() + timeout
     while not condition():

@@ -49,7 +49,7 @@ def race(daemon: Daemon, times: int, programs: int) -> Raced:
         for turn in range(times):
             pid = _once(daemon, programs)
             os.kill(pid, signal.SIGKILL if turn % 2 else signal.SIGTERM)
-            eventually(partial(_is_gone, pid), 15)
+            eventually(partial(is_gone, pid))
     finally:
         with suppress(OSError), daemon.client(greet=False) as client:
             client.call("stop")  # one that a failure left behind is nobody's child
@@ -76,7 +76,7 @@ def _once(daemon: Daemon, programs: int) -> int:
             assert program.stdin is not None
             program.stdin.write("\n")
             program.stdin.flush()
-        ended = [(*program.communicate(timeout=60), program.returncode) for program in started]
+        ended = [(*program.communicate(timeout=150), program.returncode) for program in started]
     finally:
         for program in started:
             program.kill()
@@ -87,7 +87,8 @@ def _once(daemon: Daemon, programs: int) -> int:
     return pids.pop()
 
 
-def _is_gone(pid: int) -> bool:
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended."""
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii") as stat:  # noqa: PTH123 - gone between two looks, it is one error
             return stat.read().rpartition(")")[2].split()[0] == "Z"

@@ -68,6 +68,7 @@ def test_a_store_that_finds_no_descriptor_is_refused_and_opens_later(tmp_path: P
             for _ in range(60):
                 with contextlib.suppress(OSError, AssertionError):
                     stack.enter_context(RawClient(daemon.socket)).ask("ping", {})
+            eventually(lambda: daemon.descriptors() >= 63)  # the last one it keeps, to turn callers away
             error = client.refused("open", url=f"disk://{tmp_path}/d")
             assert error["code"] in {"setup_failed", "unreachable", "config_error"}, error
             assert "Too many open files" in error["message"]
@@ -97,13 +98,13 @@ def test_a_full_backlog_is_waited_for() -> None:
         time.sleep(0.2)
         assert not found
         busy.signal(signal.SIGCONT)
-        waiting.join(10)
+        waiting.join(60)
         assert found
         assert found[0] is not None
         found[0].close()
         stack.close()
         with busy.client() as client:
-            eventually(lambda: client.call("status")["clients"] == 1, 10)
+            eventually(lambda: client.call("status")["clients"] == 1)
 
 
 def test_a_stopped_daemon_is_named_and_serves_again_when_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,34 +141,34 @@ def test_a_large_value_is_read_in_its_turn_and_holds_nobody_else_up(daemon: Daem
     items = b", ".join(b'{"id": %d, "name": "somebody", "tags": ["a", "b"]}' % number for number in range(100_000))
     put = {"connection": "scratch", "collection": None, "key": "large", "value": b'{"items": [' + items + b"]}"}
     get = {"connection": "scratch", "collection": None, "key": "large"}
-    slowest = [0.0]
+    looked = 0
     with daemon.client() as heavy, daemon.client() as light:
         light.call("put", connection="scratch", collection=None, key="light", value=b"{}")
         done = threading.Event()
 
         def look() -> None:
+            nonlocal looked
             while not done.is_set():
-                started = time.monotonic()
                 light.call("get", connection="scratch", collection=None, key="light")
-                slowest[0] = max(slowest[0], time.monotonic() - started)
+                looked += 1
 
         looking = threading.Thread(target=look)
         looking.start()
-        started = time.monotonic()
         # one write: what follows the large request is there while it is read
         number = heavy._id + 1
         heavy._id += 3
         sent = [[0, number, "put", put], [0, number + 1, "get", get], [0, number + 2, "put", {**put, "value": b"[" * 70_000}]]
         heavy.socket.sendall(b"".join(heavy.frame(message) for message in sent))
+        before = looked
         assert heavy.reply(number) == (None, None)
-        taken = time.monotonic() - started
+        meanwhile = looked - before
         _, found = heavy.reply(number + 1)
         assert found == put["value"]
         error, _ = heavy.reply(number + 2)
         assert error["code"] == Code.INVALID_VALUE
         done.set()
         looking.join()
-    assert slowest[0] < taken / 2
+    assert meanwhile > 5  # who is held up is answered once, in the end
 
 
 def test_who_leaves_while_a_large_value_is_read_leaves_nothing_behind(daemon: Daemon) -> None:
@@ -176,7 +177,7 @@ def test_who_leaves_while_a_large_value_is_read_leaves_nothing_behind(daemon: Da
         with daemon.client() as client:
             client.ask("put", {"connection": "scratch", "key": "left", "value": value})
     with daemon.client() as client:
-        eventually(lambda: client.call("status")["clients"] == 1, 20.0)
+        eventually(lambda: client.call("status")["clients"] == 1)
         client.call("put", connection="scratch", key="left", value=b"{}")
         assert client.call("get", connection="scratch", key="left") == b"{}"
 

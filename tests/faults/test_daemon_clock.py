@@ -72,7 +72,7 @@ async def test_back_keeps_everything_and_ttls_are_those_of_the_deadline(client: 
 
 
 async def test_a_deadline_is_not_moved(client: Client) -> None:
-    with time_machine.travel(NOW, tick=True) as clock, anyio.fail_after(5):
+    with time_machine.travel(NOW, tick=True) as clock, anyio.fail_after(60):
         for seconds in (86400, -2 * 86400):
             clock.shift(seconds)
             with pytest.raises(RequestError):
@@ -83,16 +83,16 @@ async def test_a_connection_that_is_down_is_tried_again_though_the_clock_was_set
     with time_machine.travel(NOW, tick=True) as clock:
         with pytest.raises(RequestError):
             await client.call(requests.get("nowhere", None, "k"))
-        clock.shift(-86400)
         before = await retry_at(client)
-        with anyio.fail_after(5):
-            while await retry_at(client) in {before, None}:  # noqa: ASYNC110 - another process's state is only to be had by asking
+        assert before is not None
+        clock.shift(-86400)
+        with anyio.fail_after(60):
+            while (at := await retry_at(client)) is None or at > before - 80000:  # noqa: ASYNC110 - it is only to be had by asking
                 await anyio.sleep(0.05)
-        assert await retry_at(client) < before - 80000
 
 
-async def retry_at(client: Client) -> float:
-    at: float = next(
+async def retry_at(client: Client) -> float | None:
+    at: float | None = next(
         one["retry_at"] for one in (await client.call(requests.status()))["connections"] if one["name"] == "nowhere"
     )
     return at

@@ -110,7 +110,7 @@ def test_a_full_disk_for_lock_and_socket_is_named_and_a_running_daemon_stays(tmp
                     client.call("put", connection="scratch", key="k", value=b"{}")
                     for path in full:
                         path.unlink(missing_ok=True)
-                    eventually(lambda: reaches(daemon), 10)
+                    eventually(lambda: reaches(daemon))
             finally:
                 daemon.stop()
             for path in place.rglob("*"):

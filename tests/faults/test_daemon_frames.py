@@ -190,16 +190,20 @@ def test_thousands_of_waiting_requests_and_a_disconnect(daemon: Daemon, client: 
 
 
 def test_a_stopped_client_holds_nobody_up(daemon: Daemon, client: RawClient) -> None:
+    asked, tell = os.pipe()
     child = os.fork()
     if not child:
         with daemon.client() as stopped:
             stopped.socket.sendall(stopped.frame([0, 50, "get", {"connection": "scratch", "key": "mb"}]) * 1)
+            os.write(tell, b"!")
             signal.pause()
     try:
-        time.sleep(0.2)
+        os.read(asked, 1)
         os.kill(child, signal.SIGSTOP)
         for _ in range(200):
             client.call("ping")
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+        os.close(asked)
+        os.close(tell)

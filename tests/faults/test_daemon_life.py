@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemonkit import SPARE, Daemon, RawClient, eventually, running
+from tests.faults.races import is_gone
 
 
 def run(daemon: Daemon, *args: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -21,7 +22,7 @@ def run(daemon: Daemon, *args: str, **environment: str) -> subprocess.CompletedP
         env=daemon.environment | environment,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
 
@@ -71,25 +72,24 @@ def test_sigterm_says_so_finishes_what_is_in_flight_and_refuses_the_rest() -> No
         assert client.call("status")["draining"] is True
         with pytest.raises((FileNotFoundError, ConnectionRefusedError)):
             RawClient(daemon.socket)
-        began = time.monotonic()
         assert client.reply(hanging)[0]["code"] in {"shutting_down", "unreachable"}
         assert client.read() is None
-        assert daemon.wait() == 0
-        assert time.monotonic() - began < 8
+        assert daemon.wait(30) == 0
 
 
 def test_a_second_signal_ends_it_at_once() -> None:
-    with running() as daemon, daemon.client() as client, socket.socket() as silent:
+    config = SPARE + '[daemon]\ndrain = 600\n[connections.silent]\nstore = "redis"\nconnect_timeout = 600\n'
+    with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
-        client.ask("open", {"url": f"redis://127.0.0.1:{silent.getsockname()[1]}/0"})
-        client.call("ping")
-        daemon.signal(signal.SIGTERM)
-        assert client.event()[0] == "closing"
-        began = time.monotonic()
-        daemon.signal(signal.SIGTERM)
-        assert daemon.wait() == 128 + signal.SIGTERM
-        assert time.monotonic() - began < 1
+        url = f'url = "redis://127.0.0.1:{silent.getsockname()[1]}/0"\ntimeout = 600.0\n'
+        with running(f"{config}[connections.silent.args]\n{url}") as daemon, daemon.client() as client:
+            client.ask("connect", {"connection": "silent"}, timeout=600)
+            client.call("ping")
+            daemon.signal(signal.SIGTERM)
+            assert client.event()[0] == "closing"
+            daemon.signal(signal.SIGTERM)
+            assert daemon.wait(30) == 128 + signal.SIGTERM
 
 
 def test_stop_by_a_client() -> None:
@@ -131,11 +131,13 @@ def test_sighup_sets_the_log_level_too() -> None:
 def test_it_leaves_when_idle_but_not_while_memory_holds_entries() -> None:
     with running('[daemon]\nidle_exit = "1s"\n' + SPARE) as daemon:
         with daemon.client() as client:
-            client.call("put", connection="scratch", key="k", value=b"{}", ttl=2.5)
+            client.call("put", connection="scratch", key="k", value=b"{}", ttl=600)
         time.sleep(1.8)
         assert daemon.process is not None
         assert daemon.process.poll() is None
-        assert daemon.wait(timeout=6) == 0
+        with daemon.client() as client:
+            client.call("expire", connection="scratch", key="k", ttl=0.5)
+        assert daemon.wait() == 0
         assert "nobody needed it" in daemon.said()
 
 
@@ -206,7 +208,7 @@ def test_systemd_hands_over_a_socket_and_keeps_it(tmp_path: Path) -> None:
         listener.bind(str(daemon.socket))
         listener.listen()
         notify.bind(str(tmp_path / "notify"))
-        notify.settimeout(10)
+        notify.settimeout(120)
         launch = (
             "import os, sys; os.dup2(int(sys.argv[1]), 3, inheritable=True); os.environ['LISTEN_PID'] = str(os.getpid());"
             "os.environ['LISTEN_FDS'] = '1'; os.execv(sys.executable, [sys.executable, '-P', '-m', 'kvd', 'serve'])"
@@ -225,7 +227,7 @@ def test_systemd_hands_over_a_socket_and_keeps_it(tmp_path: Path) -> None:
                 assert client.call("status")["pid"] == process.pid
                 process.terminate()
                 assert notify.recv(100) == b"STOPPING=1"
-            assert process.wait(10) == 0
+            assert process.wait(60) == 0
             assert daemon.socket.is_socket()
         finally:
             process.kill()
@@ -241,7 +243,7 @@ def test_inherited_descriptors_are_closed() -> None:
         )
         os.close(writing)
         try:
-            eventually(daemon.socket.exists, 10)
+            eventually(daemon.socket.exists, 120)
             assert os.read(reading, 1) == b""  # nobody holds the other end any more
         finally:
             process.terminate()
@@ -301,7 +303,7 @@ def test_another_user_is_refused() -> None:
             "s.connect(sys.argv[1]); s.sendall(b'\\x00\\x00\\x00\\x08\\x94\\x00\\x01\\xa4ping\\x80'[:12]); print(s.recv(100))"
         )
         done = subprocess.run(
-            [sys.executable, "-c", other, str(daemon.socket)], capture_output=True, text=True, timeout=20, check=False
+            [sys.executable, "-c", other, str(daemon.socket)], capture_output=True, text=True, timeout=120, check=False
         )
         assert done.stdout.strip() == "b''" or "Reset" in done.stderr or "Broken" in done.stderr, done
         with daemon.client() as client:
@@ -313,9 +315,9 @@ def test_root_and_a_background_daemon_leave_no_child(tmp_path: Path) -> None:
         daemon.stop()
         done = run(daemon, "serve", "--background")
         assert done.returncode == 0
-        eventually(daemon.socket.exists, 10)
+        eventually(daemon.socket.exists, 120)
         with daemon.client() as client:
             pid = client.call("status")["pid"]
             assert Path(f"/proc/{pid}/cwd").readlink() == Path("/")
             client.call("stop")
-        eventually(lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text(), 10)
+        eventually(lambda: is_gone(pid))

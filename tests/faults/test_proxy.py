@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError, InvalidResponse, TimeoutError as RedisTimeoutError
+from redis.exceptions import ConnectionError as RedisConnectionError, InvalidResponse
 
 from tests.faults.proxy import Proxy, Way
 from tests.servers.lease import addresses
@@ -31,7 +31,7 @@ async def proxy(redis_url: str) -> AsyncIterator[Proxy]:
 @asynccontextmanager
 async def connected(proxy: Proxy, key: str) -> AsyncIterator[Redis]:
     """A client that does not retry, with a large value behind `key`."""
-    async with Redis(port=proxy.port, socket_timeout=0.3, retry=NEVER, single_connection_client=True) as client:
+    async with Redis(port=proxy.port, socket_timeout=60, retry=NEVER, single_connection_client=True) as client:
         await client.set(key, VALUE, px=60_000)
         yield client
 
@@ -55,14 +55,14 @@ async def test_delays_each_way(proxy: Proxy, unique_name: str) -> None:
 async def test_black_hole_is_silent_and_gives_back_what_it_held(proxy: Proxy, unique_name: str) -> None:
     async with connected(proxy, unique_name) as client:
         proxy.black_hole()
-        with pytest.raises(RedisTimeoutError):
-            await client.ping()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(client.ping(), 0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
     writer.write(b"PING\r\n")
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(reader.readline(), 0.1)
     await proxy.mend()
-    assert await asyncio.wait_for(reader.readline(), 5) == b"+PONG\r\n"
+    assert await asyncio.wait_for(reader.readline(), 60) == b"+PONG\r\n"
     writer.close()
 
 

@@ -50,7 +50,7 @@ def test_programs_that_race_find_one_daemon() -> None:
 def test_a_store_that_hangs_is_felt_by_nobody_else(redis: Server) -> None:
     with running(neighbours.CONFIG.format(url=redis.url)) as daemon:
         felt = neighbours.hang(daemon, redis, 300)
-    assert felt.during < max(felt.before * 5, 0.01)
+    assert felt.during < max(felt.before * 5, 0.2)  # far below the deadline for which the others waited
     assert felt.grown < 40 << 20
 
 

@@ -24,7 +24,7 @@ class Done:
 
 def kvd(*arguments: str | bytes, stdin: bytes = b"", expect: int = OK) -> Done:
     command = [sys.executable, "-m", "kvd", *arguments]
-    done = subprocess.run(command, cwd=ROOT, input=stdin, capture_output=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=ROOT, input=stdin, capture_output=True, timeout=150, check=False)
     found = Done(done.returncode, done.stdout.decode(errors="surrogateescape"), done.stderr.decode(errors="surrogateescape"))
     assert found.status == expect, f"{arguments}: {found}"
     assert "Traceback" not in found.err

@@ -33,7 +33,7 @@ def own_folders() -> Iterator[Path]:
 def stop_daemon(path: Path) -> None:
     with suppress(DaemonError), BlockingClient.open(path, spawn=False, greet=False) as client:
         client.call(requests.stop())
-    assert spawn.wait_until_gone(path, 10.0), "the daemon does not leave"
+    assert spawn.wait_until_gone(path, 60.0), "the daemon does not leave"
 
 
 @pytest.fixture

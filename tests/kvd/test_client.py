@@ -36,7 +36,7 @@ async def test_what_is_put_is_got(client: Client, unique_name: str) -> None:
     text, ttl = found
     assert text == b'{"a": 1}'
     assert ttl is not None
-    assert 49 < ttl <= 50
+    assert 20 < ttl <= 50
     assert client.server.pid != os.getpid()
     assert client.server.protocol == PROTOCOL
 
@@ -92,11 +92,12 @@ async def test_what_cannot_be_sent_is_refused_here_and_the_connection_goes_on(cl
 
 
 async def test_changes_reach_who_subscribed(client: Client, daemon: Path, unique_name: str) -> None:
+    await client.call(requests.connect(C))  # which is an event, whichever test is the first
     changes = client.changes()
     await client.call(requests.subscribe(C))
     async with await Client.open(daemon) as other:
         await other.call(requests.put(C, unique_name, "k", b"{}"))
-    change = await asyncio.wait_for(anext(changes), 5)
+    change = await asyncio.wait_for(anext(changes), 60)
     assert (change.connection, change.collection, change.keys, change.operation) == (C, unique_name, ["k"], "put")
     await client.aclose()
     with pytest.raises(StopAsyncIteration):
@@ -122,7 +123,7 @@ async def test_a_killed_daemon_ends_what_is_in_flight(home: Path) -> None:
     client = await Client.open()
     waiting = [asyncio.create_task(client.call(requests.status())) for _ in range(3)]
     os.kill(client.server.pid, signal.SIGKILL)
-    await asyncio.wait_for(client.closed(), 5)
+    await asyncio.wait_for(client.closed(), 60)
     for answer in await asyncio.gather(*waiting, return_exceptions=True):
         assert isinstance(answer, (dict, ConnectionLostError))
     async with await Client.open() as again:
@@ -132,7 +133,7 @@ async def test_a_killed_daemon_ends_what_is_in_flight(home: Path) -> None:
 async def test_a_daemon_that_leaves_says_why(home: Path) -> None:
     client = await Client.open()
     await client.call(requests.stop())
-    await asyncio.wait_for(client.closed(), 5)
+    await asyncio.wait_for(client.closed(), 60)
     with pytest.raises(ConnectionLostError, match=r"the daemon left: .* asked for it"):
         await client.call(requests.status())
 
@@ -169,7 +170,7 @@ async def test_cancelled_while_opening_leaves_no_socket(daemon: Path, monkeypatc
         opening.cancel()
         with pytest.raises(asyncio.CancelledError):
             await opening
-    for _ in range(1_000):  # the threads find the daemon later, when nobody waits for them any more
+    for _ in range(6_000):  # the threads find the daemon later, when nobody waits for them any more
         if len(found) == 5 and all(sock.fileno() < 0 for sock in found):
             break
         await asyncio.sleep(0.01)

@@ -192,11 +192,12 @@ async def test_answers_to_nobody_are_let_go(home: Path) -> None:
 
 
 async def test_a_stuck_daemon_is_not_waited_for_for_ever(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "_HELLO_TIMEOUT", 0.2)
-    monkeypatch.setattr(client_module, "_GRACE", 0.1)
-    with misbehaving(home, lambda *_: None) as path, pytest.raises(UnreachableDaemonError, match="does not answer"):
-        await Client.open(path, spawn=False)
+    with monkeypatch.context() as patch, misbehaving(home, lambda *_: None) as path:
+        patch.setattr(client_module, "_HELLO_TIMEOUT", 0.2)
+        with pytest.raises(UnreachableDaemonError, match="does not answer"):
+            await Client.open(path, spawn=False)
     path.unlink()
+    monkeypatch.setattr(client_module, "_GRACE", 0.1)
 
     def only_greet(sock: socket.socket, number: int, method: str, params: Any) -> None:
         if method == "hello":

@@ -17,6 +17,7 @@ from kvd.errors import RequestError
 from kvd.listing import Listing
 from stores.errors import CursorExpiredError
 from tests.daemonkit import Daemon, running
+from tests.faults.proxy import Proxy
 from tests.servers.lease import Server, private_server
 
 COLLECTIONS = 200
@@ -132,17 +133,16 @@ async def test_who_leaves_does_not_take_the_walk_along(redis: Redis, daemon: Dae
         assert scans(redis) <= WALK
 
 
-async def test_a_walk_that_fails_says_so_to_all_and_the_next_one_starts_anew(
-    redis: Redis, server: Server, daemon: Daemon
-) -> None:
-    async with await Client.open(daemon.socket) as one, await Client.open(daemon.socket) as two:
-        walking = [asyncio.create_task(listed(one)), asyncio.create_task(listed(two))]
-        await asyncio.sleep(0.1)
-        await asyncio.to_thread(server.kill)
-        assert {type(error) for error in await asyncio.gather(*walking, return_exceptions=True)} == {RequestError}
-        await asyncio.to_thread(server.start)
-        await one.call(requests.connect("redis"))
-        assert await listed(one) is not None
+async def test_a_walk_that_fails_says_so_to_all_and_the_next_one_starts_anew(redis: Redis, server: Server) -> None:
+    async with Proxy(*server.address) as proxy:
+        behind = CONFIG.format(socket="").replace("unix://", f"redis://127.0.0.1:{proxy.port}")
+        with running(behind) as daemon:
+            async with await Client.open(daemon.socket) as one, await Client.open(daemon.socket) as two:
+                proxy.cut_after(10 * NAMES)  # bytes, of which each name has more than twice as many
+                walking = [asyncio.create_task(listed(one)), asyncio.create_task(listed(two))]
+                assert {type(error) for error in await asyncio.gather(*walking, return_exceptions=True)} == {RequestError}
+                await one.call(requests.connect("redis"))
+                assert (await listed(one))[0] == ALL
 
 
 async def test_a_cursor_of_another_search_is_refused(redis: Redis, daemon: Daemon) -> None:
@@ -190,4 +190,4 @@ def test_the_command_tells_the_age_of_an_old_listing(redis: Redis, daemon: Daemo
     time.sleep(2)
     second = ls()
     assert second.stdout == first.stdout
-    assert re.fullmatch(r"kvd: as of \d s ago: .*\n", second.stderr)
+    assert re.fullmatch(r"kvd: as of \d+ s ago: .*\n", second.stderr)

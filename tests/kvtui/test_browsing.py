@@ -1,7 +1,9 @@
 import asyncio
 import re
+import time
 
 import pytest
+import time_machine
 
 from kvd.errors import RequestError
 from kvtui.session import Target
@@ -129,24 +131,31 @@ async def test_a_collection_that_someone_starts_appears(fake: Daemon) -> None:
 async def test_ttls_count_down_and_an_expired_row_leaves(fake: Daemon) -> None:
     async with running(fake.open) as tui:
         await tui.sees("2 keys")
-        fake.put("scratch", "greetings", "brief", {"x": 1}, ttl=3)
-        fake.announce("put", "scratch", "greetings", "brief")
-        await tui.until(lambda: re.search(r"brief +[12]\.\ds", tui.text), "tenths of a second")
-        await tui.until(lambda: re.search(r"brief +0\.\ds", tui.text), "the last second")
-        await tui.sees("expired")
-        await tui.misses("brief")
-        await tui.sees("2 keys")
+        with time_machine.travel(time.time(), tick=False) as clock:
+            fake.put("scratch", "greetings", "brief", {"x": 1}, ttl=12)
+            fake.announce("put", "scratch", "greetings", "brief")
+            await tui.until(lambda: re.search(r"brief +12s", tui.text), "seconds")
+            clock.shift(9.05)
+            await tui.until(lambda: re.search(r"brief +2\.9s", tui.text), "tenths of a second")
+            clock.shift(2.5)
+            await tui.until(lambda: re.search(r"brief +0\.4s", tui.text), "the last second")
+            clock.shift(0.5)
+            await tui.sees("expired")
+            clock.shift(10)
+            await tui.misses("brief")
+            await tui.sees("2 keys")
 
 
 async def test_a_ttl_that_others_renewed_keeps_the_row(fake: Daemon) -> None:
     async with running(fake.open) as tui:
         await tui.sees("2 keys")
-        stored = fake.put("scratch", "greetings", "brief", {"x": 1}, ttl=0.9)
-        fake.announce("put", "scratch", "greetings", "brief")
-        await tui.sees("brief")
-        stored.expires_at = (stored.expires_at or 0) + 5000
-        await asyncio.sleep(1.3)
-        await tui.sees("3 keys", "1h 23m")
+        with time_machine.travel(time.time(), tick=False) as clock:
+            stored = fake.put("scratch", "greetings", "brief", {"x": 1}, ttl=30)
+            fake.announce("put", "scratch", "greetings", "brief")
+            await tui.sees("brief")
+            stored.expires_at = (stored.expires_at or 0) + 5000
+            clock.shift(31)
+            await tui.sees("1h 23m", "3 keys")
 
 
 async def test_a_long_scan_can_be_paused_and_goes_on(fake: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:

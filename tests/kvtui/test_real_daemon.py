@@ -32,7 +32,7 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     path = paths.socket_path()
     with contextlib.suppress(DaemonError), BlockingClient.open(path, spawn=False, greet=False) as client:
         client.call(requests.stop())
-    assert spawn.wait_until_gone(path, 10.0)
+    assert spawn.wait_until_gone(path, 60.0)
     shutil.rmtree(root, ignore_errors=True)
 
 
@@ -66,8 +66,9 @@ async def test_what_another_program_writes_appears(other: BlockingClient) -> Non
     other.call(requests.put("scratch", "shared", "first", b'{"n": 1}'))
     async with running(open_client) as tui:
         await tui.sees('"n": 1')
-        other.call(requests.put("scratch", "shared", "second", b'{"n": 2}', ttl=1.0))
+        other.call(requests.put("scratch", "shared", "second", b'{"n": 2}'))
         await tui.sees("2 keys", "second")
+        other.call(requests.expire("scratch", "shared", "second", 1.0))
         other.call(requests.put("scratch", "shared", "first", b'{"n": 3}'))
         await tui.sees('"n": 3')
         await tui.misses("second")
@@ -121,7 +122,7 @@ async def test_the_demo_shows_what_the_program_is() -> None:
         for _ in range(8):
             await tui.press("1", "j")
             await tui.sees("key")
-        assert time.monotonic() - started < 20
+        assert time.monotonic() - started < 60
 
 
 @pytest.mark.parametrize("scheme", ["disk", "file"])
