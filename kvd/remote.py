@@ -24,7 +24,7 @@ from kvd.client import Client
 from kvd.protocol import MAX_FRAME, MAX_KEYS
 from kvd.remote_edge import from_record, to_description, to_model, to_name, to_record
 from kvd.remote_link import RemoteLink
-from stores.arguments import check_key, check_keys, check_limit, check_ttl
+from stores.arguments import check_key, check_keys, check_limit, check_name, check_page, check_ttl
 from stores.entry import dump_json, read_json
 from stores.errors import ValueTooLargeError
 from stores.names import Collection, Key, Name, Page
@@ -187,16 +187,18 @@ class RemoteStore:
 
     async def scan_collections(self, *, cursor: bytes | None = None, limit: int = _PAGE) -> Page[Name]:
         """A page of the store's collections; of a flat keyspace perhaps as a search some seconds ago found them."""
-        page = await self._call(requests.scan_collections(self._connection, cursor=cursor, limit=max(limit, 1)))
+        at_most = check_page(cursor, limit)
+        page = await self._call(requests.scan_collections(self._connection, cursor=cursor, limit=at_most))
         return Page([to_name(row) for row in page.items], page.cursor, page.scanned)
 
     async def scan_keys(
         self, collection: Collection = None, *, cursor: bytes | None = None, limit: int = _PAGE, match: str | None = None
     ) -> Page[Name]:
         """A page of a collection's keys."""
+        at_most = check_page(cursor, limit, match)
         page = await self._call(
             requests.scan_keys(
-                self._connection, to_model(collection), cursor=cursor, limit=max(limit, 1), match=match, describe=False
+                self._connection, to_model(collection), cursor=cursor, limit=at_most, match=match, describe=False
             )
         )
         return Page([to_name(row) for row in page.items], page.cursor, page.scanned)
@@ -259,7 +261,7 @@ class RemoteStore:
 class _Keys(RemoteStore):
     async def keys(self, collection: Collection = None, *, limit: int | None = None) -> list[str]:
         """All keys of the collection, or the first `limit`."""
-        check_limit(limit)
+        limit = check_limit(limit)
         found: dict[str, None] = {}
         cursor: bytes | None = None
         while limit is None or len(found) < limit:
@@ -276,7 +278,7 @@ class _Keys(RemoteStore):
 class _Collections(RemoteStore):
     async def collections(self, *, limit: int | None = None) -> list[str]:
         """All collections, or the first `limit`."""
-        check_limit(limit)
+        limit = check_limit(limit)
         found: dict[str, None] = {}
         cursor: bytes | None = None
         while limit is None or len(found) < limit:
@@ -298,7 +300,8 @@ class _Destroy(RemoteStore):
 
 class _DestroyCollection(RemoteStore):
     async def destroy_collection(self, collection: str) -> bool:
-        """Delete a collection with all that it holds; whether it was there."""
+        """Delete a collection with all that it holds; whether it was there. TypeError for None: it must be named."""
+        check_name(collection)
         return await self._call(requests.destroy_collection(self._connection, to_model(collection)))
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from operator import index
 from typing import SupportsFloat
 
 from stores.errors import InvalidTTLError
 from stores.names import Token
 
-__all__ = ["Secret", "check_key", "check_keys", "check_limit", "check_ttl"]
+__all__ = ["Secret", "check_key", "check_keys", "check_limit", "check_name", "check_page", "check_ttl"]
 
 
 class Secret:
@@ -59,8 +60,32 @@ def check_key(key: str | Token) -> None:
         raise TypeError(f"A key is a string, not {type(key).__name__} ({key!r}).")
 
 
+def check_name(collection: str | Token) -> None:
+    """Raise TypeError unless a collection is named."""
+    if not isinstance(collection, (str, Token)):
+        raise TypeError(f"A collection is a string, not {type(collection).__name__} ({collection!r}).")
+
+
 def check_limit(limit: int | None) -> int | None:
-    """A limit is a natural number or None. Raises ValueError."""
-    if limit is not None and limit < 0:
+    """A limit is a natural number or None. Raises TypeError, or ValueError for a negative one."""
+    if limit is None:
+        return None
+    if _whole(limit) < 0:
         raise ValueError(f"limit is a whole number of at least 0, not {limit!r}.")
-    return limit
+    return _whole(limit)
+
+
+def check_page(cursor: bytes | None, limit: int, match: str | None = None) -> int:
+    """The limit of a page, which is at least 1. Raises TypeError for what cannot be asked of a scan."""
+    if not (cursor is None or isinstance(cursor, bytes)):
+        raise TypeError(f"A cursor is what the last page gave, or None, not {type(cursor).__name__} ({cursor!r}).")
+    if not (match is None or isinstance(match, str)):
+        raise TypeError(f"match is a glob, not {type(match).__name__} ({match!r}).")
+    return max(_whole(limit), 1)
+
+
+def _whole(limit: int) -> int:
+    try:
+        return int(index(limit))
+    except TypeError:
+        raise TypeError(f"limit is a whole number, not {type(limit).__name__} ({limit!r}).") from None

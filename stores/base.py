@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol, SupportsFloat
 
-from stores.arguments import check_limit, check_ttl
+from stores.arguments import check_limit, check_name, check_ttl
 from stores.entry import ManagedEntry, check_value, deadline_after, utc_now
 from stores.lifecycle import Scope
 from stores.names import OUTSIDE, Collection, Key
@@ -267,10 +267,10 @@ class BaseEnumerateKeysStore(BaseStore, AsyncEnumerateKeysProtocol, ABC):
     async def keys(self, collection: Collection = None, *, limit: int | None = None) -> list[str]:
         """All keys of the collection, or the first `limit`; of an unknown collection none."""
         scope = self._scope(collection)
-        check_limit(limit)
+        at_most = check_limit(limit)
         with self._edge(scope):
             await self.setup()
-            return await self._get_collection_keys(collection=scope, limit=limit)
+            return await self._get_collection_keys(collection=scope, limit=at_most)
 
     async def _get_collection_keys(self, *, collection: Scope, limit: int | None = None) -> list[str]:
         found: dict[str, None] = {}
@@ -291,10 +291,10 @@ class BaseEnumerateCollectionsStore(BaseStore, AsyncEnumerateCollectionsProtocol
 
     async def collections(self, *, limit: int | None = None) -> list[str]:
         """All collections, or the first `limit`."""
-        check_limit(limit)
+        at_most = check_limit(limit)
         with self._edge():
             await self.setup()
-            return await self._get_collection_names(limit=limit)
+            return await self._get_collection_names(limit=at_most)
 
     async def _get_collection_names(self, *, limit: int | None = None) -> list[str]:
         found: dict[str, None] = {}
@@ -338,7 +338,8 @@ class BaseDestroyCollectionStore(BaseStore, AsyncDestroyCollectionProtocol, ABC)
     """A store that can delete a whole collection."""
 
     async def destroy_collection(self, collection: str) -> bool:
-        """Delete a collection with all that it holds; whether it was there."""
+        """Delete a collection with all that it holds; whether it was there. TypeError for None: it must be named."""
+        check_name(collection)
         scope = self._scope(collection)
         with self._edge(scope):
             await self.setup()

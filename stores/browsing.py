@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, SupportsFloat
 
-from stores.arguments import check_keys, check_ttl
+from stores.arguments import check_keys, check_page, check_ttl
 from stores.entry import ManagedEntry, deadline_after, dump_json, utc_now
 from stores.errors import ConflictError, DeserializationError, UnsupportedError
 from stores.lifecycle import Lifecycle, Scope
@@ -85,9 +85,10 @@ class BrowsableStore(Lifecycle):
         Raises:
             CursorExpiredError: start the scan again.
         """
+        at_most = check_page(cursor, limit)
         with self._edge():
             await self.setup()
-            page = await self._scan_collections(cursor=cursor, limit=max(limit, 1))
+            page = await self._scan_collections(cursor=cursor, limit=at_most)
             if page.cursor is None and self._asks_for_outside and await self._has_outside():
                 page.items.append(Name("", OUTSIDE, exact=False))
             return page
@@ -125,10 +126,11 @@ class BrowsableStore(Lifecycle):
             limit: a hint, as in `scan_collections`.
             match: a glob that the keys' text must match (`stores.names.compile_glob`).
         """
+        at_most = check_page(cursor, limit, match)
         scope = self._scope(collection)
         with self._edge(scope):
             await self.setup()
-            return await self._scan_keys(collection=scope, cursor=cursor, limit=max(limit, 1), match=match)
+            return await self._scan_keys(collection=scope, cursor=cursor, limit=at_most, match=match)
 
     def close_cursor(self, cursor: bytes) -> None:
         """Let go of a scan that is not walked to its end."""

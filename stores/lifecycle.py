@@ -220,7 +220,7 @@ class Lifecycle:
 
     def _scope(self, collection: Collection) -> Scope:
         """The collection, its default resolved and its name checked."""
-        if not collection:
+        if collection is None or collection == "":
             return self.default_collection
         if isinstance(collection, Token):
             return collection

@@ -256,7 +256,7 @@ class DynamoDBStore(BaseContextManagerStore, BaseStore):
     # Browse
 
     async def _scan_collections(self, *, cursor: bytes | None, limit: int) -> Page[Name]:
-        last = None if cursor is None else cursor.decode()
+        last = None if cursor is None else cursor.decode(errors="replace")
         names: list[Name] = []
         while len(names) < min(limit, COLLECTIONS_PER_PAGE):
             after = {} if last is None else {"ExclusiveStartKey": {"collection": {"S": last}, "key": {"S": LAST_KEY}}}
@@ -278,7 +278,8 @@ class DynamoDBStore(BaseContextManagerStore, BaseStore):
         if collection == OUTSIDE:
             return Page([], None, 0)
         partition = {"S": collection_of(collection)}
-        after = {} if cursor is None else {"ExclusiveStartKey": {"collection": partition, "key": {"S": cursor.decode()}}}
+        last = None if cursor is None else {"S": cursor.decode(errors="replace")}
+        after = {} if last is None else {"ExclusiveStartKey": {"collection": partition, "key": last}}
         condition = "#collection = :collection"
         values = {":collection": partition, ":now": {"N": str(utc_now().timestamp())}}
         prefix = "" if match is None else glob_prefix(match)

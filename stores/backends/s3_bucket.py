@@ -184,7 +184,7 @@ class Bucket:
         """A page of names."""
         more: dict[str, Any] = {}
         if cursor is not None:
-            more["ContinuationToken"] = cursor.decode()
+            more["ContinuationToken"] = cursor.decode(errors="replace")
         if delimiter is not None:
             more["Delimiter"] = delimiter
         return await self._ask("list_objects_v2", Prefix=prefix, MaxKeys=min(limit, LIST_LIMIT), **more) or {}

@@ -4,13 +4,14 @@ import asyncio
 import json
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from stores import AsyncKeyValue, BaseStore
+from stores import AsyncDestroyCollectionProtocol, AsyncKeyValue, BaseStore
 from stores.errors import (
     InvalidKeyError,
     InvalidTTLError,
@@ -237,6 +238,40 @@ async def test_wrong_arguments(store: BaseStore, names: Names) -> None:
     with pytest.raises(InvalidKeyError):
         await store.put("lone \ud800 surrogate", {}, collection=c)
     assert await store.get("k", collection=c) is None
+
+
+@on_every_store
+async def test_what_looks_like_nothing_is_no_name_of_the_default_collection(store: BaseStore) -> None:
+    anything: Any = store
+    nothings: list[Any] = [0, False, [], b"", ()]
+    for nothing in nothings:
+        with pytest.raises(TypeError, match="A collection is a string"):
+            await anything.get("k", collection=nothing)
+        with pytest.raises(TypeError, match="A collection is a string"):
+            await anything.put("k", {}, collection=nothing)
+    if isinstance(store, AsyncDestroyCollectionProtocol):
+        with pytest.raises(TypeError, match="A collection is a string"):
+            await anything.destroy_collection(None)
+
+
+@on_every_store
+async def test_wrong_arguments_of_scans(store: BaseStore, names: Names) -> None:
+    anything: Any = store
+    for name, value in (("limit", 1.5), ("limit", "5"), ("limit", None), ("cursor", "text"), ("cursor", 5), ("match", b"x")):
+        wrong = {name: value}
+        with pytest.raises(TypeError, match=r"whole number|cursor|glob"):
+            await anything.scan_keys(names("c"), **wrong)
+        if "match" not in wrong:
+            with pytest.raises(TypeError, match=r"whole number|cursor"):
+                await anything.scan_collections(**wrong)
+    for scan in (anything.scan_keys, anything.scan_collections):
+        with suppress(KeyValueOperationError):
+            await scan(cursor=b"\xff of another store")
+        await scan(limit=True)
+    for method in (getattr(anything, way) for way in ("keys", "collections") if hasattr(anything, way)):
+        for wrong_limit in (1.5, "5"):
+            with pytest.raises(TypeError, match="whole number"):
+                await method(limit=wrong_limit)
 
 
 @on_every_store
