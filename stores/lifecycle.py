@@ -4,12 +4,14 @@ A store opens itself at its first use. `_setup` connects and never changes anyth
 write to a collection and may create what the write needs, so that looking changes nothing. Both may be tried again after a
 failure.
 
-A store works on one event loop at a time. What it opened ends with its loop, and on the next one it opens itself anew.
+A store works on one event loop at a time. What it opened ends with its loop, and on the next one it opens itself anew. So it
+does in a process that was forked from the one in which it was opened.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -93,6 +95,7 @@ class Lifecycle:
         self._collection_strategy = collection_sanitization_strategy or PassthroughStrategy()
         self._loop: asyncio.AbstractEventLoop | None = None
         """On which the store is open."""
+        self._process = 0
         self._closed = False
         self._entered = 0
         """Blocks that the store is in: the last to end closes it."""
@@ -119,6 +122,9 @@ class Lifecycle:
     async def _close(self) -> None:
         """Release what `_setup` opened."""
 
+    def _forget(self) -> None:
+        """Let go, untouched, of what was opened in the process from which this one was forked, where it is in use."""
+
     # Life
 
     async def setup(self) -> None:
@@ -133,10 +139,9 @@ class Lifecycle:
             return
         self._refuse_closed()
         async with self._setup_lock.here, self._close_lock.here:
-            if self._loop is not None and (self._any_loop or self._loop is loop):
-                self._loop = loop
+            await self._come_to(loop)
+            if self._loop is loop:
                 return
-            await self._leave_loop()
             try:
                 await self._setup()
                 await self._seed_store()
@@ -147,22 +152,28 @@ class Lifecycle:
                     raise
                 why = self._told(exc).removeprefix(f"{self._where()}: ")  # an error that was translated says where, too
                 raise StoreSetupError(f"The {self.traits.name} store at {self.location} could not be opened: {why}") from exc
-            self._loop = loop
+            self._loop, self._process = loop, os.getpid()
 
     def _refuse_closed(self) -> None:
         if self._closed:
             raise StoreClosedError(f"This {self.traits.name} store was closed. Enter it again to use it.")
 
-    async def _leave_loop(self) -> None:
-        """Let go of what was opened on another event loop. StoreSetupError unless that loop has ended."""
-        if self._loop is None:
+    async def _come_to(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Be open on this event loop, or on none. StoreSetupError where it is open on another, which has not ended."""
+        if self._loop is None or self._loop is loop:
             return
-        if not self._loop.is_closed():
+        if self._any_loop and self._process == os.getpid():
+            self._loop = loop
+            return
+        if not self._any_loop and not self._loop.is_closed():
             raise StoreSetupError(
                 f"This {self.traits.name} store is open on another event loop, and works on one at a time. Close it there."
             )
         self._loop = None
         self._set_up_collections.clear()
+        if self._any_loop:
+            self._forget()
+            return
         with suppress(Exception):  # what is left cannot say farewell
             await self._close()
 
@@ -195,8 +206,7 @@ class Lifecycle:
 
     async def close(self) -> None:
         """Release what the store opened itself. A client that was passed in stays open."""
-        if self._loop is not asyncio.get_running_loop() and not self._any_loop:
-            await self._leave_loop()
+        await self._come_to(asyncio.get_running_loop())
         was_open, self._loop, self._closed, self._entered = self._loop is not None, None, True, 0
         self._set_up_collections.clear()
         if was_open:

@@ -13,6 +13,7 @@ import asyncio
 import os
 import sqlite3
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -52,6 +53,8 @@ __all__ = ["DiskStore"]
 R = TypeVar("R")
 
 CULL_STEP: Final = 500
+_others: Final[list[Database]] = []
+"""Of the processes from which this one was forked, in which SQLite may not even close what they opened."""
 TURN: Final = 32
 """Entries that the event loop reads without the thread before other tasks have their turn."""
 
@@ -127,9 +130,13 @@ class DiskStore(BaseContextManagerStore, BaseStore):
         super().__init__(default_collection=default_collection, client_provided_by_user=disk_cache is not None)
         self._directory = folder
         self._read_only = read_only
-        self._database = Database(cache=disk_cache, directory=folder, max_size=max_size, read_only=read_only, timeout=timeout)
+        self._make_database = partial(
+            Database, cache=disk_cache, directory=folder, max_size=max_size, read_only=read_only, timeout=timeout
+        )
+        self._database = self._make_database()
         self._contents = Contents(self._database, self._adapter)
         self._worker: Worker | None = None
+        self._forgotten: weakref.finalize[[Callable[[], None]], DiskStore] | None = None
         self._read_on = 0
         """Entries since other tasks last had their turn."""
 
@@ -142,6 +149,9 @@ class DiskStore(BaseContextManagerStore, BaseStore):
 
     async def _setup(self) -> None:
         self._worker = Worker(self._database.run, name="kv-disk")
+        # the thread, which outlives a store that nobody closes, would keep the database open
+        self._forgotten = weakref.finalize(self, self._worker.abandon, self._database.close)
+        self._forgotten.atexit = False
         await self._worker.do(self._database.open)
 
     async def _cleanup_failed_setup(self) -> None:
@@ -150,7 +160,17 @@ class DiskStore(BaseContextManagerStore, BaseStore):
     async def _close(self) -> None:
         if self._worker is not None:
             worker, self._worker = self._worker, None
+            if self._forgotten is not None:
+                self._forgotten.detach()
             await worker.close(self._database.close)
+
+    def _forget(self) -> None:
+        _others.append(self._database)
+        if self._forgotten is not None:
+            self._forgotten.detach()
+        self._worker = None  # its thread is not in this process
+        self._database = self._make_database()
+        self._contents = Contents(self._database, self._adapter)
 
     async def _do(self, work: Callable[[], R], access: Access = Access.READ) -> R:
         if access:

@@ -155,6 +155,11 @@ class FileTreeStore(BaseStore):
             await asyncio.to_thread(threads.shutdown)
         self._scanner.close()
 
+    def _forget(self) -> None:
+        self._threads = None  # they are not in this process, though the locks that they held are
+        self._data, self._metadata = Folder(self._data.path), Folder(self._metadata.path)
+        self._scanner = Scanner(self._data, self._metadata, self._key_strategy, self._collection_strategy)
+
     async def _setup_collection(self, *, collection: str) -> None:
         await self._do(partial(self._make, collection))
 

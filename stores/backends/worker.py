@@ -39,14 +39,15 @@ class Job:
 
     work: Callable[[], Any]
     access: Access
-    future: asyncio.Future[Any]
+    future: asyncio.Future[Any] | None
+    """None where nobody waits."""
     is_last: bool = False
     result: Any = None
     error: BaseException | None = None
 
     def settle(self) -> None:
         """Tell who waits; called on the event loop."""
-        if self.future.done():
+        if self.future is None or self.future.done():
             return
         if self.error is None:
             self.future.set_result(self.result)
@@ -94,6 +95,10 @@ class Worker:
         self._inbox.put(Job(last, Access.READ, future, is_last=True))
         await asyncio.shield(future)
 
+    def abandon(self, last: Callable[[], None]) -> None:
+        """As `close`, and nobody waits for it. May be called by the garbage collector, in any thread."""
+        self._inbox.put(Job(last, Access.READ, None, is_last=True))
+
     def _serve(self) -> None:
         while self._turn():  # a turn of its own lets go of its jobs before the next one is waited for
             pass
@@ -106,7 +111,7 @@ class Worker:
             while len(jobs) < HOP and not jobs[-1].is_last:
                 jobs.append(self._inbox.get_nowait())
         last = jobs.pop() if jobs[-1].is_last else None
-        wanted = [job for job in jobs if not job.future.done()]
+        wanted = [job for job in jobs if job.future is not None and not job.future.done()]
         if wanted:
             try:
                 self._run(wanted)
@@ -127,6 +132,8 @@ class Worker:
 def _deliver(jobs: Sequence[Job]) -> None:
     by_loop: dict[asyncio.AbstractEventLoop, list[Job]] = {}
     for job in jobs:
+        if job.future is None:
+            continue
         by_loop.setdefault(job.future.get_loop(), []).append(job)
     for loop, settled in by_loop.items():
         with suppress(RuntimeError):  # that loop is closed: nobody waits

@@ -1,10 +1,12 @@
 """Opening, looking and closing: an existing cache keeps its settings, and looking changes no byte."""
 
 import asyncio
+import gc
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +207,22 @@ async def test_it_is_not_diskcaches_or_not_ours_to_read(tmp_path: Path) -> None:
         with pytest.raises(StoreSetupError, match="Disk class"):
             await DiskStore(disk_cache=cache).setup()
         assert cache["k"] == {"n": 1}
+
+
+async def test_a_store_that_nobody_closed_and_nobody_has_lets_go_of_its_thread_and_database(folder: Path) -> None:
+    before = set(threading.enumerate())
+
+    async def use() -> threading.Thread:
+        store = DiskStore(directory=folder)
+        await store.put("k", {"n": 1})
+        [thread] = [thread for thread in set(threading.enumerate()) - before if thread.name == "kv-disk"]
+        return thread
+
+    thread = await use()
+    gc.collect()
+    await asyncio.to_thread(thread.join, 10)
+    assert not thread.is_alive()
+    assert not (folder / "cache.db-wal").exists(), "the last connection that is closed removes it"
 
 
 async def test_a_directory_that_is_removed_while_it_is_open(folder: Path) -> None:
