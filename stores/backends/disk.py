@@ -123,8 +123,9 @@ class DiskStore(BaseContextManagerStore, BaseStore):
         """
         if (disk_cache is None) == (directory is None):
             raise ValueError("DiskStore takes either disk_cache or directory.")
+        given = disk_cache.directory if disk_cache is not None else str(Path(directory or ""))
         # diskcache expands its directory like this, and both must look in one place
-        folder = Path(os.path.expandvars(disk_cache.directory if disk_cache is not None else str(directory))).expanduser()
+        folder = Path(os.path.expandvars(os.path.expanduser(given)))  # noqa: PTH111 - as said
         if not auto_create and not folder.is_dir():
             raise ValueError(f"The directory {folder} does not exist; make it, or set auto_create.")
         super().__init__(default_collection=default_collection, client_provided_by_user=disk_cache is not None)

@@ -179,7 +179,7 @@ class Database:
     def _identify(self) -> tuple[int, int] | None:
         try:
             status = self._path.stat()
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return None
         return status.st_dev, status.st_ino
 
@@ -273,7 +273,7 @@ class Database:
         try:
             with self._file(row.filename).open("rb") as file:
                 return file.read() if limit is None else file.read(limit)
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             if self._final or self._writing:
                 return None
             raise _FileGoneError from None

@@ -37,7 +37,7 @@ class Found(NamedTuple):
     """What was under a name."""
 
     kind: str
-    """"file", "link" (one that leads out) or "special file" (a directory, a pipe, …)."""
+    """"file", "link" (one that leads out), "special file" (a directory, a pipe, …) or "unreadable file"."""
     content: bytes
     """All of it, or its beginning."""
     status: os.stat_result
@@ -58,7 +58,7 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         """Name the folder, which need not be there; links in its path are followed now."""
-        self.path = path.expanduser().resolve()
+        self.path = Path(os.path.realpath(os.path.expanduser(path)))  # noqa: PTH111 - Path's own raise for what is not there
         self._locks = [threading.Lock() for _ in range(64)]
 
     # Directories
@@ -166,13 +166,15 @@ class Folder:
             raise PathSecurityError(f"{where / name} is a link that leads nowhere.") from None
 
     def peek(self, name: str, directory: int, where: Path, *, whole_json: bool = False) -> Found | None:
-        """The beginning of what is under a name; of a link that leads out the link itself."""
+        """The beginning of what is under a name; of a link that leads out the link itself; nothing of what may not be read."""
         try:
             return self.look(name, directory, where, limit=HEAD, whole_json=whole_json)
-        except PathSecurityError:
+        except (PathSecurityError, PermissionError) as exc:
+            is_link = isinstance(exc, PathSecurityError)
             with suppress(FileNotFoundError):
-                target = os.fsencode(os.readlink(name, dir_fd=directory))
-                return Found("link", target, os.stat(name, dir_fd=directory, follow_symlinks=False))
+                target = os.fsencode(os.readlink(name, dir_fd=directory)) if is_link else b""
+                status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+                return Found("link" if is_link else "unreadable file", target, status)
             return None
 
     def write(self, names: Sequence[str], contents: Sequence[bytes], directory: int, where: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from diskcache import Cache, JSONDisk
 
-from stores import OUTSIDE, DiskStore
+from stores import OUTSIDE, DiskStore, FileTreeStore
 from stores.errors import ReadOnlyError, StoreSetupError
 from tests.stores.conftest import all_names
 from tests.stores.disk.conftest import database_of, execute, files_of, settings
@@ -26,6 +26,10 @@ COUNTED = {"count", "size", "hits", "misses"}
 def protect(folder: Path, mode: int) -> None:
     (folder / "cache.db").chmod(mode & 0o600)
     folder.chmod(mode)
+
+
+def make_file(path: Path) -> None:
+    path.write_text("a file")
 
 
 def assert_missing(folder: Path) -> None:
@@ -165,6 +169,9 @@ async def test_a_directory_that_cannot_be_written_can_be_read(folder: Path) -> N
 
 def test_arguments_that_cannot_be(folder: Path, cache: Cache) -> None:
     arguments: Any = DiskStore
+    for directory in (b"/folder", 5):
+        with pytest.raises(TypeError):
+            arguments(directory=directory)
     with pytest.raises(ValueError, match="either"):
         arguments()
     with pytest.raises(ValueError, match="either"):
@@ -172,6 +179,23 @@ def test_arguments_that_cannot_be(folder: Path, cache: Cache) -> None:
     with pytest.raises(ValueError, match="does not exist"):
         DiskStore(directory=folder / "missing", auto_create=False)
     DiskStore(directory=folder, auto_create=False)
+
+
+async def test_a_file_is_no_directory(folder: Path) -> None:
+    make_file(folder)
+    with pytest.raises(StoreSetupError, match="Not a directory"):
+        await DiskStore(directory=folder).get("k")
+
+
+async def test_the_home_of_nobody_is_a_name_like_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with DiskStore(directory="~no-such-user/cache") as store:
+        await store.put("k", {"n": 1})
+    async with FileTreeStore(data_directory="~no-such-user/tree") as tree:
+        await tree.put("k", {"n": 1})
+    with Cache("~no-such-user/cache") as diskcaches:
+        assert list(diskcaches) == ["default_collection::k"]
+    assert (tmp_path / "~no-such-user" / "tree" / "default_collection" / "k.json").is_file()
 
 
 async def test_a_cache_that_was_passed_in_stays_open(cache: Cache) -> None:

@@ -1,7 +1,10 @@
 """Files that other programs left in the tree, or wrote in another form, are shown as what they are."""
 
+import asyncio
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +56,51 @@ async def test_foreign_files_are_shown_as_what_they_are(store: FileTreeStore, da
     assert pipe.kind == "special file"
     with pytest.raises(UnsupportedError):
         await store.expire("other", 10, collection="c")
+
+
+LOOKS = """
+import asyncio, sys
+from stores import FileTreeStore
+from stores.errors import DeserializationError, KeyValueStoreError
+
+async def main():
+    async with FileTreeStore(data_directory=sys.argv[1]) as store:
+        described = await store.describe(["mine", "hidden"], collection="c")
+        record = await store.read("hidden", collection="c")
+        print([one.kind for one in described], described[1].size, record.kind, record.body)
+        for call in (store.get("hidden", collection="c"), store.get_many(["mine", "hidden"], collection="c")):
+            try:
+                await call
+            except KeyValueStoreError as exc:
+                print(type(exc.__cause__).__name__)
+        try:
+            await store.edit("hidden", {}, collection="c")
+        except DeserializationError:
+            print("not edited")
+        await store.put("hidden", {"n": 2}, collection="c")
+        print(await store.get("hidden", collection="c"))
+
+asyncio.run(main())
+"""
+
+
+async def test_a_file_that_may_not_be_read_hides_no_other(store: FileTreeStore, data: Path) -> None:
+    await store.put_many(["mine", "hidden"], [{"n": 1}] * 2, collection="c")
+    for path in (data / "c" / "hidden.json", data / "c-info.json"):
+        path.chmod(0)
+    size = (data / "c" / "hidden.json").stat().st_size
+    command = [sys.executable, "-c", LOOKS, str(data)]
+    if os.getuid() == 0:  # who may read everything, unless these capabilities are gone
+        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        f"['entry', 'unreadable file'] {size} unreadable file b''",
+        "PermissionError",
+        "PermissionError",
+        "not edited",
+        "{'n': 2}",
+    ]
 
 
 async def test_foreign_files_are_put_back_and_compared(store: FileTreeStore, data: Path) -> None:
