@@ -88,4 +88,4 @@ def test_no_step_is_long(name: str) -> None:
             steps.append(time.thread_time() - begin)
     assert written == at_once(text)
     steps.sort()
-    assert steps[len(steps) * 99 // 100] < 0.002
+    assert steps[len(steps) * 99 // 100] < 0.005  # of which at once it takes 0.025 and more

@@ -12,6 +12,8 @@ from tests.servers.kinds.redis import options, ping
 
 SLOTS = 16384
 NODES = 3
+TOGETHER = 2_000  # milliseconds of silence after which nodes give one up: the fewer, the sooner they find each other
+LATER = 60_000  # the same once they have: who is slow, or stands still for a while, is still there
 
 
 def program() -> str:
@@ -63,11 +65,14 @@ def form(ports: Sequence[int], buses: Sequence[int]) -> None:
     deadline = time.monotonic() + 60
     while True:
         try:
-            return check_whole(ports)
+            check_whole(ports)
+            break
         except NotReadyError:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
+    for port in ports:
+        command(port, "CONFIG", "SET", "cluster-node-timeout", LATER)
 
 
 def plan_cluster(folder: Path, ports: Sequence[int], args: Sequence[str]) -> Plan:
@@ -76,7 +81,7 @@ def plan_cluster(folder: Path, ports: Sequence[int], args: Sequence[str]) -> Pla
     for index, (port, bus) in enumerate(zip(clients, buses, strict=True)):
         node = folder / f"node{index}"
         node.mkdir(exist_ok=True)
-        cluster = ("--cluster-enabled", "yes", "--cluster-port", str(bus), "--cluster-node-timeout", "2000")
+        cluster = ("--cluster-enabled", "yes", "--cluster-port", str(bus), "--cluster-node-timeout", str(TOGETHER))
         commands.append((program(), *options(node, port), *cluster, "--cluster-config-file", "nodes.conf", *args))
 
     def probe() -> None:
