@@ -9,7 +9,7 @@ from textual.message import Message
 from kvd.model import OUTSIDE, Change, Collection, CollectionRow, ConnectionInfo, Key
 from kvtui.codecs import printable
 
-__all__ = ["Changed", "Entry", "Failed", "Offline", "Online", "Place"]
+__all__ = ["Changed", "Entry", "Failed", "Offline", "Online", "Place", "label_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,12 @@ class Entry:
     @property
     def label(self) -> str:
         """As a person reads it, on one line and safe to draw."""
-        return printable(self.name) if self.name else '"" (the empty key)'
+        return label_of(self.name)
+
+
+def label_of(name: str) -> str:
+    """A key's name as a person reads it."""
+    return printable(name) if name else '"" (the empty key)'
 
 
 class Online(Message, bubble=False):

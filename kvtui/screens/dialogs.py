@@ -15,7 +15,7 @@ from textual.markup import escape
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
-from kvtui.codecs import printable
+from kvtui.codecs import elide, printable
 from kvtui.documents import Document
 from kvtui.widgets.line_input import LineInput
 from kvtui.widgets.value_view import ValueView
@@ -24,6 +24,8 @@ __all__ = ["Answer", "Ask", "Prompt"]
 
 LISTED = 8
 """Names that a dialog lists before it only counts."""
+LINE = 58
+"""Cells of a line in a dialog."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,8 @@ class Ask(ModalScreen[str | None]):
 
     def _listed(self) -> Text:
         few = self._names if len(self._names) <= LISTED else self._names[: LISTED - 1]
-        text = Text("\n".join(printable(name) for name in few), overflow="fold")
+        room = LINE * (LISTED // len(few))  # none hides those that follow
+        text = Text("\n".join(elide(printable(name), room) for name in few), overflow="fold")
         if rest := len(self._names) - len(few):
             text.append(f"\nand {rest:,} more")
         return text

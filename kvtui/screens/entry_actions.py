@@ -15,10 +15,10 @@ from kvd.durations import format_ttl, parse_ttl
 from kvd.errors import DaemonError
 from kvd.model import Record
 from kvtui import jsontext, operations
-from kvtui.codecs import elide, printable, size_text
+from kvtui.codecs import elide, size_text
 from kvtui.countdown import left_text, moment_text
 from kvtui.limits import Limits
-from kvtui.messages import Entry, Place
+from kvtui.messages import Entry, Place, label_of
 from kvtui.screens.create import CreateScreen, Draft
 from kvtui.screens.dialogs import Answer, Ask, Prompt
 from kvtui.screens.edit_actions import EditActions
@@ -196,7 +196,7 @@ class EntryActions(EditActions):
     async def _create(self, draft: Draft) -> None:
         new = await self.app.push_screen_wait(CreateScreen(self.session, draft, Limits.of(self.info(draft.connection))))
         if new is not None:
-            self.say(f"Created {elide(printable(new.key), 40)}.")
+            self.say(f"Created {elide(label_of(new.key), 40)}.")
             self.show_new(new)
 
     def show_new(self, new: operations.NewEntry) -> None:

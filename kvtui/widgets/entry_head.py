@@ -73,7 +73,8 @@ class EntryHead(Static):
         left = "never expires" if record.expires_at is None else left_text(record.expires_at, now)
         text.append(left, self._style(f"ttl--{how.value}"))
         if record.expires_at is not None:
-            text.append(f"  until {until_text(record.expires_at, now)}", label)
+            when = "until" if record.expires_at > now else "at"
+            text.append(f"  {when} {until_text(record.expires_at, now)}", label)
         text.append("\ntype     ", label)
         text.append(kind_label(record.kind), plain)
         text.append(f"  {size_text(record.size)}", label)

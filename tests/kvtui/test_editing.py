@@ -119,6 +119,13 @@ async def test_a_key_that_expired_is_not_brought_back_unseen(fake: Daemon) -> No
         await tui.until(lambda: "hello" in fake.data["scratch"]["greetings"])
 
 
+async def test_a_deadline_that_passed_while_editing_is_said_so(fake: Daemon) -> None:
+    stored(fake).expires_at = time.time() + 2
+    async with editing(fake) as tui:
+        await tui.sees("  until ")
+        await tui.sees("expired  at ")
+
+
 async def test_a_changed_ttl_alone_is_no_lost_race(fake: Daemon) -> None:
     async with editing(fake) as tui:
         await replace(tui, '{"to": "mine"}')

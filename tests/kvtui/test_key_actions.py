@@ -39,6 +39,8 @@ async def test_create_makes_a_key_and_goes_to_it(fake: Daemon) -> None:
         current = tui.browser.keys_pane.current
         assert current is not None
         assert current.name == "evening"
+        await tui.press("a", "ctrl+s")
+        await tui.sees('Created "" (the empty key).')
 
 
 @pytest.mark.parametrize(

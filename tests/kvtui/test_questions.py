@@ -92,6 +92,20 @@ async def test_all_answers_are_in_sight_however_much_is_asked_about(fake: Daemon
         await tui.sees("aaaa", "Keep editing", "Take theirs", "Overwrite")
 
 
+async def test_a_long_name_hides_none_of_those_that_go_with_it(fake: Daemon) -> None:
+    for name in ("a" * 300, "b", "c" * 2000, "d"):
+        fake.put("local", "users", name, {})
+    fake.data["local"]["users"] = {name: one for name, one in fake.data["local"]["users"].items() if len(name) != 7}
+    async with running(fake.open, size=(80, 24)) as tui:
+        await tui.sees("scratch")
+        tui.browser._go_to("local", "users", None)
+        await tui.sees("4 keys")
+        await tui.press("2", "g", "v", "G", "v", "d")
+        await tui.sees("Delete 4 keys?", "in local / users")
+        named = tui.within(tui.app.screen.query_one(".dialog--names")).splitlines()
+        assert {"b", "d"} <= {line.strip() for line in named}
+
+
 async def test_what_is_wrong_with_a_new_key_is_in_sight_on_a_low_screen(fake: Daemon) -> None:
     async with running(fake.open, size=(80, 20)) as tui:
         await tui.sees("2 keys")
