@@ -143,8 +143,9 @@ def check_name(name: bytes) -> bytes:
     sent, form = _sent(name)
     if not sent or len(sent) > MAX_NAME:
         written = " in base64, which its spaces or control characters need," if form else ""
+        shown = name.decode("utf-8", "surrogateescape")[:40]
         raise InvalidKeyError(
-            f"The name {name[:40]!r}… has {len(sent)} bytes{written} with its collection; memcached takes 1 to {MAX_NAME}. "
+            f"The name {shown!r}… has {len(sent)} bytes{written} with its collection; memcached takes 1 to {MAX_NAME}. "
             "MemcachedV1KeySanitizationStrategy shortens names."
         )
     return name
