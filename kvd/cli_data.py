@@ -72,16 +72,22 @@ def ls(client: BlockingClient, options: argparse.Namespace) -> int:
     if address.has_collection:
         _list_keys(client, connection, address, options)
     else:
-        for collection in _collections(client, connection, options.limit):
-            if collection.token != OUTSIDE:
-                _show_place("collection", collection.name, as_json=options.json, exact=collection.exact)
-            elif options.json:
-                say_json({"collection": None, "exact": False})
-            else:
-                complain(
-                    f"{visible(connection)}: some keys belong to no collection, and have no address here; kvtui shows them"
-                )
+        _list_collections(client, connection, options)
     return OK
+
+
+def _list_collections(client: BlockingClient, connection: str, options: argparse.Namespace) -> None:
+    found = False
+    for collection in _collections(client, connection, options.limit):
+        found = True
+        if collection.token != OUTSIDE:
+            _show_place("collection", collection.name, as_json=options.json, exact=collection.exact)
+        elif options.json:
+            say_json({"collection": None, "exact": False})
+        else:
+            complain(f"{visible(connection)}: some keys belong to no collection, and have no address here; kvtui shows them")
+    if not found and options.limit != 0:
+        complain(f"{visible(connection)}: no collections")
 
 
 def _collections(client: BlockingClient, connection: str, limit: int | None) -> Iterator[CollectionRow]:

@@ -138,9 +138,16 @@ def _connection(socket: Path, name: str) -> Iterator[Finding]:
         if error.code == "unsupported":
             yield Finding("note", subject, error.message)
         else:
-            yield Finding("bad", subject, error.message, "start its server, or correct connections.toml and run `kvd reload`")
+            yield Finding("bad", subject, error.message.removeprefix(f"{name}: "), _advice(error))
     except DaemonError as error:
         yield Finding("bad", subject, str(error))
+
+
+def _advice(error: RequestError) -> str:
+    """What to do about a connection, beside what its error says."""
+    if error.code != "config_error":
+        return "start its server, or correct connections.toml and run `kvd reload`"
+    return "" if "`kvd " in error.message else "correct connections.toml, then run `kvd reload`"
 
 
 def _ask(socket: Path, request: requests.Request[Any]) -> Any:

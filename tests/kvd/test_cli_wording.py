@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.kvd.command import REFUSED, USAGE, kvd
 
 
@@ -29,6 +31,7 @@ def test_a_listing_without_keys_says_so(daemon: Path, unique_name: str) -> None:
         listed = kvd("ls", address)
         assert listed.out == ""
         assert listed.err == f"kvd: {address}: no keys\n"
+    assert kvd("ls", "local").err == "kvd: local: no collections\n"
     assert len(kvd("ls", "--limit", "1").out.splitlines()) == 1
 
 
@@ -78,6 +81,27 @@ read_only = true"""
     assert "(production, read-only)" in kvd("connections").out
     assert "(production, read-only)" in kvd("status").out
     assert ", 1 client, " in kvd("status").out
+
+
+def test_doctor_advises_what_helps(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KV_NOT_THERE", raising=False)
+    folder = home / "config" / "kvd"
+    folder.mkdir()
+    (folder / "connections.toml").write_text(
+        """[connections.unset]
+store = "redis"
+args = { password = "${KV_NOT_THERE}" }
+[connections.away]
+store = "redis"
+args = { port = 1 }"""
+    )
+    kvd("ls")
+    said = {row["subject"]: row for row in kvd("doctor", "--json", expect=1).rows}
+    assert said["connection unset"]["message"].startswith("password: ${KV_NOT_THERE} is not in the environment")
+    assert said["connection unset"]["message"].endswith("`kvd restart`")
+    assert said["connection unset"]["advice"] == ""
+    assert said["connection away"]["message"].startswith("The redis store at ")
+    assert said["connection away"]["advice"].startswith("start its server")
 
 
 def test_doctor_praises_no_file_that_is_not_there(home: Path) -> None:
