@@ -34,6 +34,8 @@ class Branch:
     loading: bool = False
     complete: bool = False
     problem: str | None = None
+    troubled: bool = False
+    """Whether it was degraded or down and is not ready again."""
     collections: dict[Collection, Place] = field(default_factory=dict)
     """By how the daemon is asked for them: names that are shown alike may be different ones."""
 

@@ -19,6 +19,7 @@ from textual.widgets import Static
 from kvd import requests
 from kvd.errors import DaemonError
 from kvd.model import Change, Description, Key, KeyRow, Page
+from kvtui.codecs import printable
 from kvtui.filters import store_glob
 from kvtui.index import KeyIndex
 from kvtui.messages import Entry, Place
@@ -202,6 +203,8 @@ class KeysReader(Pane):
             scan.seen.clear()
         if scan is self._scan or scan is self._search:
             self.show_keys()
+            if scan.problem is not None and self.index.view:  # else the pane says it
+                self.notify(printable(scan.problem), title="Not all keys could be read", severity="error", markup=False)
         if scan is self._scan:
             self.content.follows_top = False
 

@@ -119,7 +119,7 @@ class Sidebar(Pane):
         listing.branches = {}
         for info in rows:
             branch = before.get(info.name) or Branch(info)
-            branch.info = info
+            self._take_info(branch, info)
             listing.branches[info.name] = branch
         if problem is not None and not rows:
             self.say("Broken configuration", problem, helps="browser.refresh", to="read it again", wrong=True)
@@ -166,12 +166,19 @@ class Sidebar(Pane):
     def _take_states(self, message: StatesRead) -> None:
         for info in message.connections:
             if (branch := self.branch(info.name)) is not None:
-                if info.state == "ready" and branch.info.state in {"degraded", "down"}:
-                    self.post_message(self.Recovered(info.name))
-                branch.info = info
+                self._take_info(branch, info)
                 if info.state == "ready" and branch.problem is not None:
                     self.unfold(info.name)
         self.content.rebuild()
+
+    def _take_info(self, branch: Branch, info: ConnectionInfo) -> None:
+        """Take up how a connection is. From trouble to ready it may go through other states, any of which may be missed."""
+        branch.info = info
+        if info.state in {"degraded", "down"}:
+            branch.troubled = True
+        elif info.state == "ready" and branch.troubled:
+            branch.troubled = False
+            self.post_message(self.Recovered(info.name))
 
     # Opening
 
@@ -212,7 +219,7 @@ class Sidebar(Pane):
             return
         branch.problem = message.problem
         if message.info is not None:
-            branch.info = message.info
+            self._take_info(branch, message.info)
         else:
             branch.loading = False
             self.update_states()

@@ -384,14 +384,19 @@ async def test_collections_that_are_shown_alike_are_two(fake: Daemon) -> None:
         assert len(seen) == 2
 
 
-async def test_a_connection_that_recovers_is_read_again(fake: Daemon) -> None:
+@pytest.mark.parametrize("through", [(), ("connecting",)])
+async def test_a_connection_that_recovers_is_read_again(fake: Daemon, through: tuple[str, ...]) -> None:
     async with running(fake.open) as tui:
         await tui.sees("2 keys")
         fake.states["scratch"] = "degraded"
         fake.announce("connection", "scratch", "")
         fake.fail["scan_keys"] = RequestError("unreachable", "the server does not answer")
         await tui.press("r")
-        await tui.sees("not all could be read", "◐")
+        await tui.sees("not all could be read", "◐", "the server does not answer")
+        for state in through:
+            fake.states["scratch"] = state
+            fake.announce("connection", "scratch", "")
+            await tui.misses("◐")
         fake.fail.clear()
         fake.states.clear()
         fake.put("scratch", "greetings", "meanwhile", {})
