@@ -1,5 +1,6 @@
 """A value in the editor: saved with its TTL, refused, changed by others meanwhile, and never lost."""
 
+import dataclasses
 import json
 import sys
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from kvtui.screens.dialogs import Ask
+from kvtui.widgets.entry_head import EntryHead
 from tests.kvtui.conftest import stored
 from tests.tuikit.drive import Tui, running
 from tests.tuikit.fake import Daemon
@@ -120,9 +122,11 @@ async def test_a_key_that_expired_is_not_brought_back_unseen(fake: Daemon) -> No
 
 
 async def test_a_deadline_that_passed_while_editing_is_said_so(fake: Daemon) -> None:
-    stored(fake).expires_at = time.time() + 2
     async with editing(fake) as tui:
         await tui.sees("  until ")
+        pane = tui.browser.value_pane
+        assert pane.record is not None
+        pane.query_one(EntryHead).show(pane.entry, dataclasses.replace(pane.record, expires_at=time.time() - 1))
         await tui.sees("expired  at ")
 
 

@@ -158,7 +158,7 @@ async def test_names_that_fit_and_names_that_do_not(store: MemcachedStore) -> No
         assert await store.delete(key)
     for key in ("k" * 248, "日" * 83, " " * 190):
         for call in (store.put(key, {}), store.get(key), store.get_many([key]), store.delete(key), store.edit(key, {})):
-            with pytest.raises(InvalidKeyError, match="The name '.*takes 1 to 250"):
+            with pytest.raises(InvalidKeyError, match=r"The name '.*takes 1 to 250"):
                 await call
     hashing = MemcachedStore(
         host=store._server.host, port=store._server.port, key_sanitization_strategy=MemcachedV1KeySanitizationStrategy()
