@@ -125,6 +125,11 @@ def from_url(url: str, *, read_only: bool = False) -> ConnectionConfig:
         raise ConfigError("the URL cannot be read") from None
     shown = without_secrets(url)
     store = _ALIASES.get(parts.scheme, parts.scheme)
+    if not parts.scheme:
+        raise ConfigError(
+            f"{url!r} is neither an absolute path nor a URL, which starts with one of {', '.join(_schemes())}; what "
+            "connections.toml names needs no opening"
+        )
     if store not in store_names():
         raise ConfigError(f"{shown}: a URL starts with one of {', '.join(_schemes())}")
     known = store_fields(store)
@@ -155,7 +160,7 @@ def _server(store: str, url: str, parts: SplitResult) -> dict[str, Any]:
     scheme, shown = parts.scheme, without_secrets(url)
     if "url" in known and not needed:
         if "://" not in url:
-            raise ConfigError(f"{shown}: it names no server, as {scheme}://HOST does")
+            raise ConfigError(f"{shown!r} names no server, as {scheme}://HOST does")
         return {"url": url}
     if _is_more_than_a_url(store):
         wanted = " ".join(f"{name}=…" for name in ("url", *needed) if name in known)

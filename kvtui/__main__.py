@@ -40,6 +40,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     if chosen.demo and chosen.url:
         parser.error("--demo and a URL exclude each other")
+    url = chosen.url
+    if url and ":" not in url:
+        if not Path(url).exists():
+            sys.stderr.write(
+                f"kvtui: there is no file or folder {url!r}. A URL has a colon, as in redis://host; your connections need no "
+                "argument: `kvtui` shows them all.\n"
+            )
+            return 1
+        url = str(Path(url).resolve())  # the daemon works in another folder
     if not sys.stdin.isatty() or not sys.stdout.isatty():
         sys.stderr.write(
             "kvtui: this is a full-screen program and needs a terminal; scripts use `kvd get`, `kvd put` and so on\n"
@@ -50,9 +59,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from kvtui.session import Target  # noqa: PLC0415 - as above
     from kvtui.theme import DARK, LIGHT  # noqa: PLC0415 - as above
 
-    url = chosen.url
-    if url and ":" not in url and Path(url).exists():
-        url = str(Path(url).resolve())  # the daemon works in another folder
     app = KvtuiApp(Target(url=url, demo=chosen.demo), theme=(LIGHT if chosen.light else DARK).name)
     app.run()
     if app.failure is not None:

@@ -25,6 +25,10 @@ STATES = {
 }
 
 
+SHORT = {"production": "prod", "read-only": "r/o"}
+"""Marks of connections where there is little room."""
+
+
 @dataclass(slots=True)
 class Branch:
     """A connection and what is known of its collections."""
@@ -154,9 +158,8 @@ class ConnectionList(Lines):
         sign, style = STATES.get(info.state, STATES["idle"])
         name = printable(info.name)
         marks = [mark for mark, there in (("production", info.production), ("read-only", info.read_only)) if there]
-        label = " · ".join([info.store, *marks])
-        if cell_len(name) + len(label) + 6 > width:
-            label = marks[-1] if marks else ""
+        labels = [" · ".join([info.store, *marks]), marks[-1] if marks else "", SHORT[marks[-1]] if marks else ""]
+        label = next((label for label in labels if cell_len(name) + len(label) + 6 <= width), labels[-1])
         room = width - 4 - (len(label) + 2 if label else 1)
         name = elide(name, room)
         return [

@@ -182,6 +182,14 @@ def test_without_a_terminal_it_says_so() -> None:
     assert "needs a terminal" in done.stderr
 
 
+@pytest.mark.usefixtures("home")
+def test_what_is_neither_path_nor_url_is_said_so() -> None:
+    done = subprocess.run([*KVTUI, "sessions"], capture_output=True, text=True, check=False, timeout=90)
+    assert done.returncode == 1
+    assert "there is no file or folder 'sessions'" in done.stderr
+    assert not paths.socket_path().exists()
+
+
 def test_no_daemon_is_a_clear_message_and_a_failure(
     home: Path, monkeypatch: pytest.MonkeyPatch, open_terminal: Callable[..., Terminal]
 ) -> None:

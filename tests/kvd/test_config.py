@@ -343,6 +343,11 @@ def test_a_store_that_takes_more_than_a_url_says_how_it_is_written_down() -> Non
         from_url("http://h:9200")
 
 
+def test_what_is_no_url_at_all_is_called_so() -> None:
+    with pytest.raises(ConfigError, match="neither an absolute path nor a URL"):
+        from_url("sessions")
+
+
 def test_two_memory_stores_by_url_are_two() -> None:
     assert from_url("memory://a").name != from_url("memory://b").name
 

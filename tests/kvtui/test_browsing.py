@@ -332,6 +332,10 @@ async def test_production_is_marked_where_it_is_chosen(fake: Daemon) -> None:
     fake.read_only.add("scratch")
     async with running(fake.open) as tui:
         await tui.sees("production · read-only")
+    fake.production.add("europe-cache")
+    fake.put("europe-cache", "c", "k", {})
+    async with running(fake.open, size=(80, 24)) as tui:
+        await tui.until(lambda: re.search(r"europe-cache +prod ", tui.pane(0)))
 
 
 async def test_help_finds_and_does(fake: Daemon) -> None:
