@@ -36,7 +36,8 @@ _UNREACHABLE_CODES = {
 _EPILOG = """\
 addresses:
   CONNECTION/COLLECTION/KEY. The key is all after the second slash. In the collection, / and % are percent-encoded; an empty
-  collection is the connection's default one: scratch//greeting.
+  collection is the connection's default one: scratch//greeting. A URL can stand for a connection, percent-encoded as well:
+  redis:%2F%2Fhost:6379/users/ada.
 
 time to live:
   90s, 2h30m, 1.5d, never, or a date like 2031-01-31 18:00.
@@ -51,6 +52,9 @@ exit status:
 
 The daemon is started when it is needed and not running. Connections are written in {config}.
 """
+
+
+_KEY = "CONNECTION/COLLECTION/KEY; `kvd --help` tells more"
 
 
 def _parser(command: str | None) -> argparse.ArgumentParser:
@@ -85,13 +89,13 @@ def _ls(command: argparse.ArgumentParser) -> None:
 
 
 def _get(command: argparse.ArgumentParser) -> None:
-    command.add_argument("address")
+    command.add_argument("address", help=_KEY)
     command.add_argument("--raw", action="store_true", help="the bytes as they are, of what is not an entry too")
     _as_json(command)
 
 
 def _put(command: argparse.ArgumentParser) -> None:
-    command.add_argument("address")
+    command.add_argument("address", help=_KEY)
     command.add_argument("value", nargs="?", help="a JSON object; standard input when it is missing or -")
     command.add_argument("--ttl", metavar="TTL", help="how long it lives; for ever when not given")
     how = command.add_mutually_exclusive_group()
@@ -100,13 +104,13 @@ def _put(command: argparse.ArgumentParser) -> None:
 
 
 def _ttl(command: argparse.ArgumentParser) -> None:
-    command.add_argument("address")
+    command.add_argument("address", help=_KEY)
     command.add_argument("ttl", nargs="?", metavar="TTL", help="how long it is to live from now")
     _as_json(command)
 
 
 def _rm(command: argparse.ArgumentParser) -> None:
-    command.add_argument("addresses", nargs="+", metavar="address")
+    command.add_argument("addresses", nargs="+", metavar="address", help=_KEY)
     command.add_argument("--collection", action="store_true", help="the addresses are of whole collections")
 
 

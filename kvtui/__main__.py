@@ -23,6 +23,7 @@ examples:
   kvtui --demo                 made-up data to try everything on
   kvtui disk:///var/lib/cache  a directory of diskcache
   kvtui file:///srv/entries    a tree of files
+  kvtui redis://localhost/0    a server; also valkey://, memcached://, mongodb://, s3://BUCKET, dynamodb://TABLE
   kvtui ./entries              whichever of the two lies there
 
 Press ? in the program for all keys. Exit status: 0, or 1 when the daemon or the store cannot be had."""
