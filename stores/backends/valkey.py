@@ -194,7 +194,8 @@ class ValkeyStore(RespStore, BaseContextManagerStore, BaseStore):
         self._waiting = [one for one in self._waiting if one[1].get_loop() is loop]
         if self._given is not None:
             self._client = self._given
-            await self._greet()
+            async with asyncio.timeout(self._timeout):  # GLIDE itself waits for ever on an event loop that is gone
+                await self._greet()
             return
         Logger.init(LogLevel.OFF)  # it would write over a terminal's screen
         tls, ca_certs, certfile, keyfile, insecure = self._tls

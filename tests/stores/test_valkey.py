@@ -1,6 +1,7 @@
 """ValkeyStore's own ways: GLIDE's clients, a real cluster of three nodes, and what happens when a server goes."""
 
 import asyncio
+import gc
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -245,3 +246,14 @@ async def test_a_node_is_named_by_host_and_port() -> None:
     for node in ("localhost", ":7000", "localhost:", "localhost:port"):
         with pytest.raises(ValueError, match="host:port"):
             ValkeyStore(cluster_nodes=[node])
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_a_given_client_whose_event_loop_is_gone_is_not_waited_for(valkey_address: Address) -> None:
+    configuration = GlideClientConfiguration([NodeAddress(*valkey_address)])
+    client = await asyncio.to_thread(lambda: asyncio.run(GlideClient.create(configuration)))
+    anything: Any = ValkeyStore
+    with pytest.raises(StoreSetupError, match="TimeoutError"):
+        await asyncio.wait_for(anything(client=client, timeout=0.3).get("k"), 5)
+    del client
+    gc.collect()  # it says that nobody closed it
