@@ -13,8 +13,10 @@ ConflictError with what is there now when the caller expected a version.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from random import random
 from typing import Any, ClassVar, SupportsFloat
 
 from stores.arguments import check_keys, check_page, check_ttl
@@ -27,7 +29,9 @@ from stores.records import ABSENT, ANY, KEEP, Description, Expected, Keep, Recor
 __all__ = ["BrowsableStore"]
 
 PAGE_LIMIT = 500
-EDIT_ATTEMPTS = 16
+EDIT_ATTEMPTS = 200
+LONGEST_PAUSE = 0.05
+"""Seconds between two of them."""
 
 
 class BrowsableStore(Lifecycle):
@@ -278,7 +282,7 @@ class BrowsableStore(Lifecycle):
         """Read, decide, commit against what was read; ABSENT when there is nothing to write and nothing was there."""
         if creates:
             self._check_new_collection(scope)
-        for _ in range(EDIT_ATTEMPTS):
+        for attempt in range(EDIT_ATTEMPTS):
             stored = await self._read_any(scope, key)
             live = None if stored is None or stored.is_expired else stored
             if expected is not ANY and expected != (live.version if live else ABSENT):
@@ -292,7 +296,9 @@ class BrowsableStore(Lifecycle):
                 try:
                     return await self._commit(collection=scope, key=key, new=new, expected=stored.version if stored else ABSENT)
                 except ConflictError:
-                    continue
+                    # one of those who race always wins; that all of them do, they must not run in step
+                    pause = random() * min(attempt / 1000, LONGEST_PAUSE)
+            await asyncio.sleep(pause)
         raise self._conflict(scope, key, await self._read_any(scope, key))
 
     def _conflict(self, scope: Scope, key: Key, current: Record | None) -> ConflictError:

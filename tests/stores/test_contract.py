@@ -347,6 +347,15 @@ async def test_concurrent_use_of_one_store(store: BaseStore, names: Names) -> No
 
 
 @on_storing
+async def test_edits_that_expect_nothing_all_happen_however_many_race(store: BaseStore, names: Names) -> None:
+    await store.put("k", {"n": 0}, collection=names("c"), ttl=300)
+    await asyncio.gather(*(store.edit("k", {"n": n}, collection=names("c")) for n in range(24)))
+    value, left = await store.ttl("k", collection=names("c"))
+    assert value in [{"n": n} for n in range(24)]
+    assert left
+
+
+@on_storing
 async def test_a_large_value(store: BaseStore, names: Names) -> None:
     value = {"text": "0123456789abcdef" * 1875}  # 30,000 characters, within every backend's limits
     await store.put("large", value, collection=names("c"))
