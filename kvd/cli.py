@@ -124,7 +124,9 @@ def _connections(command: argparse.ArgumentParser) -> None:
         "args", nargs="*", metavar="ARGUMENT=VALUE", help="of the store's constructor, a value as in TOML or text"
     )
     added.add_argument("--read-only", action="store_true", help="refuse every write")
-    added.add_argument("--production", action="store_true", help="warn by colour, and ask twice")
+    added.add_argument(
+        "--production", action="store_true", help="warn by colour, and ask for their number before many keys change"
+    )
     removed = actions.add_parser("rm", help="take a connection out of connections.toml; its data stays")
     removed.add_argument("name")
 

@@ -70,7 +70,7 @@ class ConnectionConfig:
     read_only: bool = False
     """Whether the daemon refuses every write."""
     production: bool = False
-    """Whether the terminal UI warns by colour and asks twice."""
+    """Whether the terminal UI warns by colour, and asks for the number before many keys change."""
     allow_destroy: bool = False
     """Whether the whole store may be emptied."""
     group: str | None = None

@@ -67,7 +67,22 @@ class EntryActions(EditActions):
         text = await self.app.push_screen_wait(prompt)
         if text is None:
             return
+        if count := self._to_type(entries):
+            question = Ask(
+                f"Set the TTL of {count} keys?",
+                [meaning(text), f"in {entries[0].place.label}"],
+                [Answer("cancel", "Cancel"), Answer("set", f"Set {count} TTLs", "error")],
+                names=[entry.label for entry in entries],
+                must_type=count,
+            )
+            if await self.app.push_screen_wait(question) != "set":
+                return
         self._set_ttl(entries, parse_ttl(text))
+
+    def _to_type(self, entries: Sequence[Entry]) -> str | None:
+        """What is to be typed before so many keys change; None where nothing is."""
+        info = self.info(entries[0].place.connection)
+        return str(len(entries)) if len(entries) > 1 and info is not None and info.production else None
 
     @work(group="change")
     async def _set_ttl(self, entries: Sequence[Entry], ttl: float | None) -> None:
@@ -91,7 +106,6 @@ class EntryActions(EditActions):
             return
         place = entries[0].place
         many = len(entries) > 1
-        info = self.info(place.connection)
         record = self.value_pane.record
         seen = record.version if record is not None and not many and self.value_pane.entry == entries[0] else None
         lines = [f"in {place.label}"]
@@ -101,7 +115,7 @@ class EntryActions(EditActions):
                 lines,
                 [Answer("cancel", "Cancel"), Answer("delete", f"Delete {len(entries):,} keys" if many else "Delete", "error")],
                 names=[entry.label for entry in entries],
-                must_type=str(len(entries)) if many and info is not None and info.production else None,
+                must_type=self._to_type(entries),
             )
             if await self.app.push_screen_wait(question) != "delete":
                 return

@@ -143,6 +143,30 @@ async def test_production_asks_for_the_count(fake: Daemon) -> None:
         await tui.press("escape")
 
 
+async def test_production_asks_for_the_count_before_many_ttls_too(fake: Daemon) -> None:
+    fake.production.add("scratch")
+    async with running(fake.open) as tui:
+        await tui.sees("scratch")
+        await tui.press("enter")
+        await tui.sees("greetings")
+        await tui.press("enter")
+        await tui.sees("PRODUCTION", "2 keys")
+        await tui.press("space", "space", "t")
+        await tui.sees("Set TTL")
+        await tui.type("1h\n")
+        await tui.sees("Set the TTL of 2 keys?", "hello", "morning", "type 2 to go on")
+        await tui.press("right", "enter")
+        assert stored(fake, "morning").expires_at is None
+        await tui.press("escape", "t")
+        await tui.sees("Set TTL")
+        await tui.type("1h\n")
+        await tui.sees("type 2 to go on")
+        await tui.type("2\n")
+        await tui.press("enter")
+        await tui.sees("TTL set to 1h for 2 keys.")
+        assert (stored(fake, "morning").expires_at or 0) - time.time() < 3601
+
+
 async def test_duplicate_and_rename_keep_value_and_ttl(fake: Daemon) -> None:
     deadline = stored(fake).expires_at or 0
     async with running(fake.open) as tui:
