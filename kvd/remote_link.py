@@ -61,7 +61,7 @@ class RemoteLink:
         self._refuse_closed()
         if self._ready is not None:
             return self._ready
-        async with self._opening.here:
+        async with self._opening:
             self._leave_loop()
             try:
                 if self._client is None or not self._usable(self._client):

@@ -94,7 +94,7 @@ class Lifecycle:
         self._key_strategy = key_sanitization_strategy or PassthroughStrategy()
         self._collection_strategy = collection_sanitization_strategy or PassthroughStrategy()
         self._loop: asyncio.AbstractEventLoop | None = None
-        """On which the store is open."""
+        """On which the store was opened; None while it is closed."""
         self._process = 0
         self._closed = False
         self._entered = 0
@@ -135,12 +135,12 @@ class Lifecycle:
             StoreClosedError: the store was closed.
         """
         loop = asyncio.get_running_loop()
-        if self._loop is loop:
+        if self._is_open_on(loop):
             return
         self._refuse_closed()
-        async with self._setup_lock.here, self._close_lock.here:
+        async with self._setup_lock, self._close_lock:
             await self._come_to(loop)
-            if self._loop is loop:
+            if self._loop is not None:
                 return
             try:
                 await self._setup()
@@ -158,12 +158,14 @@ class Lifecycle:
         if self._closed:
             raise StoreClosedError(f"This {self.traits.name} store was closed. Enter it again to use it.")
 
+    def _is_open_on(self, loop: asyncio.AbstractEventLoop) -> bool:
+        if self._any_loop:
+            return self._loop is not None and self._process == os.getpid()
+        return self._loop is loop
+
     async def _come_to(self, loop: asyncio.AbstractEventLoop) -> None:
         """Be open on this event loop, or on none. StoreSetupError where it is open on another, which has not ended."""
-        if self._loop is None or self._loop is loop:
-            return
-        if self._any_loop and self._process == os.getpid():
-            self._loop = loop
+        if self._loop is None or self._is_open_on(loop):
             return
         if not self._any_loop and not self._loop.is_closed():
             raise StoreSetupError(
@@ -189,7 +191,7 @@ class Lifecycle:
         await self.setup()
         if collection in self._set_up_collections:
             return
-        async with self._setup_lock.here:
+        async with self._setup_lock:
             if collection in self._set_up_collections:
                 return
             try:
@@ -210,7 +212,7 @@ class Lifecycle:
         was_open, self._loop, self._closed, self._entered = self._loop is not None, None, True, 0
         self._set_up_collections.clear()
         if was_open:
-            async with self._close_lock.here:  # who enters it now waits
+            async with self._close_lock:  # who enters it now waits
                 await self._close()
 
     async def __aenter__(self) -> Self:

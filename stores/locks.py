@@ -1,23 +1,55 @@
-"""A lock for whichever event loop asks: asyncio's own lock belongs to the first on which somebody waited for it."""
+"""A lock for the tasks of all event loops: asyncio's own belongs to the first loop on which somebody waited for it."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
+from typing import Final
 
 __all__ = ["LoopLock"]
 
+PAUSE: Final = 0.001
+"""Seconds between two looks at whether a task of another event loop, in another thread, still holds it."""
+
 
 class LoopLock:
-    """Keeps the tasks of an event loop apart, on each loop."""
+    """Keeps tasks apart, whatever event loop they run on."""
 
-    __slots__ = ("_locks",)
+    __slots__ = ("_held", "_locks", "_process", "_taken")
 
     def __init__(self) -> None:
-        """Make no lock yet."""
-        self._locks: dict[asyncio.AbstractEventLoop, asyncio.Lock] = {}
+        """Make one that nobody holds."""
+        self._forget()
 
-    @property
-    def here(self) -> asyncio.Lock:
+    def _forget(self) -> None:
+        self._locks: dict[asyncio.AbstractEventLoop, asyncio.Lock] = {}
+        self._taken = threading.Lock()
+        self._held: asyncio.Lock | None = None
+        self._process = os.getpid()
+
+    async def __aenter__(self) -> None:
+        """Take it."""
+        if self._process != os.getpid():
+            self._forget()  # a fork has no thread that would release it
+        here = self._here()
+        await here.acquire()
+        try:
+            while not self._taken.acquire(blocking=False):  # noqa: ASYNC110 - nothing of asyncio's can be told from other threads
+                await asyncio.sleep(PAUSE)
+        except BaseException:
+            here.release()
+            raise
+        self._held = here
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Release it."""
+        held, self._held = self._held, None
+        self._taken.release()
+        if held is not None:
+            held.release()
+
+    def _here(self) -> asyncio.Lock:
         """The running event loop's lock."""
         loop = asyncio.get_running_loop()
         lock = self._locks.get(loop)

@@ -267,7 +267,7 @@ class FileTreeStore(BaseStore):
 
         pairs = await made_in_turns(pair, keys, managed_entries)
         for chunk in batched(pairs, WRITTEN_TOGETHER):
-            async with self._batch.here:
+            async with self._batch:
                 await self._do(partial(self._put, collection, chunk))
 
     def _put(self, scope: Scope, pairs: Sequence[tuple[Address, bytes]]) -> None:

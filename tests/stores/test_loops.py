@@ -14,13 +14,12 @@ from stores import BaseStore
 from stores.errors import StoreSetupError
 from tests.stores.conftest import STORING, Names, by_name
 
-pytestmark = [
-    pytest.mark.parametrize("case", STORING, ids=by_name),
-    # what nobody closed on a loop that is gone, its driver may complain of
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+# what nobody closed on a loop that is gone, its driver may complain of
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 
 ANY_LOOP = {"disk", "filetree", "memory"}
+
+on_storing = pytest.mark.parametrize("case", STORING, ids=by_name)
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +57,7 @@ async def use(store: BaseStore, collection: str) -> None:
     assert await store.delete_many([*keys, "last"], collection=collection) == len(keys) + 1
 
 
+@on_storing
 def test_it_goes_on_when_its_event_loop_is_gone(make: Callable[..., BaseStore], names: Names) -> None:
     store = make()
     run(use(store, names("a")))
@@ -65,6 +65,7 @@ def test_it_goes_on_when_its_event_loop_is_gone(make: Callable[..., BaseStore], 
     run(store.close())
 
 
+@on_storing
 def test_it_is_entered_on_one_event_loop_after_the_other(make: Callable[..., BaseStore], names: Names) -> None:
     store = make()
 
@@ -76,6 +77,7 @@ def test_it_is_entered_on_one_event_loop_after_the_other(make: Callable[..., Bas
     run(enter(names("b")))
 
 
+@on_storing
 def test_on_two_event_loops_at_a_time_it_works_or_says_why_not(
     case: ModuleType, make: Callable[..., BaseStore], names: Names
 ) -> None:
@@ -93,3 +95,32 @@ def test_on_two_event_loops_at_a_time_it_works_or_says_why_not(
             await use(store, names("a"))
 
     run(first())
+
+
+@pytest.mark.parametrize("case", [case for case in STORING if case.NAME in ANY_LOOP], ids=by_name)
+def test_threads_that_use_it_first_at_the_same_moment_open_it_once(make: Callable[..., BaseStore], names: Names) -> None:
+    before = set(threading.enumerate())
+    store = make()
+    together = threading.Barrier(5)
+    failures: list[BaseException] = []
+
+    async def first(number: int) -> None:
+        together.wait()
+        await use(store, names(f"c{number}"))
+
+    def target(number: int) -> None:
+        try:
+            run(first(number))
+        except BaseException as exc:  # noqa: BLE001 - as above
+            failures.append(exc)
+
+    threads = [threading.Thread(target=target, args=(number,)) for number in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    run(store.close())
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+    assert set(threading.enumerate()) <= before
