@@ -285,10 +285,8 @@ async def test_go_to_finds_a_key(fake: Daemon) -> None:
         await tui.sees("2 keys")
         await tui.press("colon")
         await tui.sees("Go to")
-        for _ in range(40):
-            await tui.press("backspace")
-        await tui.type("local/users/user:17")
-        await tui.press("enter")
+        await tui.press("ctrl+u")
+        await tui.type("local/users/user:17\n")
         await tui.sees('"number": 17')
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+from textual import events
 from textual.pilot import Pilot
 from textual.widget import Widget
 
@@ -42,17 +43,20 @@ class Tui:
         return "\n".join(strip.crop(region.x, region.right).text for strip in lines)
 
     async def press(self, *keys: str) -> None:
-        await self.pilot.press(*keys)
-        await self.pilot.pause()
+        await self.pilot.press(*keys)  # which waits until nothing happens any more
+        await self.pilot.pause(0)
 
     async def type(self, text: str) -> None:
-        await self.press(*(NAMES.get(char, char) for char in text))
+        """Type as fast as it goes: no key waits for what the one before it does, as in a terminal."""
+        for char in text:
+            self.app.post_message(events.Key(NAMES.get(char, char), None if char == "\n" else char))
+        await self.pilot.pause()
 
     async def until(self, condition: Callable[[], object], what: str = "") -> None:
         end = time.monotonic() + PATIENCE
         while not condition():
             assert time.monotonic() < end, f"{what or 'this'} did not happen; the screen:\n{self.text}"
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.02)
 
     async def sees(self, *texts: str) -> None:
         for text in texts:
