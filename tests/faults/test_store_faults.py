@@ -5,7 +5,8 @@ once more, gives the right answer; the next call works once the way is free; a c
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,12 +21,16 @@ from tests.conftest import KIND_OF_FIXTURE, endpoint as endpoint_of
 from tests.faults.clock import time_flies
 from tests.faults.proxy import Proxy, Way, place, through
 from tests.servers.lease import private_server
-from tests.stores.conftest import STORING, Names, by_name
+from tests.stores.conftest import STORING, Names
 
 pytestmark = pytest.mark.anyio
 
 SERVED = [case for case in STORING if case.SERVER is not None]
-on_every_server = pytest.mark.parametrize("case", SERVED, ids=by_name)
+IGNORE_LEAK = pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
+on_every_server = pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, id=case.NAME, marks=IGNORE_LEAK if case.NAME == "mongodb" else ()) for case in SERVED],
+)
 
 REAL = {"mongodb", "valkey"}  # whose drivers have clocks of their own
 SILENCE = 2.5  # seconds after which these give a server up; the others have their usual patience, and time flies
@@ -41,6 +46,14 @@ VALUES = [{"n": number, "text": "x" * 400} for number in range(COUNT)]
 @pytest.fixture(autouse=True)
 def few_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aws, "TOTAL_ATTEMPTS", 2)  # each waits for up to seconds before the next one
+
+
+@pytest.fixture(autouse=True)
+def leaky(case: ModuleType) -> Iterator[None]:
+    """pymongo does not close a socket whose connecting is cancelled: collected here, not in a test that follows."""
+    yield
+    if case.NAME == "mongodb":
+        gc.collect()
 
 
 @pytest.fixture

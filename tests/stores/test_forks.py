@@ -22,7 +22,7 @@ def in_a_fork(work):
         return child
     asyncio.events._set_running_loop(None)  # a fork inside a coroutine leaves the loop behind
     try:
-        asyncio.run(asyncio.wait_for(work(), 10))
+        asyncio.run(asyncio.wait_for(work(), 60))
     except BaseException as exc:
         os.write(2, repr(exc).encode())
         os._exit(1)
@@ -56,7 +56,7 @@ asyncio.run(store.close())
 
 def run(store: str, collection: str) -> None:
     command = [sys.executable, "-c", PROGRAM, store, collection]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 0, done.stderr
 
 

@@ -36,7 +36,7 @@ def run(work: Coroutine[Any, Any, object]) -> None:
 
     def target() -> None:
         try:
-            asyncio.run(asyncio.wait_for(work, 20))
+            asyncio.run(asyncio.wait_for(work, 100))
         except BaseException as exc:  # noqa: BLE001 - raised below
             failures.append(exc)
 
@@ -122,5 +122,5 @@ def test_threads_that_use_it_first_at_the_same_moment_open_it_once(make: Callabl
     assert failures == []
     run(store.close())
     for thread in set(threading.enumerate()) - before:
-        thread.join(10)
+        thread.join(60)
     assert set(threading.enumerate()) <= before

@@ -244,7 +244,7 @@ async def test_a_store_that_nobody_closed_and_nobody_has_lets_go_of_its_thread_a
 
     thread = await use()
     gc.collect()
-    await asyncio.to_thread(thread.join, 10)
+    await asyncio.to_thread(thread.join, 60)
     assert not thread.is_alive()
     assert not (folder / "cache.db-wal").exists(), "the last connection that is closed removes it"
 

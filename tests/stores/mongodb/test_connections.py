@@ -61,6 +61,8 @@ async def test_a_setup_that_fails_can_be_tried_again(mongodb_url: str, db_name: 
         await store.close()
 
 
+@ignore_leak
+@pytest.mark.usefixtures("leaky")
 @pytest.mark.parametrize("fault", ["cut", "garbage", "black hole"])
 async def test_a_lost_connection_is_said_and_the_next_call_works(
     mongodb_url: str, db_name: str, bare: Database, fault: str
