@@ -18,6 +18,7 @@ from kvtui.limits import Limits
 from kvtui.messages import Entry
 from kvtui.screens.dialogs import Answer, Ask
 from kvtui.session import Session
+from kvtui.widgets.key_list import foreign_text
 from kvtui.widgets.keys_pane import KeysPane
 from kvtui.widgets.value_pane import Edited, ValuePane
 from kvtui.widgets.value_reader import make_document
@@ -85,7 +86,7 @@ class EditActions(Screen[None]):
                 self.say("This key is gone.", wrong=True)
                 return
             if record.kind != "entry":
-                self.say(f"A {record.kind} was not written by a store and is only shown.", wrong=True)
+                self.say(foreign_text(record.kind, "is only shown"), wrong=True)
                 return
             before = jsontext.indent(record.body.decode("utf-8", "surrogateescape"))
             text = before

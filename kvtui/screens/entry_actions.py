@@ -23,6 +23,7 @@ from kvtui.screens.create import CreateScreen, Draft
 from kvtui.screens.dialogs import Answer, Ask, Prompt
 from kvtui.screens.edit_actions import EditActions
 from kvtui.screens.pick import Choice, Pick
+from kvtui.widgets.key_list import foreign_text
 
 __all__ = ["EntryActions"]
 
@@ -69,9 +70,9 @@ class EntryActions(EditActions):
             return
         if count := self._to_type(entries):
             question = Ask(
-                f"Set the TTL of {count} keys?",
+                f"Set the TTL of {len(entries):,} keys?",
                 [meaning(text), f"in {entries[0].place.label}"],
-                [Answer("cancel", "Cancel"), Answer("set", f"Set {count} TTLs", "error")],
+                [Answer("cancel", "Cancel"), Answer("set", f"Set {len(entries):,} TTLs", "error")],
                 names=[entry.label for entry in entries],
                 must_type=count,
             )
@@ -197,7 +198,7 @@ class EntryActions(EditActions):
         if entry is None or record is None:
             return
         if record.kind != "entry":
-            self.say(f"A {record.kind} was not written by a store and cannot be duplicated here.", wrong=True)
+            self.say(foreign_text(record.kind, "cannot be duplicated here"), wrong=True)
             return
         if len(record.body) < record.length:
             self.say(f"{size_text(record.length)} are too much to duplicate here.", wrong=True)
@@ -224,7 +225,7 @@ class EntryActions(EditActions):
         if entry is None or record is None:
             return
         if record.kind != "entry":
-            self.say(f"A {record.kind} was not written by a store and cannot be renamed here.", wrong=True)
+            self.say(foreign_text(record.kind, "cannot be renamed here"), wrong=True)
             return
 
         def meaning(text: str) -> str:

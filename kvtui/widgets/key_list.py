@@ -23,7 +23,7 @@ from kvtui.countdown import FADE_SECONDS, TENTHS_BELOW, Urgency, left_text, urge
 from kvtui.index import KeyIndex, Sort
 from kvtui.widgets.lines import Lines
 
-__all__ = ["KeyList", "kind_label"]
+__all__ = ["KeyList", "foreign_text", "kind_label"]
 
 TICK = 0.1
 """Seconds between two looks at what has to be repainted."""
@@ -35,6 +35,11 @@ ONE_FROM, BOTH_FROM = 36, 50
 def kind_label(kind: str) -> str:
     """The type of an entry as a person calls it: what stores write themselves is JSON."""
     return "json" if kind == "entry" else kind
+
+
+def foreign_text(kind: str, so: str) -> str:
+    """Why something that no store wrote is not changed: `so` says what becomes of it instead."""
+    return f"This {kind.partition(',')[0]} was not written by a store and {so}."
 
 
 class KeyList(Lines):

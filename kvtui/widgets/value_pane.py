@@ -21,6 +21,7 @@ from kvtui.limits import Limits
 from kvtui.messages import Entry
 from kvtui.session import Session
 from kvtui.widgets.editor import EDIT_MOST, Editor
+from kvtui.widgets.key_list import foreign_text
 from kvtui.widgets.notice import Notice
 from kvtui.widgets.value_reader import concerns
 from kvtui.widgets.value_search import ValueSearch
@@ -146,7 +147,7 @@ class ValuePane(ValueSearch):
         if record is None or entry is None:
             return "There is no value to edit."
         if record.kind != "entry":
-            return f"A {record.kind} was not written by a store and is only shown."
+            return foreign_text(record.kind, "is only shown")
         if record.length > EDIT_MOST:
             return f"{size_text(record.length)} are too much to edit in place; E edits in $EDITOR."
         original = jsontext.indent(record.body.decode("utf-8", "surrogateescape"))

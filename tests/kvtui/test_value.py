@@ -17,11 +17,11 @@ async def test_a_value_that_cannot_be_read_says_why(fake: Daemon) -> None:
 
 async def test_bytes_are_shown_in_hexadecimal_and_foreign_values_are_not_edited(fake: Daemon) -> None:
     fake.data["scratch"]["greetings"].clear()
-    fake.put("scratch", "greetings", "blob", b"\x00\xff\x10plain", kind="string")
+    fake.put("scratch", "greetings", "blob", b"\x00\xff\x10plain", kind="item, flags 16")
     async with running(fake.open, size=(160, 36)) as tui:
-        await tui.sees("string", "00 ff 10 70 6c 61 69 6e", "··")
+        await tui.sees("item, flags 16", "00 ff 10 70 6c 61 69 6e", "··")
         await tui.press("2", "e")
-        await tui.sees("was not written by a store")
+        await tui.sees("This item was not written by a store")
         assert tui.browser.value_pane.edited is None
 
 
