@@ -134,6 +134,7 @@ class BaseStore(TextStore, AsyncKeyValue, ABC):
             await self._setup_collection(collection=scope)
             now = utc_now()
             for key, value in entries.items():
+                self._check_key(key)
                 entry = ManagedEntry(value=value, created_at=now)
                 await self._put_managed_entry(collection=scope, key=key, managed_entry=entry)
         self._seed = {}  # once: what is entered again keeps what became of it

@@ -89,6 +89,10 @@ class Lifecycle:
             collection_sanitization_strategy: how collections are made to fit; as they are when None.
         """
         super().__init__()
+        if default_collection is not None and not isinstance(default_collection, str):
+            raise TypeError(
+                f"default_collection is a string, not {type(default_collection).__name__} ({default_collection!r})."
+            )
         self.default_collection = default_collection or DEFAULT_COLLECTION
         self._adapter = serialization_adapter or BasicSerializationAdapter()
         self._key_strategy = key_sanitization_strategy or PassthroughStrategy()
@@ -233,7 +237,7 @@ class Lifecycle:
     def _scope(self, collection: Collection) -> Scope:
         """The collection, its default resolved and its name checked."""
         if collection is None or collection == "":
-            return self.default_collection
+            collection = self.default_collection
         if isinstance(collection, Token):
             return collection
         if isinstance(collection, str):

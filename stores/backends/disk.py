@@ -53,6 +53,7 @@ __all__ = ["DiskStore"]
 R = TypeVar("R")
 
 CULL_STEP: Final = 500
+LARGEST: Final = 2**63 - 1
 _others: Final[list[Database]] = []
 """Of the processes from which this one was forked, in which SQLite may not even close what they opened."""
 TURN: Final = 32
@@ -118,11 +119,13 @@ class DiskStore(BaseContextManagerStore, BaseStore):
             timeout: seconds to wait for another process that is writing.
 
         Raises:
-            ValueError: not one of `disk_cache` and `directory` was given, or the directory is missing and `auto_create` is
-                false.
+            ValueError: not one of `disk_cache` and `directory` was given, the directory is missing and `auto_create` is false,
+                or max_size is no possible number of bytes.
         """
         if (disk_cache is None) == (directory is None):
             raise ValueError("DiskStore takes either disk_cache or directory.")
+        if not 0 <= (max_size or 0) <= LARGEST:
+            raise ValueError(f"max_size is a number of bytes from 0 to {LARGEST}, not {max_size!r}.")
         given = disk_cache.directory if disk_cache is not None else str(Path(directory or ""))
         # diskcache expands its directory like this, and both must look in one place
         folder = Path(os.path.expandvars(os.path.expanduser(given)))  # noqa: PTH111 - as said

@@ -86,7 +86,12 @@ class MemoryStore(BaseDestroyStore, BaseDestroyCollectionStore, BaseEnumerateCol
             max_entries_per_collection: the least recently used entry leaves when there would be more; None is no limit.
             default_collection: used where no collection is given; "default_collection" when None.
             seed: entries to begin with, as `{collection: {key: value}}`.
+
+        Raises:
+            ValueError: max_entries_per_collection is less than 1.
         """
+        if max_entries_per_collection is not None and max_entries_per_collection < 1:
+            raise ValueError(f"max_entries_per_collection is at least 1, or None, not {max_entries_per_collection!r}.")
         super().__init__(default_collection=default_collection, seed=seed)
         self.max_entries_per_collection = max_entries_per_collection
         self._caches: dict[str, Entries[_Held]] = {}

@@ -255,6 +255,19 @@ async def test_what_looks_like_nothing_is_no_name_of_the_default_collection(stor
 
 
 @on_every_store
+async def test_the_default_collection_is_a_name_like_others(make: Callable[..., BaseStore]) -> None:
+    wrong: list[Any] = [5, b"c", ["c"]]
+    for one in wrong:
+        with pytest.raises(TypeError, match="default_collection is a string"):
+            make(default_collection=one)
+    store = make(default_collection="lone \ud800 surrogate")
+    for call in (store.get("k"), store.put("k", {}), store.put_many(["k"], [{}]), store.delete("k"), store.scan_keys()):
+        with pytest.raises(InvalidKeyError):
+            await call
+    await store.close()
+
+
+@on_every_store
 async def test_wrong_arguments_of_scans(store: BaseStore, names: Names) -> None:
     anything: Any = store
     for name, value in (("limit", 1.5), ("limit", "5"), ("limit", None), ("cursor", "text"), ("cursor", 5), ("match", b"x")):

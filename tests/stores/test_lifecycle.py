@@ -35,7 +35,7 @@ class FragileStore(BaseStore):
     """Only the three hooks that every backend has, and failures on demand."""
 
     traits: ClassVar[Traits] = Traits(
-        name="fragile", max_key_bytes=10, max_collection_bytes=12, binary_keys=False, empty_key=False
+        name="fragile", max_key_bytes=10, max_collection_bytes=18, binary_keys=False, empty_key=False
     )
     _errors: ClassVar[Mapping[type[BaseException], type[BaseKeyValueError]]] = {
         DriverError: ValueTooLargeError,
@@ -222,7 +222,7 @@ async def test_names_are_checked_before_anything_is_sent() -> None:
             await store.put(key, {})
         with pytest.raises(InvalidKeyError):
             await store.get_many(["fine", key])
-    for collection in ("c" * 13, "\udcff"):
+    for collection in ("c" * 19, "\udcff"):
         with pytest.raises(InvalidKeyError):
             await store.get("k", collection=collection)
     with pytest.raises(InvalidKeyError, match="::"):

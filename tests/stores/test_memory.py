@@ -12,6 +12,7 @@ import time_machine
 
 from stores import ABSENT, MemoryStore, NullStore
 from stores.entry import utc_now
+from stores.errors import StoreSetupError
 
 pytestmark = pytest.mark.anyio
 
@@ -144,3 +145,12 @@ async def test_a_version_of_an_earlier_store_is_never_that_of_a_later_one() -> N
             assert record is not None
             versions.add(record.version)
     assert len(versions) == 20
+
+
+async def test_arguments_that_cannot_be() -> None:
+    for limit in (0, -1):
+        with pytest.raises(ValueError, match="at least 1"):
+            MemoryStore(max_entries_per_collection=limit)
+    seed: Any = {"c": {5: {}}}
+    with pytest.raises(StoreSetupError, match="A key is a string, not int"):
+        await MemoryStore(seed=seed).get("k")

@@ -169,6 +169,9 @@ async def test_a_directory_that_cannot_be_written_can_be_read(folder: Path) -> N
 
 def test_arguments_that_cannot_be(folder: Path, cache: Cache) -> None:
     arguments: Any = DiskStore
+    for size in (-1, 2**63):
+        with pytest.raises(ValueError, match="max_size"):
+            DiskStore(directory=folder, max_size=size)
     for directory in (b"/folder", 5):
         with pytest.raises(TypeError):
             arguments(directory=directory)
