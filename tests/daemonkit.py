@@ -150,9 +150,9 @@ class RawClient:
         except OSError:
             self.socket.close()
             raise
-        self._received = b""
+        self._received = bytearray()
         self._id = 0
-        self._streams: dict[int, bytes] = {}
+        self._streams: dict[int, bytearray] = {}
         self.events: list[Any] = []
         self.replies: dict[int | None, Any] = {}
 
@@ -192,17 +192,18 @@ class RawClient:
             if message[0] != 3:
                 return message
             _, stream, last, chunk = message
-            joined = self._streams.pop(stream, b"") + chunk
+            joined = self._streams.setdefault(stream, bytearray())
+            joined += chunk
             if last:
-                return msgpack.unpackb(joined)
-            self._streams[stream] = joined
+                return msgpack.unpackb(self._streams.pop(stream))
 
     def _body(self) -> bytes | None:
         while True:
             if len(self._received) >= 4:
                 length = int.from_bytes(self._received[:4], "big")
                 if len(self._received) >= 4 + length:
-                    body, self._received = self._received[4 : 4 + length], self._received[4 + length :]
+                    body = bytes(self._received[4 : 4 + length])
+                    del self._received[: 4 + length]
                     return body
             try:
                 data = self.socket.recv(1 << 20)

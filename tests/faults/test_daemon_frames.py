@@ -169,24 +169,27 @@ def test_a_subscriber_that_does_not_read_is_told_to_read_again(daemon: Daemon, c
         assert sequences[-1] > len(sequences)
 
 
-def test_thousands_of_waiting_requests_and_a_disconnect(daemon: Daemon, client: RawClient) -> None:
+def test_thousands_of_waiting_requests_and_a_disconnect() -> None:
     """The opening of a store that hangs keeps all of them waiting."""
-    with daemon.client() as crowd, socket.socket() as silent:
+    with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
-        name = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
-        crowd.ask("open", {"url": name})
-        for _ in range(5000):
-            crowd.ask("open", {"url": name})
-        refused = 0
-        while crowd.replies or refused < 900:
-            message = crowd.read()
-            if message[0] == 1:
-                assert message[2]["code"] == "too_many"
-                refused += 1
-        for _ in range(20):
-            client.call("ping")
-    eventually(lambda: client.call("status")["clients"] == 1)
+        url = f'url = "redis://127.0.0.1:{silent.getsockname()[1]}/0"\ntimeout = 600.0\n'
+        config = f'[connections.silent]\nstore = "redis"\nconnect_timeout = 600\n[connections.silent.args]\n{url}'
+        with running(config) as daemon, daemon.client() as client:
+            with daemon.client() as crowd:
+                for _ in range(5001):
+                    crowd.ask("connect", {"connection": "silent"}, timeout=600)
+                refused = 0
+                while crowd.replies or refused < 900:
+                    message = crowd.read()
+                    if message[0] == 1:
+                        assert message[2]["code"] == "too_many"
+                        refused += 1
+                for _ in range(20):
+                    client.call("ping")
+            eventually(lambda: client.call("status")["clients"] == 1)
+            assert "Traceback" not in daemon.said()
 
 
 def test_a_stopped_client_holds_nobody_up(daemon: Daemon, client: RawClient) -> None:
