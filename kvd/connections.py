@@ -213,7 +213,8 @@ class Connection:
         from stores.errors import StoreConnectionError  # noqa: PLC0415 - the daemon starts without stores
 
         if isinstance(error, TimeoutError):
-            reason, code = f"it did not open within {self.config.connect_timeout:g} seconds", Code.UNREACHABLE
+            which = "it" if self.config.location == self.name else self.config.location
+            reason, code = f"{which} did not open within {self.config.connect_timeout:g} seconds", Code.UNREACHABLE
         elif isinstance(error, asyncio.CancelledError):
             reason, code = "opening it was given up", Code.UNREACHABLE
         else:

@@ -1,10 +1,11 @@
 """What the command says where it cannot do what was asked, or cannot show what is there."""
 
+import socket
 from pathlib import Path
 
 import pytest
 
-from tests.kvd.command import REFUSED, USAGE, kvd
+from tests.kvd.command import REFUSED, UNREACHABLE, USAGE, kvd
 
 
 def test_put_if_absent_says_that_something_is_there(daemon: Path, unique_name: str) -> None:
@@ -67,6 +68,17 @@ def test_what_cannot_be_done_names_connection_and_remedy(home: Path) -> None:
     assert "k.json holds no entry" in refused
     assert refused.endswith("`kvd get --raw` prints it.\n")
     assert kvd("get", f"{url}/c/k", "--raw").out == "hello"
+
+
+def test_what_does_not_answer_is_named_with_its_address(home: Path) -> None:
+    folder = home / "config" / "kvd"
+    folder.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"redis://127.0.0.1:{mute.getsockname()[1]}"
+        (folder / "connections.toml").write_text(
+            f"[connections.mute]\nstore = 'redis'\nconnect_timeout = 0.3\nargs.url = '{url}'"
+        )
+        assert kvd("ls", "mute", expect=UNREACHABLE).err == f"kvd: mute: {url} did not open within 0.3 seconds\n"
 
 
 def test_a_production_connection_is_marked(home: Path) -> None:
