@@ -199,7 +199,7 @@ class MemcachedStore(BaseDestroyStore, BaseContextManagerStore, BaseStore):
     def _native(self, collection: Scope, key: Key) -> bytes:
         """The server's name of an entry: collection and key are joined, and then made to fit."""
         if isinstance(key, Token):
-            return key.value
+            return protocol.check_name(key.value)
         if collection == OUTSIDE:
             joined = key
         else:

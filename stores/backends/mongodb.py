@@ -258,8 +258,9 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
                 "and the name does not start with `system.`. A sanitization strategy can make it fit."
             )
         try:
+            name.encode()
             native = self._database.get_collection(name, codec_options=documents.CODEC)
-        except driver.InvalidName as exc:
+        except (driver.InvalidName, UnicodeEncodeError) as exc:
             raise InvalidKeyError(f"{name!r} cannot be a collection in MongoDB: {exc}.") from exc
         if len(self._natives) >= MAX_NATIVES:
             self._natives.clear()

@@ -24,6 +24,7 @@ from stores.errors import (
     UnsupportedError,
     ValueTooLargeError,
 )
+from stores.names import Key
 from tests.conftest import endpoint as endpoint_of
 from tests.faults.clock import time_flies
 from tests.faults.proxy import Proxy
@@ -156,8 +157,9 @@ async def test_names_that_fit_and_names_that_do_not(store: MemcachedStore) -> No
         assert [name.text for name in (await store.scan_keys("c")).items] == [key]
         assert (await store.describe([key]))[0] is not None
         assert await store.delete(key)
-    for key in ("k" * 248, "日" * 83, " " * 190):
-        for call in (store.put(key, {}), store.get(key), store.get_many([key]), store.delete(key), store.edit(key, {})):
+    names: list[Key] = ["k" * 248, "日" * 83, " " * 190, Token(b""), Token(b"k" * 251)]
+    for name in names:
+        for call in (store.put(name, {}), store.get(name), store.get_many([name]), store.delete(name), store.edit(name, {})):
             with pytest.raises(InvalidKeyError, match=r"The name '.*takes 1 to 250"):
                 await call
     hashing = MemcachedStore(
@@ -166,9 +168,9 @@ async def test_names_that_fit_and_names_that_do_not(store: MemcachedStore) -> No
     async with hashing:
         await hashing.put("k" * 1000, {"n": 1}, collection="c" * 1000)
         assert await hashing.get("k" * 1000, collection="c" * 1000) == {"n": 1}
-        [name] = (await hashing.scan_keys(OUTSIDE)).items
-        assert not name.exact
-        assert await hashing.get(name.token, collection=OUTSIDE) == {"n": 1}
+        [found] = (await hashing.scan_keys(OUTSIDE)).items
+        assert not found.exact
+        assert await hashing.get(found.token, collection=OUTSIDE) == {"n": 1}
 
 
 async def test_a_value_over_the_limit_keeps_what_was_there(store: MemcachedStore) -> None:

@@ -264,6 +264,8 @@ async def test_a_token_of_another_store_is_refused(store: MongoDBStore) -> None:
     for token in (b"k", b"[1]", b'{"$where": "x"}', b'{"key": "a", "_id": 1}', b"\xff"):
         with pytest.raises(InvalidKeyError, match="token"):
             await store.get(Token(token), collection="c")
+    with pytest.raises(InvalidKeyError, match="cannot be a collection"):
+        await store.get("k", collection=Token(b"\xff"))
 
 
 async def test_a_ttl_of_centuries_ends_with_the_calendar(store: MongoDBStore) -> None:
