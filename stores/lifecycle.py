@@ -238,11 +238,11 @@ class Lifecycle:
         """The collection, its default resolved and its name checked."""
         if collection is None or collection == "":
             collection = self.default_collection
-        if isinstance(collection, Token):
-            return collection
         if isinstance(collection, str):
             if not collection.isascii() or self.traits.max_collection_bytes is not None:
                 self._check_size(self._sanitize_collection(collection), self.traits.max_collection_bytes, "collection")
+            return collection
+        if isinstance(collection, Token):
             return collection
         raise TypeError(f"A collection is a string, not {type(collection).__name__} ({collection!r}).")
 
