@@ -33,7 +33,7 @@ def loaded_after(code: str) -> set[str]:
         capture_output=True,
         check=True,
         text=True,
-        timeout=60,
+        timeout=150,
     )
     return set(done.stdout.split())
 
