@@ -134,7 +134,7 @@ class Place:
         """
         paths.private_dir(self.path.parent)
         if self._lock is None or not _is_file_of(self._lock, paths.daemon_lock(self.path)):
-            stale, self._lock = self._lock, None
+            stale = self._lock
             self._take_lock(0.0)
             if stale is not None:
                 os.close(stale)

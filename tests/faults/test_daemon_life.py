@@ -155,6 +155,7 @@ def test_a_removed_runtime_folder_is_made_anew() -> None:
 
 def test_it_gives_way_to_another_daemon_that_took_its_place() -> None:
     with running() as first:
+        first.signal(signal.SIGSTOP)  # it would take its place back within a second, in which the second may not have started
         for path in first.socket.parent.iterdir():
             path.unlink()
         second = Daemon.__new__(Daemon)
@@ -162,6 +163,7 @@ def test_it_gives_way_to_another_daemon_that_took_its_place() -> None:
         second.process = None
         try:
             second.start()
+            first.signal(signal.SIGCONT)
             with second.client() as client:
                 assert first.wait(timeout=60) == 0
                 assert client.call("status")["pid"] == second.pid
