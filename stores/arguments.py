@@ -68,11 +68,10 @@ def check_name(collection: str | Token) -> None:
 
 def check_limit(limit: int | None) -> int | None:
     """A limit is a natural number or None. Raises TypeError, or ValueError for a negative one."""
-    if limit is None:
-        return None
-    if _whole(limit) < 0:
+    at_most = None if limit is None else _whole(limit)
+    if at_most is not None and at_most < 0:
         raise ValueError(f"limit is a whole number of at least 0, not {limit!r}.")
-    return _whole(limit)
+    return at_most
 
 
 def check_page(cursor: bytes | None, limit: int, match: str | None = None) -> int:

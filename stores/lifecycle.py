@@ -17,6 +17,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import ClassVar, Self
 
+from stores.arguments import check_name
 from stores.errors import (
     BaseKeyValueError,
     InvalidKeyError,
@@ -241,10 +242,9 @@ class Lifecycle:
         if isinstance(collection, str):
             if not collection.isascii() or self.traits.max_collection_bytes is not None:
                 self._check_size(self._sanitize_collection(collection), self.traits.max_collection_bytes, "collection")
-            return collection
-        if isinstance(collection, Token):
-            return collection
-        raise TypeError(f"A collection is a string, not {type(collection).__name__} ({collection!r}).")
+        else:
+            check_name(collection)
+        return collection
 
     def _check_new_collection(self, scope: Scope) -> None:
         """Refuse a collection that may be read but not written."""

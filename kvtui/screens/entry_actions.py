@@ -155,15 +155,18 @@ class EntryActions(EditActions):
         """Say in the keys' frame how far it is, where there are so many that it takes a while; until `_show_changed`."""
 
         def told(done: int) -> None:
-            if len(entries) >= SLOW_FROM:
-                self.keys_pane.say_doing(f"{doing} {done:,} of {len(entries):,}")
+            self._say_doing(f"{doing} {done:,} of {len(entries):,}", entries)
 
         told(0)
         return told
 
+    def _say_doing(self, what: str | None, entries: Sequence[Entry]) -> None:
+        if len(entries) >= SLOW_FROM:  # few of them leave what is said of many others
+            self.keys_pane.say_doing(what)
+
     def _show_changed(self, entries: Sequence[Entry], *, unmark: bool = False) -> None:
         """Show what has become of the entries, where they are still looked at."""
-        self.keys_pane.say_doing(None)
+        self._say_doing(None, entries)
         if self.keys_pane.place == entries[0].place:
             keys = [entry.key for entry in entries]
             if unmark:

@@ -14,7 +14,7 @@ from kvtui.codecs import elide, printable
 from kvtui.messages import Place
 from kvtui.widgets.lines import Lines
 
-__all__ = ["Branch", "ConnectionList", "Node"]
+__all__ = ["Branch", "ConnectionList", "Node", "marks_of"]
 
 STATES = {
     "idle": ("○", "lines--faint"),
@@ -27,6 +27,11 @@ STATES = {
 
 SHORT = {"production": "prod", "read-only": "r/o"}
 """Marks of connections where there is little room."""
+
+
+def marks_of(info: ConnectionInfo) -> list[str]:
+    """What one should know of a connection before anything is changed there, the stricter last."""
+    return [mark for mark, there in (("production", info.production), ("read-only", info.read_only)) if there]
 
 
 @dataclass(slots=True)
@@ -157,7 +162,7 @@ class ConnectionList(Lines):
         info = branch.info
         sign, style = STATES.get(info.state, STATES["idle"])
         name = printable(info.name)
-        marks = [mark for mark, there in (("production", info.production), ("read-only", info.read_only)) if there]
+        marks = marks_of(info)
         labels = [" · ".join([info.store, *marks]), marks[-1] if marks else "", SHORT[marks[-1]] if marks else ""]
         label = next((label for label in labels if cell_len(name) + len(label) + 6 <= width), labels[-1])
         room = width - 4 - (len(label) + 2 if label else 1)

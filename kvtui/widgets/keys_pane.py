@@ -14,7 +14,7 @@ from kvtui import keymap
 from kvtui.codecs import printable
 from kvtui.filters import compile_filter
 from kvtui.messages import Entry, Place
-from kvtui.widgets.connection_list import Branch
+from kvtui.widgets.connection_list import Branch, marks_of
 from kvtui.widgets.key_list import KeyList
 from kvtui.widgets.keys_reader import KeysReader
 from kvtui.widgets.line_input import LineInput
@@ -92,8 +92,7 @@ class KeysPane(KeysReader):
             helps = "browser.refresh"
             self.say("This connection cannot be used", *lines, problem, helps=helps, to="try again", wrong=True)
             return
-        marks = [mark for mark, there in (("production", info.production), ("read-only", info.read_only)) if there]
-        if marks:
+        if marks := marks_of(info):
             lines.append(" · ".join(marks))
         if branch.places or not branch.complete:
             to = "go to its collections" if branch.expanded else "open it"

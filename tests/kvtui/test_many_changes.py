@@ -6,10 +6,22 @@ import time
 import pytest
 
 from kvd.errors import RequestError
-from tests.tuikit.drive import running
+from tests.tuikit.drive import Tui, running
 from tests.tuikit.fake import Daemon
 
 pytestmark = pytest.mark.anyio
+
+
+def fill(fake: Daemon) -> None:
+    """Add to the two keys as many as make 1,500."""
+    for number in range(1_498):
+        fake.put("scratch", "greetings", f"key:{number:05}", {})
+
+
+async def ask_to_delete_all(tui: Tui) -> None:
+    await tui.sees("1,500 keys")
+    await tui.press("2", "g", "v", "G", "v", "d")
+    await tui.sees("Delete 1,500 keys?")
 
 
 async def test_changes_that_come_together_are_asked_about_together(fake: Daemon) -> None:
@@ -45,12 +57,9 @@ async def test_marks_are_counted_while_keys_are_read(fake: Daemon, monkeypatch: 
 
 async def test_more_keys_are_deleted_than_one_request_can_name(fake: Daemon) -> None:
     fake.most_keys = 1_000
-    for number in range(1_498):
-        fake.put("scratch", "greetings", f"key:{number:05}", {})
+    fill(fake)
     async with running(fake.open) as tui:
-        await tui.sees("1,500 keys")
-        await tui.press("2", "g", "v", "G", "v", "d")
-        await tui.sees("Delete 1,500 keys?")
+        await ask_to_delete_all(tui)
         await tui.press("right", "enter")
         await tui.sees("1,500 keys deleted.", "No keys here")
         assert not fake.data["scratch"]["greetings"]
@@ -68,12 +77,9 @@ async def test_a_deletion_that_ends_half_way_says_how_far_it_came(fake: Daemon) 
 
 
 async def test_how_far_a_deletion_is_stands_in_the_frame(fake: Daemon) -> None:
-    for number in range(1_498):
-        fake.put("scratch", "greetings", f"key:{number:05}", {})
+    fill(fake)
     async with running(fake.open, size=(80, 24)) as tui:
-        await tui.sees("1,500 keys")
-        await tui.press("2", "g", "v", "G", "v", "d")
-        await tui.sees("Delete 1,500 keys?")
+        await ask_to_delete_all(tui)
         fake.hold["delete_many"] = turn = asyncio.Event()
         await tui.press("right", "enter")
         await tui.sees("deleting 0 of 1,500")
@@ -86,8 +92,7 @@ async def test_how_far_a_deletion_is_stands_in_the_frame(fake: Daemon) -> None:
 
 
 async def test_a_ttl_that_some_keys_do_not_get_is_not_tried_on_the_rest(fake: Daemon) -> None:
-    for number in range(1_498):
-        fake.put("scratch", "greetings", f"key:{number:05}", {})
+    fill(fake)
     async with running(fake.open) as tui:
         await tui.sees("1,500 keys")
         await tui.press("2", "g", "v", "G", "v", "t")
@@ -118,13 +123,10 @@ async def test_a_key_that_can_have_no_ttl_holds_no_other_up(fake: Daemon) -> Non
 
 
 async def test_what_is_done_to_many_keys_goes_on_while_something_else_is_asked(fake: Daemon) -> None:
-    for number in range(1_498):
-        fake.put("scratch", "greetings", f"key:{number:05}", {})
+    fill(fake)
     fake.put("scratch", "other", "morning", {})
     async with running(fake.open) as tui:
-        await tui.sees("1,500 keys")
-        await tui.press("2", "g", "v", "G", "v", "d")
-        await tui.sees("Delete 1,500 keys?")
+        await ask_to_delete_all(tui)
         fake.hold["delete_many"] = turn = asyncio.Event()
         await tui.press("right", "enter")
         await tui.sees("deleting 0 of 1,500")
@@ -134,6 +136,10 @@ async def test_what_is_done_to_many_keys_goes_on_while_something_else_is_asked(f
         await tui.sees("Go to")
         await tui.press("ctrl+u", *"scratch/other/morning", "enter")
         await tui.sees("scratch / other / morning")
+        await tui.press("t")
+        await tui.sees("Set TTL")
+        await tui.press(*"never", "enter")
+        await tui.sees("TTL removed.", "deleting 0 of 1,500")
         await tui.press("2", "space")
         turn.set()
         await tui.sees("1,500 keys deleted.", "1 key · 1 marked")
@@ -141,12 +147,9 @@ async def test_what_is_done_to_many_keys_goes_on_while_something_else_is_asked(f
 
 
 async def test_quitting_half_way_asks_and_ends_quietly(fake: Daemon) -> None:
-    for number in range(1_498):
-        fake.put("scratch", "greetings", f"key:{number:05}", {})
+    fill(fake)
     async with running(fake.open) as tui:
-        await tui.sees("1,500 keys")
-        await tui.press("2", "g", "v", "G", "v", "d")
-        await tui.sees("Delete 1,500 keys?")
+        await ask_to_delete_all(tui)
         fake.hold["delete_many"] = asyncio.Event()
         await tui.press("right", "enter")
         await tui.sees("deleting 0 of 1,500")
