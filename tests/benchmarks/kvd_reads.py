@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from kvd import requests
+from kvd.blocking import BlockingClient
 from tests.benchmarks.kvd_rig import COLLECTION, KEYS, PAYLOAD, Rig, alternate, fill, heading, report, timed_blocking
 
 SINGLES = 400
@@ -18,6 +19,11 @@ Get = Callable[[str], Awaitable[Any]]
 async def sequential(get: Get) -> None:
     for number in range(SINGLES):
         await get(KEYS[number % len(KEYS)])
+
+
+def blocking_gets(client: BlockingClient) -> None:
+    for number in range(SINGLES):
+        client.call(requests.get("scratch", COLLECTION, KEYS[number % len(KEYS)]))
 
 
 async def in_tasks(get: Get) -> None:
@@ -52,27 +58,23 @@ def memory(rig: Rig) -> None:
     def get(key: str) -> Awaitable[Any]:
         return client.call(requests.get("scratch", COLLECTION, key))
 
-    def blocking_gets() -> None:
-        for number in range(SINGLES):
-            blocking.call(requests.get("scratch", COLLECTION, KEYS[number % len(KEYS)]))
-
-    def straight_gets() -> None:
-        for number in range(SINGLES):
-            straight.get(KEYS[number % len(KEYS)])
+    bare = rig.bare()
 
     heading("Memory through the daemon | against redis-py to redis-server")
     on = {loop: f"redis-py asyncio on {loop}" for loop in rig.runners}
     taken = alternate(
         {
-            "blocking": timed_blocking(SINGLES, blocking_gets),
+            "blocking": timed_blocking(SINGLES, partial(blocking_gets, blocking)),
+            "bare": timed_blocking(SINGLES, partial(blocking_gets, bare)),
             "async": rig.timed(SINGLES, partial(sequential, get)),
-            "redis-py": timed_blocking(SINGLES, straight_gets),
+            "redis-py": timed_blocking(SINGLES, lambda: [straight.get(KEYS[number % len(KEYS)]) for number in range(SINGLES)]),
             **{on[loop]: rig.timed(SINGLES, partial(sequential, peer.get), loop) for loop, peer in peers.items()},
         },
         rig.rounds,
     )
     report("GET, blocking client", taken["blocking"], on["asyncio"], taken[on["asyncio"]], 4.5 if fast else 3)
     report("GET, blocking client", taken["blocking"], "redis-py blocking", taken["redis-py"], 2.3)
+    report("GET, blocking client", taken["blocking"], "a server that only answers", taken["bare"], None)
     for loop in rig.runners:
         goal = (3 if fast else 1.4) if loop == "asyncio" else None
         report("GET, async client", taken["async"], on[loop], taken[on[loop]], goal)

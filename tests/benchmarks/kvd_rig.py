@@ -6,7 +6,10 @@ Everything that a benchmark starts runs on one CPU: otherwise the machine's wake
 import asyncio
 import os
 import shutil
+import socket
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -18,7 +21,7 @@ from typing import Any, Literal
 from kvd import requests
 from kvd.blocking import BlockingClient
 from kvd.client import Client
-from tests.daemonkit import Daemon
+from tests.daemonkit import ROOT, Daemon
 from tests.servers.lease import Supervision, private_server
 
 LoopName = Literal["uvloop", "asyncio"]
@@ -75,6 +78,19 @@ class Rig:
     def blocking(self) -> BlockingClient:
         """A blocking client, closed at the end."""
         return self.stack.enter_context(BlockingClient.open(self.daemon.socket, spawn=False))
+
+    def bare(self) -> BlockingClient:
+        """A blocking client of a server that answers without a look at what is asked; both end at the end."""
+        path = self.folder / "answers"
+        command = [sys.executable, "-m", "tests.benchmarks.bare_server", "msgpack", str(path), self.loop]
+        server = self.stack.enter_context(subprocess.Popen(command, cwd=ROOT))
+        self.stack.callback(server.kill)
+        connection = socket.socket(socket.AF_UNIX)
+        for _ in range(500):
+            if connection.connect_ex(str(path)) == 0:
+                break
+            time.sleep(0.02)
+        return self.stack.enter_context(BlockingClient(connection))
 
     def async_redis(self, loop: LoopName, **options: Any) -> Any:
         """redis-py's asynchronous client, closed at the end."""
