@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from kvd import __version__
 
 __all__ = ["main"]
 
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("url", nargs="?", metavar="URL", help="a store, or its path, to open beside the configured connections")
     parser.add_argument("--demo", action="store_true", help="open a memory store with made-up data")
     parser.add_argument("--light", action="store_true", help="begin with the light theme")
-    parser.add_argument("--version", action="version", version=f"kvtui {_version()}")
+    parser.add_argument("--version", action="version", version=f"kvtui {__version__}")
     chosen = parser.parse_args(arguments)
     if chosen.demo and chosen.url:
         parser.error("--demo and a URL exclude each other")
@@ -66,13 +67,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"kvtui: {app.failure}\n")
         return 1
     return app.return_code or 0
-
-
-def _version() -> str:
-    try:
-        return version("kvtui")
-    except PackageNotFoundError:
-        return "(not installed)"
 
 
 if __name__ == "__main__":

@@ -3,9 +3,12 @@
 import os
 import subprocess
 import sys
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+
+from kvd import __version__
 
 ROOT = Path(__file__).parents[1]
 
@@ -41,9 +44,12 @@ def run(installed: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def test_the_commands_say_their_version(installed: Path) -> None:
+def test_the_commands_and_the_metadata_say_the_version(installed: Path) -> None:
     for command in ("kvd", "kvtui"):
-        assert run(installed, str(installed / "bin" / command), "--version").startswith(f"{command} ")
+        assert run(installed, str(installed / "bin" / command), "--version") == f"{command} {__version__}\n"
+        assert run(installed, "-m", command, "--version") == f"{command} {__version__}\n"
+    [metadata] = distributions(name="kvtui", path=[str(installed)])
+    assert metadata.version == __version__
 
 
 def test_a_store_works_and_is_the_installed_one(installed: Path) -> None:
@@ -58,7 +64,14 @@ asyncio.run(main())
     assert run(installed, "-c", script) == f"{installed / 'stores' / '__init__.py'} {{'n': 1}}\n"
 
 
-def test_everything_that_is_not_code_is_there_too(installed: Path) -> None:
-    for name in ("stores/__init__.pyi", "stores/py.typed", "kvd/py.typed", "kvtui/app.tcss"):
-        assert (installed / name).is_file()
-    assert not (installed / "tests").exists()
+def test_all_that_the_packages_hold_is_there_and_nothing_else(installed: Path) -> None:
+    ours = {"stores", "kvd", "kvtui"}
+    held = {
+        path.relative_to(ROOT)
+        for package in ours
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+    assert held > {Path("kvd/py.typed"), Path("kvd/store_fields.json"), Path("kvtui/app.tcss"), Path("stores/__init__.pyi")}
+    assert not [path for path in held if not (installed / path).is_file()]
+    assert {path.name for path in installed.iterdir() if path.is_dir()} == ours | {"bin", f"kvtui-{__version__}.dist-info"}
