@@ -101,6 +101,9 @@ def _put(command: argparse.ArgumentParser) -> None:
     how = command.add_mutually_exclusive_group()
     how.add_argument("--if-absent", action="store_true", help="only where nothing is")
     how.add_argument("--keep-ttl", action="store_true", help="leave the TTL of what is there as it is")
+    how.add_argument(
+        "--force", action="store_true", help="replace also what is no entry: a plain Redis hash, another program's file"
+    )
 
 
 def _ttl(command: argparse.ArgumentParser) -> None:
@@ -145,7 +148,7 @@ def _serve(command: argparse.ArgumentParser) -> None:
 _COMMANDS: Final[dict[str, tuple[str, Callable[[argparse.ArgumentParser], None] | None]]] = {
     "ls": ("list connections, a connection's collections, or a collection's keys", _ls),
     "get": ("print a value", _get),
-    "put": ("store a value; one that was there is replaced, its TTL included", _put),
+    "put": ("store a value; an entry that was there is replaced, its TTL included", _put),
     "ttl": ("show how long a key lives, or change it", _ttl),
     "rm": ("delete keys", _rm),
     "connections": ("list the connections, add one, or remove one", _connections),

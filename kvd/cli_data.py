@@ -223,22 +223,25 @@ def _absent(address: str) -> int:
 
 
 def put(client: BlockingClient, options: argparse.Namespace) -> int:
-    """Store a value."""
+    """Store a value. What is no entry is replaced only when that is said, whoever writes at the same moment."""
     address, key = _entry(options.address)
     value = _value(options.value)
     deadline = None if options.ttl is None else _ttl(options.ttl)
     connection = _connection(client, address)
-    if options.keep_ttl:
-        client.call(requests.edit(connection, address.collection, key, value))
-    elif options.if_absent:
-        try:
-            client.call(requests.edit(connection, address.collection, key, value, ttl=deadline, expected=ABSENT))
-        except RequestError as error:
-            if error.code != Code.CONFLICT:
-                raise
-            raise RequestError(error.code, f"{visible(options.address)}: there already") from None
-    else:
+    if options.force:
         client.call(requests.put(connection, address.collection, key, value, ttl=deadline))
+        return OK
+    ttl = requests.KEEP if options.keep_ttl else deadline
+    expected = ABSENT if options.if_absent else None
+    try:
+        client.call(requests.edit(connection, address.collection, key, value, ttl=ttl, expected=expected))
+    except RequestError as error:
+        if error.code == Code.CONFLICT and options.if_absent:
+            raise RequestError(error.code, f"{visible(options.address)}: there already") from None
+        if error.code == Code.FOREIGN:
+            message = f"{error.message} `kvd put --force` does."
+            raise RequestError(error.code, message, connection=error.connection) from None
+        raise
     return OK
 
 

@@ -32,6 +32,8 @@ PAGE_LIMIT = 500
 EDIT_ATTEMPTS = 200
 LONGEST_PAUSE = 0.05
 """Seconds between two of them."""
+CONFLICT_PART = 64 << 10
+"""Bytes of foreign data that an edit reads: it only says that they are there."""
 
 
 class BrowsableStore(Lifecycle):
@@ -206,7 +208,7 @@ class BrowsableStore(Lifecycle):
             now = utc_now()
             if record is not None and record.entry is None:
                 raise DeserializationError(
-                    f"Key {_text(key)} in collection {_text(scope)} holds {record.kind!r}, not an entry; put replaces it."
+                    f"Key {_text(key)} in collection {_text(scope)} holds {record.kind!r}, not an entry; an edit replaces none."
                 )
             if record is None:
                 return ManagedEntry(value=value, created_at=now, expires_at=deadline_after(now, deadline))
@@ -283,7 +285,7 @@ class BrowsableStore(Lifecycle):
         if creates:
             self._check_new_collection(scope)
         for attempt in range(EDIT_ATTEMPTS):
-            stored = await self._read_any(scope, key)
+            stored = await self._read_any(scope, key, CONFLICT_PART)
             live = None if stored is None or stored.is_expired else stored
             if expected is not ANY and expected != (live.version if live else ABSENT):
                 raise self._conflict(scope, key, live)
@@ -299,7 +301,7 @@ class BrowsableStore(Lifecycle):
                     # one of those who race always wins; that all of them do, they must not run in step
                     pause = random() * min(attempt / 1000, LONGEST_PAUSE)
             await asyncio.sleep(pause)
-        raise self._conflict(scope, key, await self._read_any(scope, key))
+        raise self._conflict(scope, key, await self._read_any(scope, key, CONFLICT_PART))
 
     def _conflict(self, scope: Scope, key: Key, current: Record | None) -> ConflictError:
         happened = "is gone" if current is None else "was changed by somebody else"
