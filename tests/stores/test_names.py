@@ -52,6 +52,12 @@ def test_simple_globs_agree_with_the_standard_library(pattern: str, text: str) -
     assert bool(compile_glob(pattern).match(text)) == fnmatch.fnmatchcase(text, pattern)
 
 
+def test_a_glob_of_many_stars_gives_up_at_once_on_a_key_that_almost_matches() -> None:
+    almost = "*a" * 30 + "*b"
+    assert not compile_glob(almost).match("a" * 5_000)  # trying every way to place the stars would never end
+    assert compile_glob(almost).match("a" * 5_000 + "b")
+
+
 def test_held_cursors_work_once_are_bounded_and_are_closed() -> None:
     closed: list[int] = []
 
