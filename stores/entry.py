@@ -10,7 +10,7 @@ import json
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self, SupportsFloat
+from typing import Any, Final, Self, SupportsFloat
 
 from stores.errors import DeserializationError, SerializationError
 from stores.stepwise import dump_text, rewrite
@@ -22,11 +22,17 @@ __all__ = [
     "deadline_after",
     "dump_json",
     "dump_text",
+    "in_utc",
     "load_json",
     "moment_at",
     "read_json",
     "utc_now",
 ]
+
+
+_FIRST: Final = datetime.min.replace(tzinfo=UTC)
+_LAST: Final = datetime.max.replace(tzinfo=UTC)
+"""The ends of the calendar."""
 
 
 def utc_now() -> datetime:
@@ -41,7 +47,7 @@ def deadline_after(start: datetime, seconds: float | None) -> datetime | None:
     try:
         return start + timedelta(seconds=seconds)
     except OverflowError:
-        return datetime.max.replace(tzinfo=UTC)
+        return _LAST
 
 
 def moment_at(seconds: float) -> datetime:
@@ -49,7 +55,19 @@ def moment_at(seconds: float) -> datetime:
     try:
         return datetime.fromtimestamp(seconds, UTC)
     except (OverflowError, ValueError, OSError):
-        return datetime.max.replace(tzinfo=UTC) if seconds > 0 else datetime.min.replace(tzinfo=UTC)
+        return _LAST if seconds > 0 else _FIRST
+
+
+def in_utc(moment: datetime) -> datetime:
+    """The same moment in UTC, in which a naive one is already; one that UTC's calendar does not reach is its last or first."""
+    if moment.tzinfo is UTC:
+        return moment
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        return _LAST if moment.year > 1 else _FIRST
 
 
 _read = json.JSONDecoder().raw_decode

@@ -195,7 +195,7 @@ class LimitedBytesStrategy(SanitizationStrategy):
 
     def sanitize(self, value: str) -> str:
         """The name, or its beginning and hash when it is too long."""
-        raw = value.encode("utf-8", "surrogateescape")
+        raw = encode_name(value)
         if len(raw) <= self.max_bytes:
             return value
         return raw[: self.max_bytes - FRAGMENT].decode(errors="ignore") + _hash(value)[:FRAGMENT]

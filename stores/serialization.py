@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
-from stores.entry import ManagedEntry, dump_json, dump_text, read_json
+from stores.entry import ManagedEntry, dump_json, dump_text, in_utc, read_json
 from stores.errors import DeserializationError, SerializationError
 
 __all__ = ["BasicSerializationAdapter", "SerializationAdapter"]
@@ -158,6 +158,4 @@ def _load_date(data: dict[str, Any], name: str) -> datetime | None:
             raise DeserializationError(f"Its `{name}` is not a date: {moment!r}.") from None
     if not isinstance(moment, datetime):
         raise DeserializationError(f"Its `{name}` is {type(moment).__name__}, not a date.")
-    if moment.tzinfo is UTC:
-        return moment
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return in_utc(moment)

@@ -10,9 +10,10 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
+from stores.entry import moment_at
 from stores.errors import InvalidKeyError, UnsupportedError, ValueTooLargeError
 from stores.names import Token
 from stores.records import Record, Version
@@ -85,13 +86,7 @@ def epoch(moment: datetime) -> int:
 def native_deadline(item: Item) -> datetime | None:
     """The deadline that the attribute `ttl` sets. DynamoDB heeds it only where it is a number."""
     number = item.get("ttl", {}).get("N")
-    if number is None:
-        return None
-    seconds = float(number)
-    try:
-        return datetime.fromtimestamp(seconds, UTC)
-    except (OverflowError, ValueError, OSError):
-        return datetime.min.replace(tzinfo=UTC) if seconds < 0 else datetime.max.replace(tzinfo=UTC)
+    return None if number is None else moment_at(float(number))
 
 
 def size_of(item: Mapping[str, Any]) -> int:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
+
+from stores.entry import in_utc
 
 __all__ = ["HEAD_BYTES", "Times", "open_text", "peek"]
 
@@ -47,19 +49,16 @@ def open_text(raw: bytes) -> tuple[bytes, datetime | None] | None:
             json.loads(text)
         _moment(found[1])
         return text, _moment(found[2])
-    except (ValueError, OverflowError, RecursionError):
+    except (ValueError, RecursionError):
         return None
 
 
 def _times(found: re.Match[bytes]) -> Times | None:
     try:
         return Times(_moment(found[1]), _moment(found[2]))
-    except (ValueError, OverflowError):
+    except ValueError:
         return None
 
 
 def _moment(text: bytes | None) -> datetime | None:
-    if text is None:
-        return None
-    moment = datetime.fromisoformat(text.decode())
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return None if text is None else in_utc(datetime.fromisoformat(text.decode()))

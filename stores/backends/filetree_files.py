@@ -30,6 +30,8 @@ READ_AT_ONCE: Final = 1 << 30
 TEMPORARY: Final = ".kv-"
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # non-blocking: a pipe's open would wait
+_NOT_TO_BE_OPENED: Final = (errno.ENXIO, errno.ENODEV)
+"""Of a socket, and of a device that is not there."""
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -37,7 +39,7 @@ class Found(NamedTuple):
     """What was under a name."""
 
     kind: str
-    """"file", "link" (one that leads out), "special file" (a directory, a pipe, …) or "unreadable file"."""
+    """"file", "link" (one that leads out), "special file" (a directory, a pipe, a socket, …) or "unreadable file"."""
     content: bytes
     """All of it, or its beginning."""
     status: os.stat_result
@@ -138,7 +140,12 @@ class Folder:
         Raises:
             PathSecurityError: it is a link that leads out, or nowhere.
         """
-        descriptor = self._open_file(name, directory, where)
+        try:
+            descriptor = self._open_file(name, directory, where)
+        except OSError as exc:
+            if exc.errno not in _NOT_TO_BE_OPENED:
+                raise
+            return Found("special file", b"", os.stat(name, dir_fd=directory))
         if descriptor is None:
             return None
         try:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from stores.backends.s3_bucket import KEPT, Found
-from stores.entry import utc_now
+from stores.entry import in_utc, utc_now
 from stores.errors import InvalidKeyError, UnsupportedError
 from stores.names import Token
 from stores.records import ENTRY, Description, Record, Version
@@ -48,10 +48,9 @@ def next_cursor(page: dict[str, Any]) -> bytes | None:
 def date_of(metadata: dict[str, str], name: str) -> datetime | None:
     """A time from the metadata, None for what is none."""
     try:
-        moment = datetime.fromisoformat(metadata.get(name, ""))
+        return in_utc(datetime.fromisoformat(metadata.get(name, "")))
     except ValueError:
         return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def version_of(etag: str, kept: dict[str, Any]) -> Version:

@@ -76,6 +76,12 @@ def test_known_hash() -> None:
     assert len(HashExcessLengthStrategy().sanitize("é" * 300)) == 66
 
 
+def test_a_name_without_bytes_is_refused_whatever_has_to_be_done_with_it() -> None:
+    for strategy in (AlwaysHashStrategy(), HashExcessLengthStrategy(11), LimitedBytesStrategy()):
+        with pytest.raises(InvalidKeyError, match="lone surrogate"):
+            strategy.sanitize("\ud800" * 20)
+
+
 @pytest.mark.parametrize("name", ["H_x", "S_x"])
 def test_reserved_prefixes_are_refused(name: str) -> None:
     for strategy in (HashExcessLengthStrategy(), HybridSanitizationStrategy()):

@@ -10,6 +10,8 @@ from key_value.aio._utils.managed_entry import ManagedEntry as TheirEntry
 from key_value.aio._utils.serialization import BasicSerializationAdapter as TheirAdapter
 
 from stores import BasicSerializationAdapter, ManagedEntry
+from stores.backends.envelope import peek
+from stores.backends.s3_objects import date_of
 from stores.entry import JsonObject, dump_json
 from stores.errors import DeserializationError, SerializationError
 from tests.stores.steps import finished
@@ -76,6 +78,21 @@ def test_tolerant_reading(stored: str) -> None:
     entry = ours.load_json(stored)
     assert entry.value == {"n": 1}
     assert entry.created_at in (None, datetime(2026, 1, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("written", "moment"),
+    [
+        ("9999-12-31T23:59:59-05:00", datetime.max.replace(tzinfo=UTC)),
+        ("0001-01-01T00:00:00+05:00", datetime.min.replace(tzinfo=UTC)),
+    ],
+)
+def test_a_date_beyond_the_calendar_of_utc_is_its_last_or_first(written: str, moment: datetime) -> None:
+    entry = ours.load_json(json.dumps({"value": {}, "expires_at": written}))
+    assert entry.expires_at == moment
+    head = f'{{"created_at": "{written}", "value": {{'.encode()
+    assert peek(head) == (entry.expires_at, None)
+    assert date_of({"expires-at": written}, "expires-at") == entry.expires_at
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -32,14 +33,15 @@ async def test_foreign_files_are_shown_as_what_they_are(store: FileTreeStore, da
     for name, content in planted.items():
         plant(data / "c" / name, content)
     os.mkfifo(data / "c" / "pipe.json")
+    os.mknod(data / "c" / "socket.json", stat.S_IFSOCK | 0o600)
     plant(data / "c" / "directory" / "deeper.json", "{}")
     names = {name.text: name for name in await all_names(store, "c")}
-    assert set(names) == {"notes.txt", "binary.bin", "list", "other", "broken", "empty", "large", "pipe", "entry"}
+    assert set(names) == {"notes.txt", "binary.bin", "list", "other", "broken", "empty", "large", "pipe", "socket", "entry"}
     assert not names["notes.txt"].exact
     described = await store.describe([name.token for name in names.values()], collection="c")
     kinds = {text: one.kind for text, one in zip(names, described, strict=True) if one}
     assert kinds.pop("entry") == "entry"
-    assert kinds.pop("pipe") == "special file"
+    assert kinds.pop("pipe") == kinds.pop("socket") == "special file"
     assert kinds.pop("large") == "unknown"
     assert set(kinds.values()) == {"file"}
     for file, content in planted.items():
@@ -51,9 +53,13 @@ async def test_foreign_files_are_shown_as_what_they_are(store: FileTreeStore, da
             assert record.body == content[:limit]
         with pytest.raises(DeserializationError):
             await store.get(token, collection="c")
-    pipe = await store.read("pipe", collection="c")
-    assert pipe is not None
-    assert pipe.kind == "special file"
+    for special in ("pipe", "socket"):
+        record = await store.read(special, collection="c")
+        assert record is not None
+        assert record.kind == "special file"
+        with pytest.raises(DeserializationError):
+            await store.get(special, collection="c")
+        assert await store.delete(special, collection="c")
     with pytest.raises(UnsupportedError):
         await store.expire("other", 10, collection="c")
 
