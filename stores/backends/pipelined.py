@@ -57,6 +57,7 @@ class Line(asyncio.BufferedProtocol):
         """Whether a request goes out at once while no other is in sight: not after several in one turn, which bring several."""
         self._watch: asyncio.TimerHandle | None = None
         self._heard = 0.0
+        """When the silence began: when the server was last heard, or from when on it owes an answer."""
         self._writable: asyncio.Future[None] | None = None
         self._gone: Exception | None = None
 
@@ -85,8 +86,9 @@ class Line(asyncio.BufferedProtocol):
             if not self._outgoing:
                 self._loop.call_soon(self._flush)
             self._outgoing.append(request)
-        if self._watch is None:
+        if not self._waiting:
             self._heard = self._loop.time()
+        if self._watch is None:
             self._watch = self._loop.call_at(self._heard + self._timeout, self._check)
         self._waiting.append((answered, count))
         return True

@@ -35,7 +35,7 @@ from stores.backends.resp import BATCH, MAX_VALUE_BYTES, Command, RespStore, Str
 from stores.backends.resp_answers import BoundedReader
 from stores.base import BaseContextManagerStore, BaseDestroyStore, BaseEnumerateKeysStore, BaseStore
 from stores.entry import utc_now
-from stores.errors import KeyValueOperationError, KeyValueStoreError, ReadOnlyError, StoreConnectionError
+from stores.errors import InvalidKeyError, KeyValueOperationError, KeyValueStoreError, ReadOnlyError, StoreConnectionError
 from stores.names import Collection, Key
 from stores.records import ASK, Ask
 from stores.sanitization import SanitizationStrategy
@@ -213,7 +213,10 @@ class RedisStore(RespStore, BaseDestroyStore, BaseEnumerateKeysStore, BaseContex
         scope = None if link is None else self._plain((key,), collection)
         if link is None or scope is None:
             return False
-        name = self._native(scope, key)
+        try:
+            name = self._native(scope, key)
+        except InvalidKeyError:
+            return False
         return link.send(_packed([("GET", name)]), partial(_text_came, answer))
 
     async def _delete_store(self) -> bool:

@@ -57,6 +57,17 @@ def client(daemon: Daemon) -> Iterator[RawClient]:
         yield client
 
 
+def test_a_name_that_a_strategy_refuses_is_refused_and_costs_nobody_the_connection(redis: Server) -> None:
+    args = f'args = {{ url = "{redis.url}", key_sanitization_strategy = "HashExcessLengthStrategy" }}'
+    with running(f'[connections.strict]\nstore = "redis"\n{args}') as daemon, daemon.client() as client:
+        assert client.reply(client.ask("get", {"connection": "strict", "key": "k"}, timeout=60)) == (None, None)
+        asked = [client.ask("get", {"connection": "strict", "collection": None, "key": key}) for key in ("H_k", "k", "H_k")]
+        first, between, last = map(client.reply, asked)
+        assert between == (None, None)
+        assert first[0]["code"] == last[0]["code"] == "invalid_key"
+        assert "Traceback" not in daemon.said()
+
+
 def state(client: RawClient, name: str) -> dict[str, object]:
     found: dict[str, object] = next(one for one in client.call("connections") if one["name"] == name)
     return found

@@ -12,9 +12,10 @@ import pytest
 import redis.exceptions
 from redis.asyncio import Redis
 
-from stores import RedisStore
+from stores import HashExcessLengthStrategy, RedisStore
 from stores.errors import (
     BaseKeyValueError,
+    InvalidKeyError,
     KeyValueOperationError,
     KeyValueStoreError,
     StoreConnectionError,
@@ -283,6 +284,14 @@ async def test_a_connection_cut_in_the_middle_of_a_call(server: Server, bare: An
         assert await store.get("k1") is not None
 
 
+async def test_silence_counts_from_when_an_answer_is_owed(server: Server, bare: Any) -> None:
+    async with RedisStore(url=server.url, timeout=1.0) as store:
+        await store.put("k", {"n": 1})
+        await asyncio.sleep(0.8)
+        await bare.client_pause(500)
+        assert await store.get("k") == {"n": 1}  # more than a second after the last answer, half a second after the request
+
+
 async def test_a_full_server_says_so_and_still_reads_and_deletes() -> None:
     endpoint_of("redis")
     with private_server("redis", ["--maxmemory", "3mb"]) as server:
@@ -307,6 +316,20 @@ async def test_looking_changes_nothing(server: Server, bare: Any) -> None:
         await store.get("other", collection="c")
     after = await bare.lastsave(), await bare.info("persistence")
     assert before[1]["rdb_changes_since_last_save"] == after[1]["rdb_changes_since_last_save"]
+
+
+async def test_a_name_that_is_refused_is_not_asked_for_without_a_detour(server: Server, bare: Any) -> None:
+    told: list[Any] = []
+    strategy = HashExcessLengthStrategy()
+    async with RedisStore(
+        url=server.url, key_sanitization_strategy=strategy, collection_sanitization_strategy=strategy
+    ) as store:
+        await store.put("k", {}, collection="c")
+        for collection, key in (("c", "H_k"), ("S_c", "k")):
+            assert not store.text_soon(key, collection=collection, answer=told.append)
+            with pytest.raises(InvalidKeyError):
+                await store.texts([key], collection=collection)
+        assert not told
 
 
 async def test_a_bad_url_is_refused_at_once() -> None:
