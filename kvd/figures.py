@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from array import array
+from collections import deque
 from typing import Any, Final
 
 __all__ = ["TIMED", "Figures"]
@@ -19,13 +19,12 @@ _WINDOW: Final = 10.0
 class Figures:
     """Counts cheaply; computes when asked."""
 
-    __slots__ = ("_at", "_durations", "_window_count", "_window_start", "_window_was", "errors", "operations")
+    __slots__ = ("_durations", "_window_count", "_window_start", "_window_was", "errors", "operations")
 
     def __init__(self) -> None:
         self.operations = 0
         self.errors = 0
-        self._durations = array("f")
-        self._at = 0
+        self._durations: deque[float] = deque(maxlen=_KEPT)
         self._window_start = time.monotonic()
         self._window_count = 0
         self._window_was = 0.0
@@ -37,12 +36,7 @@ class Figures:
 
     def add(self, started: float, ended: float) -> None:
         """Note that a counted operation lasted from `started` to `ended` on the monotonic clock."""
-        durations = self._durations
-        if len(durations) < _KEPT:
-            durations.append(ended - started)
-        else:
-            self._at = at = (self._at + 1) % _KEPT
-            durations[at] = ended - started
+        self._durations.append(ended - started)
         if ended - self._window_start > _WINDOW:
             self._roll(ended)
 

@@ -44,11 +44,13 @@ def open_text(raw: bytes) -> tuple[bytes, datetime | None] | None:
     if found is None or not raw.endswith(_END):
         return None
     text = raw[found.end() : 1 - len(_END)]
+    created_at, expires_at = found.groups()
     try:
-        if b'}, "' in text:  # another field could stand behind the value
+        if text.find(b'}, "') >= 0:  # another field could stand behind the value
             json.loads(text)
-        _moment(found[1])
-        return text, _moment(found[2])
+        if created_at is not None:
+            datetime.fromisoformat(created_at.decode())
+        return text, None if expires_at is None else _moment(expires_at)
     except (ValueError, RecursionError):
         return None
 

@@ -35,7 +35,7 @@ from stores.backends.resp import BATCH, MAX_VALUE_BYTES, Command, RespStore, Str
 from stores.backends.resp_answers import BoundedReader
 from stores.base import BaseContextManagerStore, BaseDestroyStore, BaseEnumerateKeysStore, BaseStore
 from stores.entry import utc_now
-from stores.errors import InvalidKeyError, KeyValueOperationError, KeyValueStoreError, ReadOnlyError, StoreConnectionError
+from stores.errors import KeyValueOperationError, KeyValueStoreError, ReadOnlyError, StoreConnectionError
 from stores.names import Collection, Key
 from stores.records import ASK, Ask
 from stores.sanitization import SanitizationStrategy
@@ -210,14 +210,10 @@ class RedisStore(RespStore, BaseDestroyStore, BaseEnumerateKeysStore, BaseContex
     def text_soon(self, key: Key, *, collection: Collection = None, answer: Callable[[bytes | Ask | None], None]) -> bool:
         """Ask by one GET on the connection that the store has open."""
         link = self._sender.link
-        scope = None if link is None else self._plain((key,), collection)
-        if link is None or scope is None:
+        name = None if link is None else self._plain_name(key, collection)
+        if link is None or name is None:
             return False
-        try:
-            name = self._native(scope, key)
-        except InvalidKeyError:
-            return False
-        return link.send(_packed([("GET", name)]), partial(_text_came, answer))
+        return link.send(_pack(("GET", name)), partial(_text_came, answer))
 
     async def _delete_store(self) -> bool:
         await self._run("FLUSHDB")
@@ -326,9 +322,11 @@ def _text_came(answer: Callable[[bytes | Ask | None], None], answers: list[Any] 
         answer(None if raw is None else ASK)
 
 
+_pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment] # its stub says one word
+
+
 def _packed(commands: Sequence[Command]) -> bytes:
-    pack: Any = hiredis.pack_command  # its stub says one word
-    return pack(commands[0]) if len(commands) == 1 else b"".join(map(pack, commands))
+    return _pack(commands[0]) if len(commands) == 1 else b"".join(map(_pack, commands))
 
 
 def _location(pool: ConnectionPool) -> str:

@@ -8,7 +8,7 @@ What only looks like a header, inside a string, hiredis itself tells apart: fed 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import hiredis
@@ -44,37 +44,51 @@ class BoundedReader:
         self._at_line = True
         self._announced = 0
 
-    def cut(self, data: bytes) -> Iterator[Any]:
+    def cut(self, data: bytes) -> Iterable[Any]:
         """Take what was received; the answers that are whole with it, to be taken to the last.
 
         Raises:
             ValueError: an array is too long.
             hiredis.ProtocolError: this is none of Redis's answers.
         """
-        reader, gets = self._reader, self._reader.gets
-        fed = 0
         if self._cut or data.find(b"*") >= 0 or data.find(b">") >= 0:
-            data, self._cut = self._cut + data, b""
-            if not data.endswith(b"\n") and (cut := _CUT.search(data, max(len(data) - LONGEST_HEADER, 0))):
-                # a header that is cut waits for its rest; no answer ends here, so none is held up
-                data, self._cut = data[: cut.start(1)], cut[1]
-            for at, length in _long_lists(data, at_line=self._at_line):
-                reader.feed(data[fed:at])
-                fed = at
-                while (answer := gets()) is not INCOMPLETE:
-                    self._announced = 0
-                    yield answer
-                if reader.has_data():  # in the middle of a string
-                    continue
-                self._announced += length
-                if self._announced > MAX_ELEMENTS:
-                    raise ValueError(f"it has more than {MAX_ELEMENTS} elements")
-        reader.feed(data[fed:] if fed else data)
+            return self._cut_lists(data)
         if data:
             self._at_line = data.endswith(b"\n")
+        self._reader.feed(data)
+        return self._whole()
+
+    def _whole(self) -> list[Any]:
+        """The answers that are whole with what was fed."""
+        gets = self._reader.gets
+        answers = []
         while (answer := gets()) is not INCOMPLETE:
+            answers.append(answer)
+        if answers:
             self._announced = 0
-            yield answer
+        return answers
+
+    def _cut_lists(self, data: bytes) -> Iterator[Any]:
+        """As `cut`, where an array may begin."""
+        reader = self._reader
+        data, self._cut = self._cut + data, b""
+        if not data.endswith(b"\n") and (cut := _CUT.search(data, max(len(data) - LONGEST_HEADER, 0))):
+            # a header that is cut waits for its rest; no answer ends here, so none is held up
+            data, self._cut = data[: cut.start(1)], cut[1]
+        fed = 0
+        for at, length in _long_lists(data, at_line=self._at_line):
+            reader.feed(data[fed:at])
+            fed = at
+            yield from self._whole()
+            if reader.has_data():  # in the middle of a string
+                continue
+            self._announced += length
+            if self._announced > MAX_ELEMENTS:
+                raise ValueError(f"it has more than {MAX_ELEMENTS} elements")
+        reader.feed(data[fed:])
+        if data:
+            self._at_line = data.endswith(b"\n")
+        yield from self._whole()
 
 
 def _long_lists(data: bytes, *, at_line: bool) -> list[tuple[int, int]]:

@@ -31,11 +31,10 @@ from stores.backends.resp_scans import ScannedStore
 from stores.backends.resp_structures import elements, listing
 from stores.batches import run_batched
 from stores.entry import ManagedEntry
-from stores.errors import ConflictError, DeserializationError, ValueTooLargeError
+from stores.errors import ConflictError, DeserializationError, InvalidKeyError, ValueTooLargeError
 from stores.lifecycle import Scope, written_names
-from stores.names import Key, Token, encode_name
+from stores.names import Collection, Key, Token, encode_name
 from stores.records import ABSENT, ANY, ENTRY, Description, Expected, Record, Version
-from stores.sanitization import PassthroughStrategy
 
 __all__ = ["RecordedStore"]
 
@@ -67,10 +66,21 @@ class RecordedStore(ScannedStore, ABC):
         """The server's name of an entry."""
         return key.value if isinstance(key, Token) else self._prefix(collection) + encode_name(self._sanitize_key(key))
 
+    def _plain_name(self, key: Key, collection: Collection) -> bytes | None:
+        """The name in a plain case; None where the store is to be opened first, or what is wrong is to be told."""
+        prefix = self._prefixes.get(collection or self.default_collection)
+        if prefix is not None and self._keeps_keys and self._loop is not None and type(key) is str and key and key.isascii():
+            return prefix + key.encode()
+        scope = self._plain((key,), collection)
+        try:
+            return None if scope is None else self._native(scope, key)
+        except InvalidKeyError:
+            return None
+
     def _natives(self, collection: Scope, keys: Sequence[Key]) -> list[bytes]:
         """As `_native` for each."""
         prefix = self._prefix(collection)
-        fit: Callable[[str], str] = str if type(self._key_strategy) is PassthroughStrategy else self._sanitize_key
+        fit: Callable[[str], str] = str if self._keeps_keys else self._sanitize_key
         return [key.value if isinstance(key, Token) else prefix + encode_name(fit(key)) for key in keys]
 
     def _dump(self, collection: Scope, key: Key, entry: ManagedEntry) -> bytes:

@@ -18,6 +18,7 @@ from stores.cursors import HeldCursors
 from stores.errors import CursorExpiredError
 from stores.lifecycle import SEPARATOR, Scope
 from stores.names import OUTSIDE, Name, Page, Token, compile_glob, decode_name, encode_name
+from stores.sanitization import PassthroughStrategy
 
 __all__ = ["JOINT", "ScannedStore"]
 
@@ -28,6 +29,9 @@ SCAN_PAGE_BUDGET = 20_000
 """Names that one page looks at, at most: a rare match must not keep its caller waiting."""
 COLLECTION_SCAN_RATE = 100_000
 """Names a second that the search for collections looks at, so that it never loads a server."""
+
+MAX_PREFIXES = 1000
+"""Collections whose names' beginning is kept at hand."""
 
 _LITERAL = re.compile(rb"([*?\[\]\\])")
 
@@ -51,7 +55,8 @@ class ScannedStore(BaseStore, ABC):
         """As `BaseContextManagerStore`."""
         super().__init__(**options)
         self._walks: HeldCursors[_CollectionWalk] = HeldCursors()
-        self._last_prefix: tuple[Scope, bytes] = (OUTSIDE, b"")
+        self._prefixes: dict[Scope, bytes] = {OUTSIDE: b""}
+        self._keeps_keys = type(self._key_strategy) is PassthroughStrategy
 
     @abstractmethod
     async def _scan(self, position: Any, match: bytes | None, count: int) -> tuple[Any, list[bytes]]:
@@ -69,14 +74,13 @@ class ScannedStore(BaseStore, ABC):
 
     def _prefix(self, collection: Scope) -> bytes:
         """What the names of a collection start with."""
-        last, prefix = self._last_prefix
-        if last == collection:
-            return prefix
-        if collection == OUTSIDE:
-            return b""
-        stored = collection.value if isinstance(collection, Token) else encode_name(self._sanitize_collection(collection))
-        self._last_prefix = (collection, stored + JOINT)
-        return stored + JOINT
+        prefix = self._prefixes.get(collection)
+        if prefix is None:
+            if len(self._prefixes) > MAX_PREFIXES:
+                self._prefixes = {OUTSIDE: b""}
+            stored = collection.value if isinstance(collection, Token) else encode_name(self._sanitize_collection(collection))
+            self._prefixes[collection] = prefix = stored + JOINT
+        return prefix
 
     async def _scan_keys(self, *, collection: Scope, cursor: bytes | None, limit: int, match: str | None) -> Page[Name]:
         prefix = self._prefix(collection)
