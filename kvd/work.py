@@ -217,7 +217,7 @@ class Work:
     def reply(self, pending: Pending, result: Any) -> None:
         """Answer a request, unless it was given up."""
         if self._in_flight.finish(pending):
-            self.session.answer(pending.id, result, last=not self._in_flight)
+            self.session.answer(pending.id, result, last=not self.requests)
 
     def settle(self, pending: Pending, error: RequestError) -> None:
         """Answer a request with an error, unless it was given up."""
