@@ -132,8 +132,8 @@ class StoreSetupError(KeyValueStoreError):
     """The store could not be opened; it may be tried again."""
 
 
-class StoreConnectionError(KeyValueStoreError):
-    """The backend could not be reached or did not answer; the cause says why."""
+class StoreConnectionError(KeyValueStoreError, ConnectionError):
+    """The backend could not be reached or did not answer; the cause says why. Who tries again on ConnectionError does."""
 
 
 class StoreClosedError(KeyValueStoreError):
