@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from kvd import __version__, paths
 from kvd.errors import Code, DaemonError, RequestError
-from kvd.terminal import complain
+from kvd.terminal import complain, told_retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -256,11 +256,13 @@ def _data(options: argparse.Namespace) -> int:
 
 
 def _told(error: DaemonError) -> str:
-    """What went wrong, and at which connection."""
-    name = error.connection if isinstance(error, RequestError) else None
-    if name is None or re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", str(error)):
+    """What went wrong, at which connection, and when it is tried again."""
+    if not isinstance(error, RequestError):
         return str(error)
-    return f"{name}: {error}"
+    name, told = error.connection, str(error)
+    if name is not None and not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", told):
+        told = f"{name}: {told}"
+    return told + told_retry(error.detail.get("retry_at") if isinstance(error.detail, dict) else None)
 
 
 def _status_of(error: DaemonError) -> int:

@@ -19,7 +19,7 @@ from kvd import __version__, paths, requests, spawn
 from kvd.blocking import BlockingClient
 from kvd.durations import format_ttl
 from kvd.errors import ConfigError, ConnectionLostError, DaemonError, UnreachableDaemonError
-from kvd.terminal import complain, say, say_json, show_size, show_table, visible
+from kvd.terminal import complain, say, say_json, show_size, show_table, told_retry, visible
 
 __all__ = ["connections", "logs", "reload", "restart", "status", "stop"]
 
@@ -71,7 +71,8 @@ def status(options: argparse.Namespace) -> int:
         show_table([["CONNECTION", "STORE", "STATE", "OPS/S", "P50", "P99", "ERRORS", "WHERE"], *rows])
     for connection in now.get("connections", ()):
         if connection.get("reason"):
-            say(f"{visible(connection['name'])} is {connection['state']}: {visible(connection['reason'])}")
+            reason = visible(connection["reason"]) + told_retry(connection.get("retry_at"))
+            say(f"{visible(connection['name'])} is {connection['state']}: {reason}")
     return OK
 
 
@@ -129,10 +130,22 @@ def reload(options: argparse.Namespace) -> int:
     """Have the daemon read connections.toml again."""
     with BlockingClient.open(options.socket, spawn=False) as client:
         changed = client.call(requests.reload())
-        problems = client.call(requests.status()).get("problems", ())
+        now = client.call(requests.status())
+    problems = now.get("problems", ())
     for problem in problems:
         complain(problem)
-    say("nothing changed" if not changed else "changed: " + ", ".join(visible(name) for name in changed))
+    states = {one["name"]: one for one in now.get("connections", ())}
+    for name, one in states.items():
+        if one["state"] == "ready" and one["reason"]:  # it works, but not as the file says
+            complain(f"{name}: {one['reason']}")
+    for label, names in (
+        ("changed", [name for name in changed if name in states]),
+        ("removed", [name for name in changed if name not in states]),
+    ):
+        if names:
+            say(f"{label}: " + ", ".join(visible(name) for name in names))
+    if not changed:
+        say("nothing changed")
     return FAILED if problems else OK
 
 

@@ -87,7 +87,8 @@ def _list_collections(client: BlockingClient, connection: str, options: argparse
         else:
             complain(f"{visible(connection)}: some keys belong to no collection, and have no address here; kvtui shows them")
     if not found and options.limit != 0:
-        complain(f"{visible(connection)}: no collections")
+        absence = client.call(requests.connect(connection)).absence  # what is mistyped must not look as if it were empty
+        complain(f"{connection}: no collections" + ("" if absence is None else f"; {absence}"))
 
 
 def _collections(client: BlockingClient, connection: str, limit: int | None) -> Iterator[CollectionRow]:

@@ -5,16 +5,16 @@ A connection is one store with a state:
     idle        not opened yet; the first request opens it
     connecting  being opened, off the loop
     ready       works
-    degraded    its last operation could not reach the backend or got no answer in time; requests still go through, and the
-                daemon looks by itself, at ever longer intervals, whether the backend answers again
-    down        could not be opened, or failed `PATIENCE` times in a row; requests fail at once until `retry_at`, when the
-                daemon tries again by itself, at ever longer intervals; after `ATTEMPTS` of them only a request does
+    degraded    its last operation could not reach the backend or got no answer in time; the daemon looks whether it answers,
+                and what is asked meanwhile does not wait long (`kvd.health`)
+    down        could not be opened, or failed several times in a row; requests fail at once until `retry_at`, when the daemon
+                tries again by itself, at ever longer intervals, and while it does; after `ATTEMPTS` of them only a request does
 
 A store that keeps nothing on its backend (memory) is never closed for a failure. A hung backend holds its own slots and no one
 else's time: each connection has its own limit of operations at the backend, and each request its own deadline. A write that a
 store has goes on after its deadline, when the client was told that its outcome is not known; but not for ever: what has been at
-the backend `OVERDUE` times as long as any request of the connection may take is cancelled, and a store that is opened anew owes
-nothing to what hangs in the old one.
+the backend several times as long as any request of the connection may take is cancelled (`kvd.overdue`), and a store that is
+opened anew owes nothing to what hangs in the old one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ from kvd.answers import pack_traits
 from kvd.coalesce import Coalescer
 from kvd.errors import Code, ConfigError, RequestError
 from kvd.figures import Figures
+from kvd.health import Health
 from kvd.listing import Listing
+from kvd.overdue import AtBackend
 from kvd.threads import in_thread
 
 if TYPE_CHECKING:
@@ -40,16 +42,9 @@ __all__ = ["Connection"]
 
 T = TypeVar("T")
 
-PATIENCE: Final = 3
-"""Failures in a row after which a connection is down."""
-ONE_FAILURE: Final = 0.1
-"""Seconds within which what fails fails together, and counts once."""
 ATTEMPTS: Final = 10
 FIRST_RETRY: Final = 0.5
 LONGEST_RETRY: Final = 30.0
-OVERDUE: Final = 4.0
-LOOKED_FOR: Final = "kvd-looks-whether-you-answer"
-"""The key that a degraded store is asked for, and need not have."""
 CLOSE_TIMEOUT: Final = 5.0
 """Seconds that closing a store may take."""
 
@@ -83,24 +78,18 @@ class Connection:
         self.figures = Figures()
         self.direct = 0
         """Reads that the store was asked for directly, and not yet answered."""
-        self.patience = config.timeout
-        """Seconds of the longest deadline that a request asked for."""
+        self.backend = AtBackend(config.timeout)
+        self.health = Health(config.name, self._fare)
         self.users: set[object] = set()
         """Clients that hold a store opened by URL open."""
         self._changed = changed
         self._learn = learn
         self._traits: dict[str, Any] = {}
         self._slots = asyncio.Semaphore(config.max_in_flight)
-        self._at_backend: dict[asyncio.Task[Any], float] = {}
-        """Who is at the backend, and since when."""
-        self._overdue: asyncio.TimerHandle | None = None
         self._opening: asyncio.Task[BaseStore] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._retry: asyncio.TimerHandle | None = None
-        self._probing: asyncio.Task[None] | None = None
         self._attempts = 0
-        self._failures = 0
-        self._failed_at = 0.0
         self._closed = False
 
     # What others see
@@ -128,7 +117,7 @@ class Connection:
     @property
     def at_backend(self) -> int:
         """Operations that the store has."""
-        return len(self._at_backend) + self.direct
+        return len(self.backend) + self.direct
 
     @property
     def default_collection(self) -> str:
@@ -169,6 +158,8 @@ class Connection:
                 raise self._down()
             self._opening = asyncio.get_running_loop().create_task(self._open())
             self._opening.add_done_callback(_look)
+        elif self._attempts and not now:
+            raise self._down()
         return await asyncio.shield(self._opening)
 
     async def _open(self) -> BaseStore:
@@ -191,9 +182,18 @@ class Connection:
         self._accept(store)
         return store
 
-    def adopt(self, store: BaseStore) -> None:
-        """Take a store that is open already (the demo's)."""
-        self._accept(store)
+    def hand_over(self, settings: ConnectionConfig) -> Connection:
+        """Return a connection with other settings that goes on with this one's open store; this one is closed without it."""
+        heir = Connection(settings, changed=self._changed, learn=self._learn)
+        if self.store is not None:
+            heir._accept(self._let_go(self.store))
+        self._closed = True
+        return heir
+
+    def stay(self, reason: str | None) -> None:
+        """Go on as it is, and where that is not what is written down, tell why. Of one that works."""
+        if self.state == "ready":
+            self._become("ready", reason)
 
     def _accept(self, store: BaseStore) -> None:
         if self._closed:
@@ -206,7 +206,8 @@ class Connection:
         self.at_hand = store if store.keeps_at_hand else None
         self._traits = pack_traits(store)
         self._slots = asyncio.Semaphore(self.config.max_in_flight)
-        self._attempts = self._failures = 0
+        self._attempts = 0
+        self.health.renew()
         self._become("ready", None)
 
     def _failed_to_open(self, error: BaseException) -> RequestError:
@@ -263,52 +264,28 @@ class Connection:
 
     def trouble(self, reason: str) -> None:
         """Note that the backend failed or did not answer."""
+        if self.store is not None and self.store.traits.persistent:
+            self.health.trouble(self.store, reason)
+
+    def _fare(self, state: str, reason: str | None) -> None:
+        """Be in the state that the store's health says."""
         if self.store is None:
             return
-        now = time.monotonic()
-        if now - self._failed_at < ONE_FAILURE and self._failures:
-            return
-        self._failed_at = now
-        self._failures += 1
-        if self._failures >= PATIENCE and self.store.traits.persistent:
+        if state == "down":
+            assert reason is not None, "what is down has failed"  # noqa: S101 - tells the type
             self._close(self._let_go(self.store))
             self._go_down(reason)
         else:
-            self._become("degraded", reason)
-            if self._probing is not None:
-                self._probing.cancel()
-            self._probing = asyncio.get_running_loop().create_task(self._probe(self.store))
-
-    async def _probe(self, store: BaseStore) -> None:
-        """Look whether the backend of a degraded store answers again; that it does not is nothing new, and does not count."""
-        for attempt in range(ATTEMPTS):
-            await asyncio.sleep(min(FIRST_RETRY * 2**attempt, LONGEST_RETRY))
-            if not self._failures:
-                return
-            try:
-                async with asyncio.timeout(self.config.timeout):
-                    await store.get(LOOKED_FOR)
-            except Exception:  # noqa: BLE001, S112 - whatever it is, the next attempt tells
-                continue
-            self.worked()
-            return
+            self._become(state, reason)
 
     def _let_go(self, store: BaseStore) -> BaseStore:
         """Be without the store, which is to be closed."""
-        if self._probing is not None:
-            self._probing.cancel()
+        self.health.end()
         if self.listing is not None:
             self.listing.close()
         self.store = self.at_hand = self.coalescer = self.listing = None
         self.immediate = False
         return store
-
-    def worked(self) -> None:
-        """Note that the backend answered."""
-        if self._failures:
-            self._failures = 0
-            if self.store is not None:
-                self._become("ready", None)
 
     def _close(self, store: BaseStore) -> None:
         async def close() -> None:
@@ -341,50 +318,34 @@ class Connection:
             begun: called when the operation is handed to the store.
 
         Raises:
-            RequestError: deadline, long after the request's own: the store still has it.
+            RequestError: unreachable, for a degraded store; deadline, long after the request's own: the store still has it.
         """
         task = asyncio.current_task()
         assert task is not None, "a coroutine that waits runs in a task"  # noqa: S101 - tells the type
+        if self.health.failures:
+            await self.health.until_looked()
         async with self._slots:
             if begun is not None:
                 begun()
-            self._at_backend[task] = time.monotonic()
-            if self._overdue is None:
-                self._watch()
+            self.backend.enter(task)
             try:
                 result = await work()
             except Exception as error:
                 self._note(error)
                 raise
             except asyncio.CancelledError:
-                if task in self._at_backend:
+                if task in self.backend:
                     raise
                 task.uncancel()
                 raise self._given_up() from None
             finally:
-                self._at_backend.pop(task, None)
-        if self._failures:
-            self.worked()
+                self.backend.leave(task)
+        if self.health.failures:
+            self.health.worked()
         return result
 
-    def _watch(self) -> None:
-        """See to what is overdue when it is."""
-        due = next(iter(self._at_backend.values())) + OVERDUE * self.patience
-        self._overdue = asyncio.get_running_loop().call_later(max(due - time.monotonic(), 0.0), self._give_up_overdue)
-
-    def _give_up_overdue(self) -> None:
-        """Cancel what has been at the backend for too long."""
-        self._overdue = None
-        begun_before = time.monotonic() - OVERDUE * self.patience
-        for task, begun in list(self._at_backend.items()):
-            if begun <= begun_before:
-                del self._at_backend[task]
-                task.cancel()
-        if self._at_backend:
-            self._watch()
-
     def _given_up(self) -> RequestError:
-        reason = f"the store did not end an operation within {OVERDUE * self.patience:g} seconds"
+        reason = f"the store did not end an operation within {self.backend.longest:g} seconds"
         self.trouble(reason)
         message = f"{self.name}: {reason}; whether it took effect is not known"
         return RequestError(Code.DEADLINE, message, retry=True, connection=self.name, detail={"sent": True})
@@ -395,7 +356,7 @@ class Connection:
         if isinstance(error, (StoreConnectionError, StoreClosedError, TimeoutError)):
             self.trouble(str(error) or "the backend gave no answer")
         elif isinstance(error, KeyValueOperationError):
-            self.worked()
+            self.health.worked()
 
 
 def _load_driver(store: str) -> None:

@@ -133,7 +133,10 @@ def _connection(socket: Path, name: str) -> Iterator[Finding]:
             return
         yield Finding("good", subject, f"opens: {info.store} at {info.location}")
         _ask(socket, requests.scan_collections(name, limit=1))
-        yield Finding("good", subject, "answers")
+        if info.absence is None:
+            yield Finding("good", subject, "answers")
+        else:
+            yield Finding("note", subject, f"answers; {info.absence}")
     except RequestError as error:
         if error.code == "unsupported":
             yield Finding("note", subject, error.message)

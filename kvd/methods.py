@@ -39,7 +39,7 @@ from kvd.params import (
 )
 from kvd.protocol import MAX_PAGE, MAX_REPLY
 from stores.entry import utc_now
-from stores.errors import UnsupportedError
+from stores.errors import BaseKeyValueError, UnsupportedError
 from stores.names import Name
 from stores.protocols import AsyncCullProtocol, AsyncDestroyCollectionProtocol, AsyncDestroyStoreProtocol
 from stores.records import KEEP, DatedText, Description, Keep
@@ -153,8 +153,12 @@ def describe_methods() -> dict[str, Any]:
 
 @method("read")
 async def connect(use: Use) -> dict[str, Any]:
-    """Answer with the connection, which was opened for this."""
-    return use.connection.info()
+    """Answer with the connection, which was opened for this, and with what its first write would make."""
+    try:
+        missing = await use.store.missing()
+    except BaseKeyValueError:
+        missing = None  # it is open all the same
+    return use.connection.info() | {"missing": missing}
 
 
 # Browse

@@ -117,9 +117,18 @@ class ConnectionInfo:
     separators: str = ":"
     """Characters at which a key is cut when it is shown as a tree."""
     default_collection: str = "default_collection"
+    missing: str | None = None
+    """What holds all entries and is not there, for a person: "bucket 'x'". The first write makes it. Only `connect` tells."""
     traits: dict[str, Any] = field(default_factory=dict)
     """`stores.traits.Traits` as a map plus `capabilities`, a list of "keys", "collections", "destroy",
     "destroy_collection", "cull". Empty until the connection was opened once."""
+
+    @property
+    def absence(self) -> str | None:
+        """That what holds the entries is missing, in half a sentence; None where it is not."""
+        if self.missing is None:
+            return None
+        return f"{self.missing} does not exist" + ("" if self.read_only else " yet: the first write makes it")
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,7 @@ def _ask(id: int, params: dict[str, Any], connection: Connection, work: Work) ->
     key, collection = params["key"], params["collection"]
     if (
         connection.coalescer is None
+        or connection.state != "ready"
         or connection.direct >= MAX_DIRECT
         or len(work.requests) >= MAX_IN_FLIGHT
         or type(key) is not str

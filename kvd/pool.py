@@ -57,7 +57,7 @@ class Pool:
         """
         connection = self.connections.get(name)
         if connection is None or (connection.users and client not in connection.users):
-            known = ", ".join(self.config.connections) or "none"
+            known = ", ".join(one.name for one in self if not one.users) or "none"
             raise RequestError(Code.UNKNOWN_CONNECTION, f"there is no connection {name!r}; those configured are: {known}")
         return connection
 
@@ -125,22 +125,29 @@ class Pool:
     async def reload(self) -> list[str]:
         """Read the configuration again. Connections that did not change stay open; returns the names of those that did.
 
-        Of a file that cannot be read only the problem is noted: what is in memory must not be lost for a missing bracket.
+        What is in memory is not lost for it: of a file that cannot be read only the problem is noted, and a connection whose
+        entries would be lost stays (`_carried_on`).
         """
         config = await in_thread(_load, self.config.path)
         if not config.readable:
             self.config = replace(self.config, problems=config.problems)
             return []
-        before = self.config.connections
-        changed = [name for name in {**before, **config.connections} if before.get(name) != config.connections.get(name)]
         others = {connection.name: connection for connection in self if connection.users}
-        kept = {name: connection for name, connection in self.connections.items() if name in before and name not in changed}
-        for name in changed:
-            if name in before:
-                self._close(self.connections[name])
-        configured = {name: kept.get(name) or self._make(settings) for name, settings in config.connections.items()}
-        self.connections = configured | others
+        before = {connection.name: connection for connection in self if not connection.users}
+        after: dict[str, Connection] = {}
+        for name, connection in before.items():
+            settings = config.connections.get(name)
+            if settings == connection.config:
+                after[name] = connection
+                connection.stay(None)
+            elif await connection.holds_entries():
+                after[name] = _carried_on(connection, settings, config.path)
+            else:
+                self._close(connection)
+        configured = {name: after.get(name) or self._make(settings) for name, settings in config.connections.items()}
+        self.connections = configured | after | others
         self.config = config
+        changed = [name for name in {**before, **configured} if self.connections.get(name) is not before.get(name)]
         for name in changed:
             if name in configured:
                 self._changed(configured[name])
@@ -157,6 +164,16 @@ class Pool:
         """Close all stores."""
         connections, self.connections = self.connections, {}
         await asyncio.gather(*(connection.close() for connection in connections.values()), *self._leaving)
+
+
+def _carried_on(connection: Connection, settings: ConnectionConfig | None, path: Path) -> Connection:
+    """The connection with its entries: under new options with the same store, and otherwise as it was, which it tells."""
+    old = connection.config
+    if settings is not None and not settings.problems and (settings.store, settings.args) == (old.store, old.args):
+        return connection.hand_over(settings)
+    said = "names it no more" if settings is None else "says something else of it"
+    connection.stay(f"{path} {said}, but its entries are only in memory: it stays as it was until they or the daemon are gone")
+    return connection
 
 
 def _load(path: Path) -> Config:

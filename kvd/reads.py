@@ -137,7 +137,7 @@ class DirectRead(Pending):
         if isinstance(text, Ask):
             self._ask()
             return
-        self.connection.worked()
+        self.connection.health.worked()
         self._end()
         self._work.reply(self, text)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["complain", "say", "say_json", "show_size", "show_table", "visible"]
+__all__ = ["complain", "say", "say_json", "show_size", "show_table", "told_retry", "visible"]
 
 
 def say(text: str = "") -> None:
@@ -43,6 +44,12 @@ def show_table(rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def told_retry(retry_at: float | None) -> str:
+    """What to add about a connection that the daemon tries again at this time; nothing where that is now."""
+    left = 0.0 if retry_at is None else retry_at - time.time()
+    return "" if left < 1 else f"; the daemon tries again in {left:.0f} s"
 
 
 def show_size(size: float | None) -> str:

@@ -98,7 +98,7 @@ class Work:
     def _queue(self, request: RequestMessage, method: Method, connection: Connection, args: dict[str, Any]) -> None:
         """Give the request a task, and its place behind those on the same key."""
         pending = self._pend(request, connection.config.timeout)
-        connection.patience = max(connection.patience, pending.timeout)
+        connection.backend.patience = max(connection.backend.patience, pending.timeout)
         order = self.order(connection)
         writes = method.access == "write"
         if writes and connection.direct:

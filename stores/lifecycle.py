@@ -124,6 +124,10 @@ class Lifecycle:
     async def _setup_collection(self, *, collection: str) -> None:
         """Create what a first write to the collection needs."""
 
+    async def _missing(self) -> str | None:
+        """As `missing`."""
+        return None
+
     async def _close(self) -> None:
         """Release what `_setup` opened."""
 
@@ -186,6 +190,15 @@ class Lifecycle:
 
     async def _seed_store(self) -> None:
         """Fill the store when it opens."""
+
+    async def missing(self) -> str | None:
+        """What all entries would lie in and is not there, for a person: "bucket 'x'", which the first write makes.
+
+        None where it is there, or where nobody makes or could mistype one. One that was there is not asked for again.
+        """
+        with self._edge():
+            await self.setup()
+            return await self._missing()
 
     async def setup_collection(self, *, collection: str) -> None:
         """Create what writes to the collection need, once.

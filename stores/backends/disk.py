@@ -158,6 +158,10 @@ class DiskStore(BaseContextManagerStore, BaseStore):
         self._forgotten.atexit = False
         await self._worker.do(self._database.open)
 
+    async def _missing(self) -> str | None:
+        is_there = await asyncio.to_thread((self._directory / "cache.db").exists)
+        return None if is_there else f"a cache in {self._directory}"
+
     async def _cleanup_failed_setup(self) -> None:
         await self._close()
 

@@ -182,6 +182,9 @@ class DynamoDBStore(BaseContextManagerStore, BaseStore):
     async def _setup_collection(self, *, collection: str) -> None:
         await self._table.prepare()
 
+    async def _missing(self) -> str | None:
+        return await self._table.missing()
+
     async def _close(self) -> None:
         self._table.forget()
         await self._aws.close()

@@ -44,6 +44,7 @@ class Table:
         self._auto_create = auto_create
         self._config = config
         self._is_ready = False
+        self._was_missing = False
 
     @property
     def location(self) -> str:
@@ -60,6 +61,7 @@ class Table:
             if has_code(exc, "AccessDeniedException"):
                 return  # who may read and write items need not be allowed to look at the table
             raise
+        self._was_missing = table is None
         if table is None:
             if not self._auto_create:
                 raise ValueError(f"Table {self._name!r} does not exist. Create it, or set auto_create.")
@@ -70,6 +72,12 @@ class Table:
                 f"Table {self._name!r} has the key attributes {sorted(schema)}; "
                 "this store needs `collection` (HASH) and `key` (RANGE), both text."
             )
+
+    async def missing(self) -> str | None:
+        """The table, for a person, if it is not there; one that was there is not asked for again."""
+        if self._was_missing:
+            await self.check()
+        return f"table {self._name!r}" if self._was_missing else None
 
     async def prepare(self) -> None:
         """See to it that the table is there and has its TTL on, as far as these credentials allow."""

@@ -146,6 +146,9 @@ class FileTreeStore(BaseStore):
         with suppress(FileNotFoundError), self._data.directory(None):
             pass  # whether it can be opened is all that was asked
 
+    async def _missing(self) -> str | None:
+        return None if await asyncio.to_thread(self._data.path.is_dir) else f"folder {self._data.path}"
+
     async def _cleanup_failed_setup(self) -> None:
         await self._close()
 

@@ -200,6 +200,9 @@ class S3Store(BaseContextManagerStore, BaseStore):
     async def _setup_collection(self, *, collection: str) -> None:
         await self._bucket.prepare()
 
+    async def _missing(self) -> str | None:
+        return await self._bucket.missing()
+
     async def _close(self) -> None:
         self._bucket.forget()
         await self._aws.close()

@@ -71,6 +71,7 @@ class Bucket:
         self._has_endpoint = has_endpoint
         self._requests = Requests(aws, name)
         self._is_ready = False
+        self._was_missing = False
         self.is_amazon = False
         """Whether Amazon's own S3 answered, which stores every name as it is."""
 
@@ -84,14 +85,22 @@ class Bucket:
     async def check(self) -> None:
         """Look whether the service answers these credentials. A bucket that is missing, or may not be listed, will do."""
         self._requests.watch()
+        self._was_missing = False
         try:
             reply = await self._aws.opened.list_objects_v2(Bucket=self._name, MaxKeys=1)
         except ClientError as exc:
             if not has_code(exc, "AccessDenied", *MISSING):
                 raise
             reply = exc.response
+            self._was_missing = has_code(exc, *MISSING)
         headers = reply.get("ResponseMetadata", {}).get("HTTPHeaders", {})
         self.is_amazon = headers.get("server") == "AmazonS3"
+
+    async def missing(self) -> str | None:
+        """The bucket, for a person, if it is not there; one that was there is not asked for again."""
+        if self._was_missing:
+            await self.check()
+        return f"bucket {self._name!r}" if self._was_missing else None
 
     async def prepare(self) -> None:
         """See to it that the bucket is there, as far as these credentials can tell."""

@@ -37,6 +37,7 @@ def test_doctor_says_what_to_do(home: Path) -> None:
     assert ("note", "daemon") in {(row["verdict"], row["subject"]) for row in rows}
     assert not (home / "runtime" / "kvd").exists(), "looking starts and makes nothing"
     kvd("put", "scratch/c/k", "{}")
+    kvd("put", "local/c/k", "{}")
     rows = kvd("doctor", "--json").rows
     assert {row["verdict"] for row in rows} == {"good"}
     assert {"connection scratch", "connection local"} <= {row["subject"] for row in rows}
@@ -174,3 +175,40 @@ def test_a_daemon_that_is_not_there_is_status_4(home: Path) -> None:
     assert "open to others" in kvd("get", "scratch//k", expect=UNREACHABLE).err
     (home / "runtime" / "kvd").chmod(0o700)
     kvd("get", "scratch//k", expect=ABSENT)
+
+
+def test_a_reload_keeps_what_is_only_in_memory(home: Path) -> None:
+    folder = home / "config" / "kvd"
+    folder.mkdir()
+    path = folder / "connections.toml"
+    kvd("put", "scratch/c/k", '{"n": 1}')
+    path.write_text("[connections.mine]\nstore = 'memory'\n")
+    done = kvd("reload")
+    assert done.out == "changed: mine\nremoved: local\n"
+    told = f"{path} names it no more, but its entries are only in memory: it stays as it was until they or the daemon are gone"
+    assert done.err == f"kvd: scratch: {told}\n"
+    assert kvd("get", "scratch/c/k").out == '{"n": 1}\n'
+    assert f"scratch is ready: {told}" in kvd("status").out
+    assert kvd("reload").err == done.err
+    kvd("rm", "scratch/c/k")
+    assert kvd("reload").out == "removed: scratch\n"
+    kvd("get", "scratch/c/k", expect=USAGE)
+
+
+def test_new_options_apply_to_what_is_in_memory_and_new_arguments_do_not(home: Path) -> None:
+    folder = home / "config" / "kvd"
+    folder.mkdir()
+    path = folder / "connections.toml"
+    path.write_text("[connections.mine]\nstore = 'memory'\n")
+    kvd("put", "mine/c/k", '{"n": 1}')
+    path.write_text("[connections.mine]\nstore = 'memory'\nread_only = true\n")
+    assert kvd("reload").out == "changed: mine\n"
+    assert kvd("get", "mine/c/k").out == '{"n": 1}\n'
+    kvd("put", "mine/c/k", "{}", expect=REFUSED)
+    path.write_text("[connections.mine]\nstore = 'disk'\nargs.directory = '/nowhere'\n")
+    done = kvd("reload")
+    assert (done.out, done.err.partition(" but ")[0]) == ("nothing changed\n", f"kvd: mine: {path} says something else of it,")
+    assert kvd("get", "mine/c/k").out == '{"n": 1}\n'
+    path.write_text("[connections.mine]\nstore = 'memory'\nread_only = true\n")
+    assert kvd("reload").err == ""
+    assert "mine is ready" not in kvd("status").out

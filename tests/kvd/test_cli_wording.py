@@ -32,6 +32,9 @@ def test_a_listing_without_keys_says_so(daemon: Path, unique_name: str) -> None:
         listed = kvd("ls", address)
         assert listed.out == ""
         assert listed.err == f"kvd: {address}: no keys\n"
+    kvd("ls", "local")
+    kvd("put", "local/c/k", "{}")
+    kvd("rm", "local/c/k")
     assert kvd("ls", "local").err == "kvd: local: no collections\n"
     assert len(kvd("ls", "--limit", "1").out.splitlines()) == 1
 
