@@ -15,6 +15,7 @@ import asyncio
 import socket
 from collections import deque
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -36,7 +37,8 @@ T = TypeVar("T")
 
 _HELLO_TIMEOUT = 10.0
 _GRACE = 2.0
-"""Seconds beyond a request's own deadline after which the daemon is taken to be stuck."""
+"""Seconds beyond a request's own deadline, or for what is still to be sent at the end, after which the daemon is taken to be
+stuck."""
 _MAX_CHANGES = 10_000
 """Changes that wait for one reader; over it they become one "resync"."""
 
@@ -359,4 +361,9 @@ async def _greet(link: _Link) -> Server:
 async def _close(link: _Link) -> None:
     if link.lost is None:
         link.transport.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GRACE):
+                await asyncio.shield(link.gone)
+    if link.lost is None:
+        link.transport.abort()  # the daemon does not read what was written
         await asyncio.shield(link.gone)

@@ -235,9 +235,9 @@ class Connection:
         message = f"{self.name} is down: {self.reason}"
         return RequestError(Code.UNREACHABLE, message, retry=True, connection=self.name, detail={"retry_at": self.retry_at})
 
-    def _go_down(self, reason: str, *, again: bool = True) -> None:
+    def _go_down(self, reason: str) -> None:
         self._attempts += 1
-        if not again or self._attempts > ATTEMPTS:
+        if self._attempts > ATTEMPTS:
             self._become("down", reason)
             return
         delay = min(FIRST_RETRY * 2 ** (self._attempts - 1), LONGEST_RETRY) * random.uniform(0.8, 1.2)

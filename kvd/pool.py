@@ -1,7 +1,8 @@
 """All connections of the daemon: those of the configuration, those opened by URL, and the demos.
 
 A name is one of three kinds. Those of the configuration everybody sees. A store that was opened by URL has its canonical URL as
-its name, is shared by all clients that ask for it, and is closed when the last of them leaves. A demo belongs to one client.
+its name, is shared by all clients that ask for it, and is closed when the last of them leaves. A demo belongs to one client;
+one of the configuration that gets its name meanwhile is there when that client has left.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kvd.connections import Connection
 from kvd.errors import Code, RequestError
@@ -40,7 +42,6 @@ class Pool:
         self._learn = learn
         self.connections = {name: self._make(settings) for name, settings in config.connections.items()}
         """By name, of whatever kind: `find` tells who may use one."""
-        self._demos = 0
         self._leaving: set[asyncio.Task[None]] = set()
 
     def __iter__(self) -> Iterator[Connection]:
@@ -80,20 +81,22 @@ class Pool:
         connection = self.connections.get(settings.name)
         if connection is None:
             connection = self.connections[settings.name] = self._make(settings)
+        is_new = client not in connection.users
         connection.users.add(client)
         try:
             await connection.open(now=True)
         except BaseException:
-            self._leave(connection, client)
+            if is_new:
+                self._leave(connection, client)
             raise
         return connection
 
     async def open_demo(self, client: object) -> Connection:
         """Open a store with the demo's data for this client alone."""
-        self._demos += 1
-        name = "demo" if "demo" not in self.connections else f"demo-{self._demos}"
-        settings = await in_thread(_demo_settings, name)
-        connection = self.connections[name] = self._make(settings)
+        settings = await in_thread(_demo_settings)
+        names = chain([settings.name], (f"{settings.name}-{number}" for number in count(2)))
+        name = next(name for name in names if name not in self.connections)
+        connection = self.connections[name] = self._make(replace(settings, name=name))
         connection.users.add(client)
         try:
             store = await connection.open()
@@ -116,6 +119,8 @@ class Pool:
         if not connection.users and self.connections.get(connection.name) is connection:
             del self.connections[connection.name]
             self._close(connection)
+            if (settings := self.config.connections.get(connection.name)) is not None:
+                self.connections[connection.name] = self._make(settings)
 
     def _close(self, connection: Connection) -> None:
         task = asyncio.get_running_loop().create_task(connection.close())
@@ -132,7 +137,6 @@ class Pool:
         if not config.readable:
             self.config = replace(self.config, problems=config.problems)
             return []
-        others = {connection.name: connection for connection in self if connection.users}
         before = {connection.name: connection for connection in self if not connection.users}
         after: dict[str, Connection] = {}
         for name, connection in before.items():
@@ -145,9 +149,11 @@ class Pool:
             else:
                 self._close(connection)
         configured = {name: after.get(name) or self._make(settings) for name, settings in config.connections.items()}
+        others = {connection.name: connection for connection in self if connection.users}
         self.connections = configured | after | others
         self.config = config
-        changed = [name for name in {**before, **configured} if self.connections.get(name) is not before.get(name)]
+        named = [name for name in {**before, **configured} if name not in others]
+        changed = [name for name in named if self.connections.get(name) is not before.get(name)]
         for name in changed:
             if name in configured:
                 self._changed(configured[name])
@@ -196,7 +202,7 @@ def _from_url(url: str, read_only: bool) -> ConnectionConfig:
         raise RequestError(Code.CONFIG_ERROR, str(error)) from None
 
 
-def _demo_settings(name: str) -> Any:
+def _demo_settings() -> ConnectionConfig:
     from kvd.config import ConnectionConfig  # noqa: PLC0415 - as above
 
-    return ConnectionConfig(name=name, store="memory", group="demo")
+    return ConnectionConfig(name="demo", store="memory", group="demo")

@@ -97,6 +97,30 @@ async def test_giving_up_cancels_in_the_daemon(home: Path) -> None:
             assert client._link._waiters == {}
 
 
+async def test_a_client_ends_though_the_daemon_reads_nothing_any_more(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "_GRACE", 0.2)
+    read_on = threading.Event()
+
+    def script(sock: socket.socket, number: int, method: str, params: Any) -> None:
+        if method == "hello":
+            greet(sock, number)
+        else:
+            read_on.wait(60)
+
+    with misbehaving(home, script) as path:
+        client = await Client.open(path, spawn=False)
+        try:
+            client.tell(requests.status())
+            large = asyncio.create_task(client.call(requests.put("scratch", None, "k", b" " * (8 << 20))))
+            await asyncio.sleep(0.01)
+            async with asyncio.timeout(30):
+                await client.aclose()
+            with pytest.raises(ConnectionLostError):
+                await large
+        finally:
+            read_on.set()
+
+
 async def test_ids_wrap_around_those_in_flight(home: Path) -> None:
     numbers: list[int] = []
 
