@@ -259,7 +259,14 @@ class BrowsableStore(Lifecycle):
         return None if record is None or record.is_expired else record
 
     async def restore(self, key: Key, record: Record, *, collection: Collection = None, expected: Expected = ANY) -> Version:
-        """Put a snapshot's value, creation time and absolute deadline back. Raises ConflictError as `edit` does."""
+        """Put a snapshot's value, creation time and absolute deadline back.
+
+        Raises:
+            ConflictError: as `edit` does.
+            UnsupportedError: it is foreign data of another kind of store, or only a part of it.
+        """
+        if record.entry is None and len(record.body) != record.length:
+            raise UnsupportedError(f"Only a whole record can be put back, and of this {record.kind!r} a part is missing.")
         return await self._change(self._scope(collection), key, expected, lambda _: record.entry or record, creates=True)
 
     async def _delete_expected(self, scope: Scope, key: Key, expected: Version) -> bool:

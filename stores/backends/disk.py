@@ -365,8 +365,8 @@ class DiskStore(BaseContextManagerStore, BaseStore):
         if isinstance(new, ManagedEntry):
             value = self._dump(collection, key, new)
         elif new is not None:
-            if new.kind not in RESTORED or len(new.body) != new.length:
-                raise UnsupportedError(f"What is {new.kind!r}, or not known whole, cannot be put back.")
+            if new.kind not in RESTORED:
+                raise UnsupportedError(f"What is {new.kind!r} cannot be stored in diskcache's form.")
             value, mode = RESTORED[new.kind](new.body), PICKLE if new.kind == "pickle" else None
 
         def commit() -> Version:

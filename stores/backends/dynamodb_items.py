@@ -143,8 +143,6 @@ def restored(place: Item, record: Record) -> Item:
     """The item that a foreign record was."""
     if record.kind != FOREIGN:
         raise UnsupportedError(f"What is {record.kind!r} cannot be stored in DynamoDB.")
-    if len(record.body) != record.length:
-        raise UnsupportedError("Only a whole record can be put back; this one was cut.")
     item = {**{name: _parsed(attribute) for name, attribute in json.loads(record.body).items()}, **place}
     if record.expires_at is not None:
         item["ttl"] = {"N": str(epoch(record.expires_at))}

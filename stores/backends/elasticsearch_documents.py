@@ -93,7 +93,7 @@ def encode_record(record: Record) -> bytes:
     """The document of a snapshot of foreign data."""
     try:
         document = json.loads(record.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
         raise SerializationError("An Elasticsearch document is restored from a JSON object.")

@@ -374,8 +374,8 @@ class FileTreeStore(BaseStore):
     async def _commit(self, *, collection: Scope, key: Key, new: ManagedEntry | Record | None, expected: Expected) -> Version:
         address = self._address(collection, key)
         if isinstance(new, Record):
-            if new.kind != "file" or len(new.body) != new.length:
-                raise UnsupportedError(f"What is {new.kind!r}, or not known whole, cannot be put back.")
+            if new.kind != "file":
+                raise UnsupportedError(f"What is {new.kind!r} cannot be stored as a file.")
             return await self._do(partial(self._swap, collection, address, new.body, expected))
         content = None if new is None else self._adapter.dump_json(new).encode()
         return await self._do(partial(self._swap, collection, address, content, expected))

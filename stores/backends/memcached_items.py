@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import datetime, timedelta
 
 from stores.backends.envelope import open_text, peek
 from stores.backends.memcached_protocol import Answer
 from stores.entry import ManagedEntry, utc_now
-from stores.errors import DeserializationError
+from stores.errors import DeserializationError, UnsupportedError
 from stores.lifecycle import SEPARATOR, Scope
 from stores.names import Key
 from stores.records import ENTRY, Description, Record, Version
@@ -22,6 +23,7 @@ RELATIVE_LIMIT = 30 * 24 * 3600
 """Seconds over which memcached takes a time to live for a point in time."""
 
 LAST_MOMENT = 2**31 - 1
+_KIND = re.compile(r"item(?:, flags ([0-9]+))?")
 JITTER = timedelta(seconds=3)
 """How far apart two deadlines may look that are one: memcached counts whole seconds on a clock of its own."""
 
@@ -99,8 +101,11 @@ def earlier(envelope: datetime | None, answer: Answer) -> datetime | None:
 
 
 def flags_of(kind: str) -> int:
-    """The client's flags that a record's kind tells."""
-    return int(kind.rpartition(" ")[2]) if " " in kind else 0
+    """The client's flags that a record's kind tells. UnsupportedError for a kind of another store."""
+    item = _KIND.fullmatch(kind)
+    if item is None:
+        raise UnsupportedError(f"What is {kind!r} cannot be stored in memcached.")
+    return int(item[1] or 0)
 
 
 def foreign(collection: Scope, key: Key, why: str) -> DeserializationError:

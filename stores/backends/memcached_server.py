@@ -63,7 +63,9 @@ class Server:
         self.host = host
         self.port = port
         self.item_limit = DEFAULT_ITEM_LIMIT
-        self._login = login
+        self._known = login
+        self._login: tuple[str, str] | None = None
+        """With which each connection begins, once the server has asked: one that never asks would store it as an item."""
         self._authority = authority
         self._check_hostname = check_hostname
         self._timeout = timeout
@@ -77,13 +79,13 @@ class Server:
             context = await asyncio.to_thread(ssl.create_default_context, cafile=self._authority)
             context.check_hostname = self._check_hostname
             self._connection["ssl"] = context
-        login, self._login = self._login, None
+        self._login = None
         try:
             settings = await self._lines(SETTINGS)
         except AnswerError:
-            if login is None:
+            if self._known is None:
                 raise
-            self._login = login  # only now: a server that asks for none would store the password as an item
+            self._login = self._known
             settings = await self._lines(SETTINGS)
         await self._link.open()
         self.item_limit = next(

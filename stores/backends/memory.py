@@ -30,7 +30,7 @@ from stores.base import (
 )
 from stores.cursors import HeldCursors
 from stores.entry import ManagedEntry, read_json
-from stores.errors import ConflictError
+from stores.errors import ConflictError, UnsupportedError
 from stores.lifecycle import Scope
 from stores.names import Collection, Key, Name, Page, Token, compile_glob, decode_name, encode_name
 from stores.records import ABSENT, ANY, ENTRY, DatedText, Description, Expected, Record, Version
@@ -246,7 +246,7 @@ class MemoryStore(BaseDestroyStore, BaseDestroyCollectionStore, BaseEnumerateCol
             await self._delete_managed_entry(key=key, collection=collection)
             return ABSENT
         if isinstance(new, Record):
-            raise TypeError("Memory holds entries only.")
+            raise UnsupportedError(f"Memory holds entries only, and this is {new.kind!r}.")
         await self._put_managed_entry(collection=collection, key=key, managed_entry=new)
         return Version(self._writes.to_bytes(8))
 

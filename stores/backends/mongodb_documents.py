@@ -127,7 +127,10 @@ def encode_entry(entry: ManagedEntry, key: Key, collection: str, head: Document 
 
 def encode_record(record: Record, own_id: Any, *, keep_id: bool) -> RawBSONDocument:
     """The document of a snapshot of foreign data, under its own `_id` or under the one of what it replaces."""
-    document = json_util.loads(record.body, json_options=json_util.CANONICAL_JSON_OPTIONS)
+    try:
+        document = json_util.loads(record.body, json_options=json_util.CANONICAL_JSON_OPTIONS)
+    except (ValueError, TypeError, RecursionError, BSONError):
+        document = None
     if not isinstance(document, dict):
         raise SerializationError("A MongoDB document is restored from a JSON object.")
     recorded = document.pop("_id", own_id)

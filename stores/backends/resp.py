@@ -37,6 +37,7 @@ from stores.errors import (
     KeyValueStoreError,
     ReadOnlyError,
     StoreConnectionError,
+    UnsupportedError,
 )
 from stores.lifecycle import Scope
 from stores.names import Key
@@ -48,9 +49,11 @@ __all__ = ["BATCH", "MAX_VALUE_BYTES", "Command", "RespStore", "Strategies"]
 DENIED = (KeyValueOperationError, "The server's ACL denies this user that command or key.")
 REPLICA = (ReadOnlyError, "This server is a replica; write to its primary.")
 PASSWORD = (StoreConnectionError, "Check the username and the password.")
+OF_ANOTHER = (UnsupportedError, "Only what was taken from such a server can be put back there.")
 UNREADY = (StoreConnectionError, "The server cannot answer that at the moment.")
 TROUBLE: dict[str, tuple[type[BaseKeyValueError], str]] = {
     "OOM": (KeyValueStoreError, "The server is full: raise its maxmemory, or delete something."),
+    "DUMP payload": OF_ANOTHER,
     **dict.fromkeys(("NOPERM", "PermissionDenied"), DENIED),
     **dict.fromkeys(("READONLY", "ReadOnly"), REPLICA),
     **dict.fromkeys(("NOAUTH", "WRONGPASS", "AuthenticationFailed"), PASSWORD),
@@ -59,7 +62,7 @@ TROUBLE: dict[str, tuple[type[BaseKeyValueError], str]] = {
 }
 """The server's error codes, and GLIDE's words for some of them."""
 
-_TROUBLE = re.compile(rf"(?:^|: - )(?:ResponseError: )?({'|'.join(TROUBLE)})\b")
+_TROUBLE = re.compile(rf"(?:^|: - )(?:ResponseError: |ERR )?({'|'.join(TROUBLE)})\b")
 
 
 class Strategies(TypedDict, total=False):

@@ -89,8 +89,6 @@ def restored(name: str, record: Record) -> dict[str, Any]:
     """The arguments of `put_object` that make a foreign object what it was; its version knows its headers."""
     if record.kind != FOREIGN:
         raise UnsupportedError(f"What is {record.kind!r} cannot be stored in S3.")
-    if len(record.body) != record.length:
-        raise UnsupportedError("Only a whole record can be put back; this one was cut.")
     facts = facts_of(record.version)
     if not facts:
         raise UnsupportedError("Only what was read from S3 can be put back there.")

@@ -24,8 +24,9 @@ from stores import (
     BaseStore,
     Name,
 )
-from stores.errors import ConflictError, CursorExpiredError, UnsupportedError
+from stores.errors import ConflictError, CursorExpiredError, KeyValueOperationError, UnsupportedError
 from stores.names import Collection
+from stores.records import Record
 from tests.stores.conftest import STORING, Names, by_name, traits_of
 
 pytestmark = pytest.mark.anyio
@@ -308,6 +309,18 @@ async def test_a_snapshot_is_put_back_as_it_was(store: BaseStore, names: Names) 
     await store.restore("other", record, collection=c)
     assert await store.get("other", collection=c) == {"n": 1}
     await store.delete_many(["k", "other"], collection=c)
+
+
+@on_storing
+async def test_what_is_no_whole_snapshot_of_this_kind_of_store_is_refused(store: BaseStore, names: Names) -> None:
+    c = names("c")
+    kinds = {"document", "file", "item", "item, flags 7", "object", "string", "text", "of another kind"}
+    cut = [Record(kind=kind, body=b'{"a', length=7, size=7, version=ABSENT) for kind in kinds]
+    strange = Record(kind="of another kind", body=b'{"a":', length=5, size=5, version=ABSENT)
+    for record in (*cut, strange):
+        with pytest.raises(KeyValueOperationError):
+            await store.restore("k", record, collection=c)
+    assert await store.read("k", collection=c) is None
 
 
 @on_storing

@@ -316,7 +316,12 @@ async def test_users_and_passwords(tmp_path: Path, server: Server) -> None:
     users.write_text("ada:word\n")
     with private_server("memcached", ["-Y", str(users)]) as guarded:
         host, port = guarded.address
-        async with MemcachedStore(host=host, port=port, username="ada", password="word") as store:
+        knowing = MemcachedStore(host=host, port=port, username="ada", password="word")
+        await asyncio.to_thread(guarded.stop)
+        with pytest.raises(StoreSetupError):
+            await knowing.setup()
+        await asyncio.to_thread(guarded.start)
+        async with knowing as store:
             await store.put("k", {"n": 1})
             assert await store.get("k") == {"n": 1}
             assert len((await store.scan_keys()).items) == 1
