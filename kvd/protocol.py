@@ -52,6 +52,7 @@ is whole or not at all, and only one that fits into a frame can be restored.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -159,6 +160,13 @@ class RequestMessage(NamedTuple):
     options: dict[str, Any] | None
 
 
+def _named(method: str, params: dict[str, Any]) -> str:
+    """A request as a person knows it, by its connection and the beginning of its key."""
+    connection, key = params.get("connection"), params.get("key")
+    of = "" if key is None else f" of key {reprlib.repr(key)}"
+    return ("" if connection is None else f"{connection}: ") + method + of
+
+
 class Encoder:
     """Encodes what one end sends, all with one packer: not for two threads at once."""
 
@@ -184,7 +192,7 @@ class Encoder:
         if length > PART_SIZE:
             self._let_go()
             if length > MAX_FRAME:
-                text = f"{method} takes {length:,} bytes, and {MAX_FRAME:,} is the most a request may have"
+                text = f"{_named(method, params)} takes {length:,} bytes, and {MAX_FRAME:,} is the most a request may have"
                 raise ProtocolError(Code.TOO_LARGE, text, id=id)
         return length.to_bytes(HEADER, "big") + body
 

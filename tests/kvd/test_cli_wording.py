@@ -1,5 +1,6 @@
 """What the command says where it cannot do what was asked, or cannot show what is there."""
 
+import re
 import socket
 from pathlib import Path
 
@@ -128,3 +129,11 @@ def test_doctor_praises_no_file_that_is_not_there(home: Path) -> None:
 def test_a_count_that_is_none_is_named() -> None:
     for count in ("-1", "x", "1.5"):
         assert f"{count!r} is not a whole number from 0 on" in kvd("ls", "--limit", count, expect=USAGE).err
+
+
+def test_a_value_that_no_request_can_hold_is_refused_by_name(daemon: Path, unique_name: str) -> None:
+    del daemon
+    refused = kvd("put", f"scratch/{unique_name}/long", stdin=b'{"a": "%s"}' % (b"x" * 17_000_000), expect=REFUSED).err
+    assert re.fullmatch(
+        r"kvd: scratch: edit of key 'long' takes 17,000,\d\d\d bytes, and 16,777,216 is the most a request may have\n", refused
+    )

@@ -85,6 +85,8 @@ async def test_what_cannot_be_sent_is_refused_here_and_the_connection_goes_on(cl
     with pytest.raises(RequestError) as caught:
         await client.call(requests.put(C, unique_name, "k", b"x" * MAX_FRAME))
     assert caught.value.code == Code.TOO_LARGE
+    assert caught.value.message.startswith(f"{C}: put of key 'k' takes ")
+    assert caught.value.message.endswith(f" bytes, and {MAX_FRAME:,} is the most a request may have")
     with pytest.raises(RequestError) as caught:
         await client.call(Request("get", {"key": object()}, bool))
     assert caught.value.code == Code.BAD_REQUEST
