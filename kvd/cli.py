@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import re
 import sys
@@ -172,6 +173,8 @@ def _count(text: str) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:], "--help"]
     parser = _parser(arguments[0] if arguments else None)
     if not arguments:
         parser.print_help(sys.stderr)
@@ -184,8 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if getattr(options, "ttl", None) is not None and getattr(options, "keep_ttl", False):
         complain("--ttl and --keep-ttl exclude each other")
         return USAGE
-    if sys.stdout is None:  # it was closed by who started this
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for the rest of the process
+    _take_stdout()
     try:
         status = _command(options.command)(options)
         sys.stdout.flush()
@@ -202,6 +204,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(error.strerror or str(error))
         return SYSTEM
     return status
+
+
+def _take_stdout() -> None:
+    """Make standard output one that takes everything."""
+    if sys.stdout is None:  # it was closed by who started this
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for the rest of the process
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr is: names need not be of the terminal's alphabet
 
 
 def _command(name: str) -> Callable[[argparse.Namespace], int]:

@@ -211,7 +211,8 @@ def get(client: BlockingClient, options: argparse.Namespace) -> int:
     elif sys.stdout.isatty():
         say(json.dumps(json.loads(text), indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace").decode())
     else:
-        say(text.decode())
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text + b"\n")
     return OK
 
 
@@ -256,7 +257,7 @@ def _value(text: str | None) -> bytes:
             complain("reading the value from the terminal; end with ctrl+d")
         source = "standard input"
         try:
-            text = sys.stdin.buffer.read().decode("utf-8")
+            text = sys.stdin.buffer.read().decode("utf-8-sig")
         except UnicodeDecodeError:
             raise UsageError(f"{source} is not UTF-8") from None
     if not text.strip():

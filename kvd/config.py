@@ -13,7 +13,7 @@
 - A mistake costs the connection that it stands in, nothing else: `load` never raises for what the file holds. Each problem
   is one line with file, line and field.
 - What is a reference stays one until the store is opened; configurations can be compared, shown and logged without it.
-- Without a file there are two connections: `scratch` in memory and `local` on disk.
+- Without a file, or without a word of connections in it, there are two: `scratch` in memory and `local` on disk.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def load(path: Path | None = None) -> Config:
     """
     path = path or paths.config_file()
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")
     except FileNotFoundError:
         return Config(path=path, daemon=DaemonOptions(), connections=first_run(), problems=())
     except (OSError, UnicodeDecodeError) as error:
@@ -179,7 +179,7 @@ class _Reader:
         for name in document.keys() - {"daemon", "connections"}:
             self._problem((name,), f"unknown table{_meant(name, ['daemon', 'connections'])}")
         daemon = self._daemon(self._table(document, "daemon"))
-        connections: dict[str, ConnectionConfig] = {}
+        connections: dict[str, ConnectionConfig] = {} if "connections" in document else first_run()
         for name, table in self._table(document, "connections").items():
             before = len(self._problems)
             connection = self._connection(name, table)
@@ -196,7 +196,8 @@ class _Reader:
 
     def _problem(self, where: tuple[str, ...], message: str) -> None:
         line = self._lines.find(where)
-        self._problems.append(f"{self._path}:{line}: {'.'.join(where)}: {message}")
+        named = ".".join(name if name.isprintable() and name else ascii(name) for name in where)
+        self._problems.append(f"{self._path}:{line}: {named}: {message}")
 
     def _table(self, document: dict[str, Any], name: str) -> dict[str, Any]:
         table = document.get(name, {})
@@ -224,7 +225,7 @@ class _Reader:
         if not isinstance(table, dict):
             self._problem(where, "must be a table")
             return None
-        if not name or "/" in name or ":" in name or not name.isprintable():
+        if not name.strip() or "/" in name or ":" in name or not name.isprintable():
             self._problem(where, "a connection's name is text without '/', ':' and control characters")
             return None
         options: dict[str, Any] = {}

@@ -35,16 +35,19 @@ def add_connection(path: Path, name: str, store: str, args: Mapping[str, Any], o
         ConfigError: it is there already, or the file cannot be read or written.
     """
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")
     except FileNotFoundError:
-        # the connections of a first run would be gone once there is a file
-        text = "".join(_section(one.name, one.store, one.args, {}) for one in first_run().values())
+        text = ""
     except (OSError, UnicodeDecodeError) as error:
         raise _unreadable(path, error) from None
-    if name in _names(_parse(path, text)):
-        raise ConfigError(f"{path}: there is a connection {name!r} already")
     # appended as text: what the person wrote stays as it is
-    longer = (text if text.endswith("\n") or not text else text + "\n") + _section(name, store, args, options)
+    longer = text if text.endswith("\n") or not text else text + "\n"
+    if "connections" not in _parse(path, text):
+        # those of a first run would be gone once there is another
+        longer += "".join(_section(one.name, one.store, one.args, {}) for one in first_run().values())
+    if name in _names(_parse(path, longer)):
+        raise ConfigError(f"{path}: there is a connection {name!r} already")
+    longer += _section(name, store, args, options)
     config = read(path, longer)
     if not config.readable:
         raise ConfigError(f"{path}: `connections` is written in a way that cannot be added to: add it by hand")
@@ -74,7 +77,7 @@ def remove_connection(path: Path, name: str) -> None:
         ConfigError: the file cannot be read or written.
     """
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")
     except FileNotFoundError:
         raise RequestError(Code.UNKNOWN_CONNECTION, f"{path} is not there: nothing to remove", connection=name) from None
     except (OSError, UnicodeDecodeError) as error:
@@ -83,6 +86,8 @@ def remove_connection(path: Path, name: str) -> None:
     if name not in _names(before):
         raise RequestError(Code.UNKNOWN_CONNECTION, f"{path}: there is no connection {name!r}", connection=name)
     shorter = _without(text, ("connections", name))
+    if "connections" not in _parse(path, shorter):
+        shorter += "[connections]\n"  # to have none is not to say nothing of them
     if _names(_parse(path, shorter)) != _names(before) - {name}:
         raise ConfigError(f"{path}: {name!r} is written in a way that cannot be taken out: remove it by hand")
     _write(path, shorter)

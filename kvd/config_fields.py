@@ -127,13 +127,14 @@ def mismatch(field: Field, value: Any) -> str | None:
 
 def is_reference(field: Field, value: Any) -> bool:
     """Whether the value says where a text is to be found: `{file = …}` or `{command = …}`."""
-    return (
-        isinstance(value, dict)
-        and len(value) == 1
-        and value.keys() <= {"file", "command"}
-        and "text" in field.kinds
-        and "table" not in field.kinds
-    )
+    if "text" not in field.kinds or "table" in field.kinds:
+        return False
+    match value:
+        case {"file": str()} | {"command": str()} if len(value) == 1:
+            return True
+        case {"command": [*words]} if len(value) == 1:
+            return all(isinstance(word, str) for word in words)
+    return False
 
 
 def _fits(kind: str, value: Any) -> bool:

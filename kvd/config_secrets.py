@@ -19,9 +19,10 @@ import re
 import shlex
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+from kvd.paths import expanded
 
 __all__ = ["has_reference", "learn_secrets", "resolve"]
 
@@ -109,7 +110,7 @@ def _from_environment(found: re.Match[str], learn: Callable[[str], None], *, sec
 
 
 def _from_file(written: str) -> str:
-    path = Path(written).expanduser()
+    path = expanded(written)
     try:
         return path.read_text("utf-8").rstrip("\r\n")
     except UnicodeDecodeError:

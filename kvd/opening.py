@@ -15,6 +15,7 @@ from kvd.config import ConnectionConfig, without_secrets
 from kvd.config_fields import Field, is_reference, mismatch, store_class, store_fields, store_names, strategy_class
 from kvd.config_secrets import learn_secrets, resolve
 from kvd.errors import ConfigError
+from kvd.paths import expanded
 from stores.base import BaseStore
 from stores.sanitization import SanitizationStrategy
 
@@ -76,11 +77,18 @@ def _argument(connection: ConnectionConfig, field: Field, value: Any, note: Call
         if "text" not in field.kinds and (found != value or is_reference(field, value)):
             found = _converted(field, found)
         if "path" in field.kinds and isinstance(found, str):
-            found = str(Path(found).expanduser())
+            found = _expanded(where, found)
     reason = mismatch(field, found)
     if reason is not None:
         raise ConfigError(f"{where}: {reason}")
     return found
+
+
+def _expanded(where: str, path: str) -> str:
+    try:
+        return str(expanded(path))
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from None
 
 
 def _converted(field: Field, text: str) -> Any:
@@ -163,7 +171,7 @@ def _server(store: str, url: str, parts: SplitResult) -> dict[str, Any]:
             raise ConfigError(f"{shown!r} names no server, as {scheme}://HOST does")
         return {"url": url}
     if _is_more_than_a_url(store):
-        wanted = " ".join(f"{name}=…" for name in ("url", *needed) if name in known)
+        wanted = " ".join(f"{name}=…" for name in dict.fromkeys(("url", *needed)) if name in known)
         raise ConfigError(f"a URL does not say enough of it: write it down with `kvd connections add NAME {store} {wanted}`")
     path = parts.path.strip("/")
     if needed:

@@ -25,6 +25,7 @@ __all__ = [
     "config_file",
     "daemon_lock",
     "data_dir",
+    "expanded",
     "log_file",
     "private_dir",
     "runtime_dir",
@@ -85,14 +86,34 @@ def start_lock(socket: Path) -> Path:
     return socket.with_name(socket.name + ".start")
 
 
+def _home() -> Path:
+    """The user's home; for one who has none, as in a container, where nothing is and nothing can be made."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/nonexistent")
+
+
+def expanded(path: str) -> Path:
+    """The path with its `~` resolved.
+
+    Raises:
+        ValueError: nobody knows whose home is meant.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ValueError(f"there is no home {path.partition('/')[0]}") from None
+
+
 def config_file() -> Path:
     """The path of connections.toml, whether it is there or not."""
-    return (_from_environment("XDG_CONFIG_HOME") or Path.home() / ".config") / "kvd" / "connections.toml"
+    return (_from_environment("XDG_CONFIG_HOME") or _home() / ".config") / "kvd" / "connections.toml"
 
 
 def state_dir() -> Path:
     """The folder of the log and of what the daemon remembers."""
-    return (_from_environment("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "kvd"
+    return (_from_environment("XDG_STATE_HOME") or _home() / ".local" / "state") / "kvd"
 
 
 def log_file() -> Path:
@@ -102,7 +123,7 @@ def log_file() -> Path:
 
 def data_dir() -> Path:
     """The folder of the stores that the daemon keeps by itself."""
-    return (_from_environment("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "kvd"
+    return (_from_environment("XDG_DATA_HOME") or _home() / ".local" / "share") / "kvd"
 
 
 def check_socket_path(path: Path) -> None:

@@ -97,6 +97,4 @@ class Use:
     def cannot(self, what: str) -> RequestError:
         """Return the refusal of what the store is not able to do."""
         name = self.connection.name
-        return RequestError(
-            Code.UNSUPPORTED, f"{name} is a {self.connection.config.store} store, which cannot {what}", connection=name
-        )
+        return RequestError(Code.UNSUPPORTED, f"{name}: {self.connection.config.store} stores cannot {what}", connection=name)

@@ -12,7 +12,7 @@ import sys
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_overloads
 
 import stores
 from kvd.config_fields import DESCRIPTION
@@ -43,6 +43,7 @@ def fields(cls: type) -> list[dict[str, Any]]:
     # an inherited constructor's annotations mean what they mean where it was written
     names = vars(sys.modules[constructor.__module__])
     docs = _argument_docs(inspect.getdoc(constructor) or "") | _argument_docs(inspect.getdoc(cls) or "")
+    required = _required(constructor, names)
     found = []
     for parameter in list(inspect.signature(constructor).parameters.values())[1:]:
         parts, marks = _parts(parameter.annotation, names)
@@ -53,7 +54,7 @@ def fields(cls: type) -> list[dict[str, Any]]:
         field: dict[str, Any] = {"name": parameter.name, "kinds": kinds}
         if choices:
             field["choices"] = choices
-        if parameter.default is inspect.Parameter.empty:
+        if parameter.name in required:
             field["required"] = True
         elif parameter.default is not None:
             field["default"] = parameter.default
@@ -61,6 +62,17 @@ def fields(cls: type) -> list[dict[str, Any]]:
             field["secret"] = True
         found.append(field | {"doc": docs.get(parameter.name, "")})
     return found
+
+
+def _required(constructor: Any, names: dict[str, Any]) -> set[str]:
+    """The arguments without which no way of calling the constructor is left, of the ways that can be written in TOML."""
+    ways = []
+    for way in get_overloads(constructor) or [constructor]:
+        keywords = [one for one in inspect.signature(way).parameters.values() if one.kind is one.KEYWORD_ONLY]
+        needed = [one for one in keywords if one.default is one.empty]
+        if all(any(map(_kinds, _parts(one.annotation, names)[0])) for one in needed):
+            ways.append({one.name for one in needed})
+    return set.intersection(*ways)
 
 
 def _parts(annotation: Any, names: dict[str, Any]) -> tuple[list[Any], set[Any]]:

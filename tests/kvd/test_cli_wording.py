@@ -137,3 +137,24 @@ def test_a_value_that_no_request_can_hold_is_refused_by_name(daemon: Path, uniqu
     assert re.fullmatch(
         r"kvd: scratch: edit of key 'long' takes 17,000,\d\d\d bytes, and 16,777,216 is the most a request may have\n", refused
     )
+
+
+def test_names_that_the_terminal_cannot_show_are_escaped(
+    daemon: Path, unique_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del daemon
+    kvd("put", f"scratch/{unique_name}/caf\u00e9 \u65e5", "{}")
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    assert kvd("ls", f"scratch/{unique_name}").out.encode(errors="surrogateescape") == b"caf\xe9 \\u65e5\n"
+
+
+def test_a_value_may_begin_with_a_mark_of_its_encoding(daemon: Path, unique_name: str) -> None:
+    del daemon
+    kvd("put", f"scratch/{unique_name}/k", stdin=b'\xef\xbb\xbf{"n": 1}')
+    assert kvd("get", f"scratch/{unique_name}/k").out == '{"n": 1}\n'
+
+
+def test_help_is_a_word_too(daemon: Path) -> None:
+    del daemon
+    assert kvd("help").out == kvd("--help").out
+    assert kvd("help", "put").out == kvd("put", "--help").out

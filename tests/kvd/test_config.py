@@ -103,6 +103,18 @@ def test_a_connection_is_a_constructor_call(write: Any) -> None:
             "[connections.a]\nstore = 'filetree'\nargs = {data_directory = '/x', key_sanitization_strategy = 'Nope'}",
             "3: connections.a.args.key_sanitization_strategy: there is no sanitization strategy 'Nope'",
         ),
+        ("[connections.a]\nstore = 'disk'", "1: connections.a.args: disk needs directory"),
+        (
+            "[connections.a]\nstore = 'redis'\nargs.password.command = 5",
+            "3: connections.a.args.password: must be text, not a table",
+        ),
+        (
+            "[connections.a]\nstore = 'redis'\nargs.password.command = [5]",
+            "3: connections.a.args.password: must be text, not a table",
+        ),
+        ('[connections."a\\nb"]\nstore = "memory"', "1: connections.'a\\nb': a connection's name is text without"),
+        ("[connections.' ']\nstore = 'memory'", "1: connections. : a connection's name is text without"),
+        ("[connections.'']\nstore = 'memory'", "1: connections.'': a connection's name is text without"),
         ("[connections.'a/b']\nstore = 'memory'", "1: connections.a/b: a connection's name is text without"),
         ("[daemon]\nidle_exit = 'soon'", "2: daemon.idle_exit: 'soon' is not a TTL"),
         ("[daemon]\nlog_level = 'loud'", "2: daemon.log_level: must be one of debug, info, warning, error"),

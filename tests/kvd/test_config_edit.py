@@ -87,7 +87,7 @@ def test_every_way_of_writing_a_connection_can_be_removed(path: Path) -> None:
     path.parent.mkdir()
     path.write_text('connections.a.store = "memory"\n[connections."a".args]\ndefault_collection = """\n[connections.b]\n"""\n')
     remove_connection(path, "a")
-    assert path.read_text() == ""
+    assert path.read_text() == "[connections]\n"
 
 
 def test_a_link_stays_a_link(path: Path, tmp_path: Path) -> None:
@@ -156,3 +156,17 @@ def test_a_folder_that_cannot_be_written_is_named(path: Path) -> None:
     path.parent.write_text("a file")
     with pytest.raises(ConfigError, match=r"cannot be (read|written)"):
         add_connection(path, "a", "memory", {}, {})
+
+
+def test_a_file_that_says_nothing_of_connections_keeps_those_of_a_first_run(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text("\ufeff[daemon]\nidle_exit = 'never'")
+    assert list(load(path).connections) == ["scratch", "local"]
+    add_connection(path, "a", "null", {}, {})
+    assert list(load(path).connections) == ["scratch", "local", "a"]
+    assert load(path).daemon.idle_exit is None
+    for name in ("scratch", "local", "a"):
+        remove_connection(path, name)
+    assert (list(load(path).connections), load(path).problems) == ([], ())
+    add_connection(path, "a", "null", {}, {})
+    assert list(load(path).connections) == ["a"]

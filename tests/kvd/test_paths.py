@@ -68,3 +68,23 @@ def test_a_path_that_no_socket_can_have_is_refused() -> None:
     paths.check_socket_path(Path("/" + "x" * 100))
     with pytest.raises(UnsafePathError, match="109 bytes"):
         paths.check_socket_path(Path("/" + "é" * 54))
+
+
+def test_who_has_no_home_has_a_daemon_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container, under a number that no name belongs to."""
+
+    def nobody(_: int) -> None:
+        raise KeyError
+
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    assert str(paths.config_file()) == "/nonexistent/.config/kvd/connections.toml"
+    assert str(paths.log_file()) == "/nonexistent/.local/state/kvd/kvd.log"
+    assert str(paths.data_dir()) == "/nonexistent/.local/share/kvd"
+
+
+def test_a_home_that_nobody_has_is_named() -> None:
+    with pytest.raises(ValueError, match="there is no home ~nobody-at-all"):
+        paths.expanded("~nobody-at-all/cache")
+    assert paths.expanded("~/x") == Path.home() / "x"
