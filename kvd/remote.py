@@ -24,7 +24,7 @@ from kvd.client import Client
 from kvd.protocol import MAX_FRAME, MAX_KEYS
 from kvd.remote_edge import from_record, to_description, to_model, to_name, to_record
 from kvd.remote_link import RemoteLink
-from stores.arguments import check_key, check_keys, check_limit, check_name, check_page, check_ttl
+from stores.arguments import check_key, check_keys, check_limit, check_name, check_page, check_ttl, check_values
 from stores.entry import dump_json, read_json
 from stores.errors import ValueTooLargeError
 from stores.names import Collection, Key, Name, Page
@@ -160,9 +160,7 @@ class RemoteStore:
         """Store many values with one TTL; of a key given twice the last value stays. ValueError when the lengths differ."""
         seconds = check_ttl(ttl)
         listed = check_keys(keys)
-        if isinstance(values, Mapping) or len(values) != len(listed):
-            raise ValueError(f"put_many takes as many values as keys: {len(values)} values for {len(listed)} keys.")
-        texts = [dump_json(value).encode() for value in values]
+        texts = [dump_json(value).encode() for value in check_values(values, len(listed))]
         where = to_model(collection)
         for part in _batches([_size(key) + len(text) for key, text in zip(listed, texts, strict=True)]):
             packed = [_key(key) for key in listed[part]]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import index
-from typing import SupportsFloat
+from typing import Any, SupportsFloat
 
 from stores.errors import InvalidTTLError
 from stores.names import Token
 
-__all__ = ["Secret", "check_key", "check_keys", "check_limit", "check_name", "check_page", "check_ttl"]
+__all__ = ["Secret", "check_key", "check_keys", "check_limit", "check_name", "check_page", "check_ttl", "check_values"]
 
 
 class Secret:
@@ -51,6 +51,21 @@ def check_keys(keys: Sequence[str | Token]) -> list[str | Token]:
     for key in listed:
         if type(key) is not str:
             check_key(key)
+    return listed
+
+
+def check_values(values: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, Any]]:
+    """The values for so many keys as a list.
+
+    Raises:
+        TypeError: a lone value was given.
+        ValueError: there are more or fewer.
+    """
+    if isinstance(values, (str, bytes, Mapping)):
+        raise TypeError("values is a sequence of values, one for each key; a single value is for put.")
+    listed = list(values)
+    if len(listed) != count:
+        raise ValueError(f"put_many takes as many values as keys: {len(listed)} values for {count} keys.")
     return listed
 
 

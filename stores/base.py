@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol, SupportsFloat
 
-from stores.arguments import check_limit, check_name, check_ttl
+from stores.arguments import check_limit, check_name, check_ttl, check_values
 from stores.entry import ManagedEntry, check_value, deadline_after, utc_now
 from stores.lifecycle import Scope
 from stores.names import OUTSIDE, Collection, Key
@@ -210,16 +210,15 @@ class BaseStore(TextStore, AsyncKeyValue, ABC):
         """Store many values with one TTL; of a key given twice the last value stays. ValueError when the lengths differ."""
         seconds = check_ttl(ttl)
         listed, _, scope = self._many(keys, collection)
-        if isinstance(values, Mapping) or len(values) != len(listed):
-            raise ValueError(f"put_many takes as many values as keys: {len(values)} values for {len(listed)} keys.")
-        for value in values:
+        given = check_values(values, len(listed))
+        for value in given:
             check_value(value)
         self._check_new_collection(scope)
         with self._edge(scope):
             await self._ready_to_write(scope)
             now = utc_now()
             expires_at = deadline_after(now, seconds)
-            latest = dict(zip(listed, values, strict=True))
+            latest = dict(zip(listed, given, strict=True))
             if latest:
                 await self._put_managed_entries(
                     collection=scope,

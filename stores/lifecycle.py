@@ -50,7 +50,7 @@ def written_names(collection: Scope, key: Key) -> tuple[str | None, str | None]:
 
 def compound(collection: str, key: str) -> str:
     """The name of an entry in a flat keyspace."""
-    return f"{collection}{SEPARATOR}{key}"
+    return collection + SEPARATOR + key  # a member of an `Enum` of texts would be formatted as something else
 
 
 def split_compound(name: str) -> tuple[str, str] | None:

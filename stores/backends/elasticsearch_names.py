@@ -79,7 +79,7 @@ class Names:
             if not index.startswith(self._prefix):
                 raise InvalidKeyError(f"{index!r} is not an index of this store.")
             return index
-        index = f"{self._prefix}{self._collection(scope)}".lower()
+        index = (self._prefix + self._collection(scope)).lower()  # as `compound` does
         if len(encode_name(index)) > MAX_INDEX or UNFIT.search(index):
             raise InvalidKeyError(
                 f"{scope[:40]!r} cannot be a collection in Elasticsearch: an index's name has {MAX_INDEX} bytes at most and "

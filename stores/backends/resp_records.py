@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import datetime
 from hashlib import sha1
 from typing import Any
@@ -80,8 +80,9 @@ class RecordedStore(ScannedStore, ABC):
     def _natives(self, collection: Scope, keys: Sequence[Key]) -> list[bytes]:
         """As `_native` for each."""
         prefix = self._prefix(collection)
-        fit: Callable[[str], str] = str if self._keeps_keys else self._sanitize_key
-        return [key.value if isinstance(key, Token) else prefix + encode_name(fit(key)) for key in keys]
+        if self._keeps_keys:
+            return [key.value if isinstance(key, Token) else prefix + encode_name(key) for key in keys]
+        return [key.value if isinstance(key, Token) else prefix + encode_name(self._sanitize_key(key)) for key in keys]
 
     def _dump(self, collection: Scope, key: Key, entry: ManagedEntry) -> bytes:
         """The stored form; an entry outside collections has the short one."""

@@ -149,6 +149,10 @@ async def test_many_keep_order_and_holes_and_duplicates(store: BaseStore, names:
     assert await store.get_many([], collection=c) == []
     assert await store.delete_many([], collection=c) == 0
     await store.put_many([], [], collection=c)
+    values: Any = ({"n": number} for number in range(2))
+    keys: Any = (key for key in "ef")
+    await store.put_many(keys, values, collection=c)
+    assert await store.get_many({"e": 1, "f": 2}.keys(), collection=c) == [{"n": 0}, {"n": 1}]  # type: ignore[arg-type] # on purpose
 
 
 @on_storing
@@ -235,6 +239,10 @@ async def test_wrong_arguments(store: BaseStore, names: Names) -> None:
             await method("a lone string", collection=c)
     with pytest.raises(ValueError, match="as many values as keys"):
         await store.put_many(["a", "b"], [{}], collection=c)
+    lone_values: list[Any] = [{"a": {}}, "{}", b"{}"]
+    for lone in lone_values:
+        with pytest.raises(TypeError, match="a single value is for put"):
+            await anything.put_many(["a"], lone, collection=c)
     with pytest.raises(InvalidKeyError):
         await store.put("lone \ud800 surrogate", {}, collection=c)
     assert await store.get("k", collection=c) is None
@@ -294,6 +302,42 @@ async def test_nothing_of_a_batch_is_stored_when_one_value_is_not_json(store: Ba
     with pytest.raises(SerializationError):
         await store.put_many(keys, [*values, {"set": {1}}], collection=names("c"))
     assert await store.get_many(keys, collection=names("c")) == [None] * len(keys)
+
+
+class Shown(str):
+    """A text that is shown as another one, as the members of an `Enum` of texts are."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "shown"
+
+    def __format__(self, spec: str) -> str:
+        return "shown"
+
+
+@on_storing
+async def test_a_name_of_another_class_of_texts_is_its_characters(store: BaseStore, names: Names) -> None:
+    c, shown = names("c"), Shown(names("c"))
+    await store.put(Shown("k"), {"n": 1}, collection=shown)
+    await store.put_many([Shown("l"), "m"], [{"n": 2}, {"n": 3}], collection=shown)
+    assert await store.get_many(["k", "l", "m"], collection=c) == [{"n": 1}, {"n": 2}, {"n": 3}]
+    assert await store.get_many([Shown("l"), Shown("k"), "k"], collection=shown) == [{"n": 2}, {"n": 1}, {"n": 1}]
+    assert await store.get(Shown("l"), collection=c) == {"n": 2}
+    assert await store.expire(Shown("m"), 500, collection=shown)
+    await store.edit(Shown("l"), {"n": 4}, collection=shown)
+    assert [(value, ttl is None) for value, ttl in await store.ttl_many(["l", Shown("m")], collection=c)] == [
+        ({"n": 4}, True),
+        ({"n": 3}, False),
+    ]
+    record = await store.read(Shown("k"), collection=shown)
+    assert record
+    assert await store.delete("k", collection=c)
+    await store.restore(Shown("k"), record, collection=shown)
+    assert sorted(str.__str__(name.text) for name in (await store.scan_keys(shown)).items) == ["k", "l", "m"]
+    assert None not in await store.describe([Shown("k"), "l"], collection=shown)
+    assert await store.delete_many([Shown("k"), "l"], collection=shown) == 2
+    assert await store.delete(Shown("m"), collection=shown)
 
 
 ODD_KEYS = [
