@@ -151,13 +151,13 @@ class _Lane(Generic[T]):
             trip.task = task = asyncio.get_running_loop().create_task(self._travel(wanted))
             self._away.add(task)
             task.add_done_callback(self._arrived)
+        if not self._away:
+            self._forget()
 
     def _arrived(self, task: asyncio.Task[None]) -> None:
         self._away.discard(task)
-        if self._waiting:
+        if not self._scheduled:
             self._depart()
-        elif not self._away:
-            self._forget()
 
     async def _travel(self, batch: list[Waiter[T]]) -> None:
         try:

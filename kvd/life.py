@@ -69,16 +69,17 @@ def serve(
     if background and os.fork():
         os._exit(0)
     _close_inherited({ready_fd, systemd} - {None})
+    starter = _Starter(ready_fd)
     os.umask(0o077)
     _raise_descriptor_limit()
     try:
         place = Place(path, systemd)
         place.take()
     except AlreadyRunningError:
-        _say(ready_fd, _READY)  # to who wanted a daemon, it is all the same which one it is
+        starter.tell(_READY)  # to who wanted a daemon, it is all the same which one it is
         raise
     except DaemonError as error:
-        _say(ready_fd, f"{error}\n".encode())
+        starter.tell(f"{error}\n".encode())
         raise
     try:
         redactor = Redactor()
@@ -88,19 +89,19 @@ def serve(
             _leave_terminal()
         sys.setswitchinterval(SWITCH)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_live(place, config, log, redactor, ready_fd, log_file=log_file))
+            runner.run(_live(place, config, log, redactor, starter, log_file=log_file))
             _leave_within(LAST_MOMENTS)
         place.give_up()
         _leave()
     except BaseException as error:
-        _say(ready_fd, f"{type(error).__name__}: {error}\n".encode())
+        starter.tell(f"{type(error).__name__}: {error}\n".encode())
         raise
     finally:
         place.give_up()
 
 
 async def _live(
-    place: Place, config_path: Path | None, log: Logger, redactor: Redactor, ready_fd: int | None, *, log_file: Path
+    place: Place, config_path: Path | None, log: Logger, redactor: Redactor, starter: _Starter, *, log_file: Path
 ) -> None:
     from kvd.config import load  # noqa: PLC0415 - may import what the stores' constructors need
 
@@ -113,7 +114,7 @@ async def _live(
     for problem in config.problems:
         log.warning("%s", problem)
     gc.freeze()  # nothing that is there by now is garbage
-    _say(ready_fd, _READY)
+    starter.tell(_READY)
     _notify_systemd("READY=1")
     watch = server.loop.create_task(_watch(server, place))
     await server.stopped.wait()
@@ -227,11 +228,18 @@ def _leave_terminal() -> None:
     sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for the rest of the process's life
 
 
-def _say(ready_fd: int | None, message: bytes) -> None:
-    if ready_fd is not None:
-        with suppress(OSError):
-            os.write(ready_fd, message)
-            os.close(ready_fd)
+class _Starter:
+    """Who waits to hear that the daemon serves, or why it cannot, and hears it once: the descriptor's number is then another's."""
+
+    def __init__(self, descriptor: int | None) -> None:
+        self._descriptor = descriptor
+
+    def tell(self, message: bytes) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            with suppress(OSError):
+                os.write(descriptor, message)
+                os.close(descriptor)
 
 
 def _systemd_socket() -> int | None:

@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -90,6 +92,38 @@ def test_a_second_signal_ends_it_at_once() -> None:
             assert client.event()[0] == "closing"
             daemon.signal(signal.SIGTERM)
             assert daemon.wait(30) == 128 + signal.SIGTERM
+
+
+FAILS_AT_ITS_END = """
+import os, sys
+from kvd.cli import main
+from kvd.server import Server
+
+told = int(sys.argv[-1])
+
+async def drain(self, seconds):
+    os.dup2(os.open(os.environ["KEPT"], os.O_RDWR), told)
+    raise RuntimeError("it cannot drain")
+
+Server.drain = drain
+main(sys.argv[5:])
+"""
+
+
+def test_whoever_has_the_number_of_the_descriptor_of_its_starter_by_then_is_told_nothing(tmp_path: Path) -> None:
+    kept = tmp_path / "database"
+    kept.write_bytes(b"what is kept")
+    home = Path(tempfile.mkdtemp(prefix="kvd"))
+    daemon = Daemon(home)
+    daemon.environment["KEPT"] = str(kept)
+    try:
+        daemon.start(wrapper=[sys.executable, "-c", FAILS_AT_ITS_END])
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() != 0
+        assert kept.read_bytes() == b"what is kept"
+    finally:
+        daemon.stop()
+        shutil.rmtree(home)
 
 
 def test_stop_by_a_client() -> None:

@@ -143,6 +143,7 @@ async def test_a_write_whose_caller_left_before_it_went_out_is_not_done() -> Non
     assert not begun.is_set()
     assert store.trips == []
     assert await store.get("k") is None
+    assert not coalescer._lanes
 
 
 @pytest.mark.anyio
@@ -152,3 +153,5 @@ async def test_batches_are_bounded() -> None:
     await asyncio.gather(*(coalescer.texts([f"{n}" for n in range(100)], collection=None) for _ in range(20)))
     assert max(store.trips) <= MAX_BATCH
     assert sum(store.trips) == 2000
+    await turns()
+    assert not coalescer._lanes
