@@ -53,14 +53,20 @@ class Connection:
     """One named store with its state."""
 
     def __init__(
-        self, config: ConnectionConfig, *, changed: Callable[[Connection], None], learn: Callable[[str], None]
+        self,
+        config: ConnectionConfig,
+        *,
+        changed: Callable[[Connection], None],
+        learn: Callable[[str], None],
+        redact: Callable[[str], str],
     ) -> None:
         """Take what is written down; nothing is opened.
 
         Args:
             config: what is written down.
             changed: called after each change of state.
-            learn: gets the secrets that are looked up, to keep them out of the log.
+            learn: gets the secrets that are looked up.
+            redact: takes them out of why it is down, which every client may know.
         """
         self.config = config
         self.name = config.name
@@ -84,6 +90,7 @@ class Connection:
         """Clients that hold a store opened by URL open."""
         self._changed = changed
         self._learn = learn
+        self._redact = redact
         self._traits: dict[str, Any] = {}
         self._slots = asyncio.Semaphore(config.max_in_flight)
         self._opening: asyncio.Task[BaseStore] | None = None
@@ -184,7 +191,7 @@ class Connection:
 
     def hand_over(self, settings: ConnectionConfig) -> Connection:
         """Return a connection with other settings that goes on with this one's open store; this one is closed without it."""
-        heir = Connection(settings, changed=self._changed, learn=self._learn)
+        heir = Connection(settings, changed=self._changed, learn=self._learn, redact=self._redact)
         if self.store is not None:
             heir._accept(self._let_go(self.store))
         self._closed = True
@@ -257,6 +264,7 @@ class Connection:
             self._retry = None
 
     def _become(self, state: str, reason: str | None, *, retry_at: float | None = None) -> None:
+        reason = None if reason is None else self._redact(reason)
         if (state, reason) == (self.state, self.reason) and retry_at is None:
             return
         self.state, self.reason, self.retry_at = state, reason, retry_at

@@ -229,7 +229,7 @@ def _leave_terminal() -> None:
 
 
 class _Starter:
-    """Who waits to hear that the daemon serves, or why it cannot, and hears it once: the descriptor's number is then another's."""
+    """Who waits to hear that the daemon serves, or why not. It hears that once: the descriptor's number is then another's."""
 
     def __init__(self, descriptor: int | None) -> None:
         self._descriptor = descriptor

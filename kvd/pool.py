@@ -28,7 +28,12 @@ class Pool:
     """The connections by name."""
 
     def __init__(
-        self, config: Config, *, changed: Callable[[Connection], None], learn: Callable[[str], None] = lambda _: None
+        self,
+        config: Config,
+        *,
+        changed: Callable[[Connection], None],
+        learn: Callable[[str], None],
+        redact: Callable[[str], str],
     ) -> None:
         """Take the configuration; nothing is opened.
 
@@ -36,10 +41,12 @@ class Pool:
             config: what is written down.
             changed: called when a connection's state changed.
             learn: gets the secrets that are looked up.
+            redact: takes them out of a text.
         """
         self.config = config
         self._changed = changed
         self._learn = learn
+        self._redact = redact
         self.connections = {name: self._make(settings) for name, settings in config.connections.items()}
         """By name, of whatever kind: `find` tells who may use one."""
         self._leaving: set[asyncio.Task[None]] = set()
@@ -48,7 +55,7 @@ class Pool:
         return iter(list(self.connections.values()))
 
     def _make(self, settings: ConnectionConfig) -> Connection:
-        return Connection(settings, changed=self._changed, learn=self._learn)
+        return Connection(settings, changed=self._changed, learn=self._learn, redact=self._redact)
 
     def find(self, name: str, client: object) -> Connection:
         """Return the connection that the client means.

@@ -67,7 +67,7 @@ class Server:
         """Set when the daemon is to leave."""
         self.stop_reason = ""
         self.hub = Hub(self._due)
-        self.pool = Pool(config, changed=self._connection_changed, learn=learn)
+        self.pool = Pool(config, changed=self._connection_changed, learn=learn, redact=redact)
         self.sessions: set[Session] = set()
         self.last_used = time.monotonic()
         self.facts: dict[str, Any] = {}
@@ -200,12 +200,10 @@ class Server:
 
     def status(self, session: Session) -> dict[str, Any]:
         """Return what `kvd status` shows."""
-        connections = []
-        for connection in self.pool.visible(session):
-            info = connection.info()
-            if info["reason"] is not None:
-                info["reason"] = self._redact(info["reason"])
-            connections.append(info | {"figures": connection.figures.pack() | {"at_backend": connection.at_backend}})
+        connections = [
+            connection.info() | {"figures": connection.figures.pack() | {"at_backend": connection.at_backend}}
+            for connection in self.pool.visible(session)
+        ]
         return {
             "version": __version__,
             "protocol": PROTOCOL,

@@ -10,10 +10,12 @@ import pytest
 
 from kvd.config import load
 from kvd.errors import RequestError
+from kvd.log import Redactor
 from kvd.pool import Pool
 
 pytestmark = pytest.mark.anyio
 
+OTHER = '[connections.other]\nstore = "memory"\n'
 DEMO = '[connections.demo]\nstore = "memory"\n'
 """A configuration with a connection of the name that a demo takes."""
 
@@ -24,8 +26,9 @@ def write(config: Path, text: str) -> Path:
 
 
 @asynccontextmanager
-async def pool_of(config: Path, text: str = "") -> AsyncIterator[Pool]:
-    pool = Pool(load(write(config, text)), changed=lambda _: None)
+async def pool_of(config: Path, text: str = OTHER) -> AsyncIterator[Pool]:
+    redactor = Redactor()
+    pool = Pool(load(write(config, text)), changed=lambda _: None, learn=redactor.learn, redact=redactor.redact)
     try:
         yield pool
     finally:
@@ -38,10 +41,10 @@ async def test_demos_that_are_opened_at_the_same_moment_have_names_of_their_own(
         opened = await asyncio.gather(*map(pool.open_demo, clients))
         assert len({connection.name for connection in opened}) == 3
         for client, connection in zip(clients, opened, strict=True):
-            assert pool.visible(client) == [connection]
+            assert pool.visible(client) == [pool.connections["other"], connection]
             assert pool.find(connection.name, client) is connection
             pool.left(client)
-        assert not pool.connections
+        assert list(pool.connections) == ["other"]
 
 
 async def test_a_demo_takes_no_name_of_the_configuration(tmp_path: Path) -> None:
@@ -59,19 +62,30 @@ async def test_a_connection_that_is_configured_while_a_demo_has_its_name_is_ther
     config, client = tmp_path / "c.toml", object()
     async with pool_of(config) as pool:
         demo = await pool.open_demo(client)
-        write(config, DEMO)
+        write(config, OTHER + DEMO)
         assert not await pool.reload()
         assert pool.find("demo", client) is demo
         with pytest.raises(RequestError):
             pool.find("demo", object())
-        write(config, DEMO + "production = true\n")
+        write(config, OTHER + DEMO + "production = true\n")
         assert not await pool.reload()
         assert pool.find("demo", client) is demo
         pool.left(client)
         assert pool.find("demo", object()).config.production
-        write(config, "")
+        write(config, OTHER)
         assert await pool.reload() == ["demo"]
-        assert not pool.connections
+        assert list(pool.connections) == ["other"]
+
+
+async def test_why_a_connection_is_down_is_told_without_secrets(tmp_path: Path) -> None:
+    async with pool_of(tmp_path / "c.toml", DEMO) as pool:
+        connection = pool.find("demo", object())
+        await connection.open()
+        connection._learn("sesame")
+        for state in ("degraded", "down"):
+            connection._fare(state, "no answer to AUTH sesame from redis://ada:other@cache")
+            told = connection.info()
+            assert (told["state"], told["reason"]) == (state, "no answer to AUTH *** from redis://***@cache")
 
 
 async def test_who_asks_again_for_a_store_that_is_down_keeps_it(tmp_path: Path) -> None:
@@ -87,7 +101,7 @@ async def test_who_asks_again_for_a_store_that_is_down_keeps_it(tmp_path: Path) 
         for who in (client, other):
             with pytest.raises(RequestError):
                 await pool.open_url(f"file://{folder}", who, read_only=False)
-        assert pool.visible(client) == [connection]
-        assert not pool.visible(other)
+        assert connection in pool.visible(client)
+        assert connection not in pool.visible(other)
         folder.mkdir()
         assert await connection.open(now=True) is connection.store
