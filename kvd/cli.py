@@ -121,7 +121,12 @@ def _rm(command: argparse.ArgumentParser) -> None:
 def _connections(command: argparse.ArgumentParser) -> None:
     _as_json(command)
     actions = command.add_subparsers(dest="action", metavar="add | rm")
-    added = actions.add_parser("add", help="write a connection into connections.toml")
+    added = actions.add_parser(
+        "add",
+        help="write a connection into connections.toml",
+        epilog=_stores_arguments(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     added.add_argument("name")
     added.add_argument("store", help="memory, disk, redis, ...")
     added.add_argument(
@@ -133,6 +138,18 @@ def _connections(command: argparse.ArgumentParser) -> None:
     )
     removed = actions.add_parser("rm", help="take a connection out of connections.toml; its data stays")
     removed.add_argument("name")
+
+
+def _stores_arguments() -> str:
+    import textwrap  # noqa: PLC0415 - for this command only
+
+    from kvd.config_fields import store_fields, store_names  # noqa: PLC0415 - as above
+
+    lines = ["arguments of the stores (! marks those that it cannot do without):"]
+    for store in store_names():
+        names = [name + "!" * field.required for name, field in store_fields(store).items()]
+        lines += textwrap.wrap(f"{store}: {', '.join(names)}", 120, initial_indent="  ", subsequent_indent="    ")
+    return "\n".join(lines)
 
 
 def _logs(command: argparse.ArgumentParser) -> None:

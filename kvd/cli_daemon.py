@@ -183,7 +183,8 @@ def _change_connections(options: argparse.Namespace) -> int:
     try:
         if options.action == "add":
             flags = {name: True for name in ("read_only", "production") if getattr(options, name)}
-            add_connection(path, options.name, options.store, dict(map(_argument, options.args)), flags)
+            args = dict(_argument(options.store, text) for text in options.args)
+            add_connection(path, options.name, options.store, args, flags)
         else:
             remove_connection(path, options.name)
     except ConfigError as error:
@@ -197,13 +198,18 @@ def _change_connections(options: argparse.Namespace) -> int:
     return reload(options)
 
 
-def _argument(text: str) -> tuple[str, Any]:
-    """`port=6379`, `password=${CACHE_PASSWORD}`: a value as TOML writes it, or else text."""
+def _argument(store: str, text: str) -> tuple[str, Any]:
+    """`port=6379`, `password=2024`: a value as TOML writes it, where it is none or the store wants another kind, text."""
+    from kvd.config_fields import mismatch, store_fields, store_names  # noqa: PLC0415 - for this command only
+
     name, _, value = text.partition("=")
     try:
-        return name, tomllib.loads(f"value = {value}")["value"]
+        parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return name, value
+    field = store_fields(store).get(name) if store in store_names() else None
+    is_text = field is not None and mismatch(field, parsed) is not None and mismatch(field, value) is None
+    return name, value if is_text else parsed
 
 
 def logs(options: argparse.Namespace) -> int:

@@ -241,7 +241,7 @@ def put(client: BlockingClient, options: argparse.Namespace) -> int:
         if error.code == Code.CONFLICT and options.if_absent:
             raise RequestError(error.code, f"{visible(options.address)}: there already") from None
         if error.code == Code.FOREIGN:
-            message = f"{error.message} `kvd put --force` does."
+            message = f"{error.message} `kvd put --force` replaces it."
             raise RequestError(error.code, message, connection=error.connection) from None
         raise
     return OK

@@ -264,7 +264,8 @@ class _Reader:
         known = config_fields.store_fields(store)
         for name, value in args.items():
             if name not in known:
-                self._problem((*where, "args", name), f"{store} has no argument {name!r}{_meant(name, known)}")
+                hint = _meant(name, known) or f"; it takes {', '.join(known)}"
+                self._problem((*where, "args", name), f"{store} has no argument {name!r}{hint}")
             elif (reason := config_fields.mismatch(known[name], value)) is not None:
                 self._problem((*where, "args", name), reason)
         for name, argument in known.items():

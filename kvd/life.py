@@ -85,6 +85,8 @@ def serve(
         redactor = Redactor()
         log_file = log_file or paths.log_file()
         log = open_log(log_file, redactor, terminal=not background)
+        if config is not None and not config.exists():
+            log.warning("%s is not there: the connections of a first run are offered", config)
         if background:
             _leave_terminal()
         sys.setswitchinterval(SWITCH)

@@ -208,7 +208,8 @@ class BrowsableStore(Lifecycle):
             now = utc_now()
             if record is not None and record.entry is None:
                 raise DeserializationError(
-                    f"Key {_text(key)} in collection {_text(scope)} holds {record.kind!r}, not an entry; an edit replaces none."
+                    f"Key {_text(key)} in collection {_text(scope)} holds {record.kind!r}, not an entry: "
+                    "an edit leaves it as it is."
                 )
             if record is None:
                 return ManagedEntry(value=value, created_at=now, expires_at=deadline_after(now, deadline))

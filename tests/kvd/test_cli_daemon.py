@@ -101,6 +101,12 @@ def test_connections_are_added_and_removed(home: Path) -> None:
     kvd("put", "small//k", "{}", expect=REFUSED)
     kvd("connections", "add", "small", "memory", expect=REFUSED)
     assert "did you mean 'memory'?" in kvd("connections", "add", "bad", "memroy", expect=USAGE).err
+    kvd("connections", "add", "dated", "redis", "password=2024", "port=6379", "username=2024-01-01")
+    text = (home / "config" / "kvd" / "connections.toml").read_text()
+    assert 'password = "2024"\nport = 6379\nusername = "2024-01-01"\n' in text
+    assert "it takes default_collection, url, host, port" in kvd("connections", "add", "x", "redis", "foo=1", expect=USAGE).err
+    assert "  disk: directory!, max_size," in kvd("connections", "add", "--help").out
+    kvd("connections", "rm", "dated")
     kvd("connections", "rm", "small")
     assert "no connection 'small'" in kvd("connections", "rm", "small", expect=USAGE).err
     assert kvd("ls").out.split() == ["scratch", "local"]
@@ -212,3 +218,11 @@ def test_new_options_apply_to_what_is_in_memory_and_new_arguments_do_not(home: P
     path.write_text("[connections.mine]\nstore = 'memory'\nread_only = true\n")
     assert kvd("reload").err == ""
     assert "mine is ready" not in kvd("status").out
+
+
+def test_a_configuration_that_is_not_there_is_told(home: Path) -> None:
+    serve = [sys.executable, "-m", "kvd", "serve", "--config", str(home / "mistyped.toml")]
+    with subprocess.Popen(serve, cwd=ROOT, stderr=subprocess.PIPE, text=True) as serving:
+        eventually(lambda: paths.socket_path().exists())
+        serving.terminate()
+        assert f"WARNING {home}/mistyped.toml is not there" in serving.communicate(timeout=60)[1]

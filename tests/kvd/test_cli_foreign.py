@@ -33,7 +33,7 @@ def test_put_refuses_what_is_no_entry_and_names_it(server: Redis, unique_name: s
     for key, kind in {"h": "hash", "l": "list", "s": "set", "t": "string"}.items():
         refused = kvd("put", f"r/{unique_name}/{key}", "{}", expect=REFUSED).err
         assert refused.startswith(f"kvd: r: Key '{key}' in collection '{unique_name}' holds '{kind}', not an entry")
-        assert refused.endswith("`kvd put --force` does.\n")
+        assert refused.endswith("`kvd put --force` replaces it.\n")
     assert "`kvd put --force`" in kvd("put", f"r/{unique_name}/h", "{}", "--keep-ttl", expect=REFUSED).err
     assert "there already" in kvd("put", f"r/{unique_name}/h", "{}", "--if-absent", expect=REFUSED).err
     assert server.hgetall(f"{unique_name}::h") == {"a": "1"}
