@@ -6,6 +6,7 @@ Lua never reads JSON: it would turn `[]` into `{}` and round big integers.
 from __future__ import annotations
 
 import math
+import re
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -26,6 +27,7 @@ __all__ = [
     "checked",
     "earlier",
     "foreign",
+    "is_denied",
     "milliseconds",
     "set_command",
     "text_of",
@@ -42,6 +44,9 @@ GONE = -2
 
 JITTER = timedelta(milliseconds=50)
 """How far apart two deadlines may look that are one: the server counts whole milliseconds from another moment."""
+
+_DENIED = re.compile("NOPERM|PermissionDenied|no permissions")
+"""In the server's words, GLIDE's and redis-py's."""
 
 BATCH = 500
 CONCURRENT_BATCHES = 4
@@ -80,6 +85,11 @@ def checked(reply: Any) -> Any:
     if isinstance(reply, Exception):
         raise reply
     return reply
+
+
+def is_denied(reply: Any) -> bool:
+    """Whether the server's ACL denies it."""
+    return isinstance(reply, Exception) and _DENIED.search(str(reply)) is not None
 
 
 def value_of(reply: Any, collection: Scope, key: Key) -> bytes | None:

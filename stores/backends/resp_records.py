@@ -24,6 +24,7 @@ from stores.backends.resp_commands import (
     bounded,
     checked,
     earlier,
+    is_denied,
     milliseconds,
     text_of,
 )
@@ -125,6 +126,8 @@ class RecordedStore(ScannedStore, ABC):
         return await run_batched(part, names, size=DESCRIBED_AT_ONCE, limit=CONCURRENT_BATCHES)
 
     def _described(self, replies: list[Any]) -> Description | None:
+        if is_denied(replies[0]):  # the name is shown all the same: SCAN tells everybody all names
+            return Description("unreadable", None, None, None, b"")
         kind = text_of(checked(replies[0]))
         left = checked(replies[1])
         if kind == "none":

@@ -8,7 +8,6 @@ who ask it.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypedDict, Unpack, cast, overload
@@ -36,6 +35,7 @@ from glide import (
 
 from stores.arguments import Secret
 from stores.backends.resp import BATCH, MAX_VALUE_BYTES, Command, RespStore, Strategies
+from stores.backends.resp_commands import checked, is_denied
 from stores.base import BaseContextManagerStore, BaseStore
 from stores.cursors import HeldCursors
 from stores.errors import KeyValueOperationError, StoreConnectionError
@@ -228,8 +228,8 @@ class ValkeyStore(RespStore, BaseContextManagerStore, BaseStore):
     async def _greet(self) -> None:
         """Connect. A user who may not ping is connected too."""
         [reply] = await self._execute([("PING",)])
-        if isinstance(reply, Exception) and not re.search("NOPERM|PermissionDenied", str(reply)):
-            raise reply
+        if not is_denied(reply):
+            checked(reply)
 
     async def _cleanup_failed_setup(self) -> None:
         await self._close()

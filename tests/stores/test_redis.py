@@ -12,7 +12,7 @@ import pytest
 import redis.exceptions
 from redis.asyncio import Redis
 
-from stores import HashExcessLengthStrategy, RedisStore
+from stores import OUTSIDE, HashExcessLengthStrategy, RedisStore
 from stores.errors import (
     BaseKeyValueError,
     InvalidKeyError,
@@ -151,6 +151,7 @@ async def test_users_passwords_and_what_they_may_not(server: Server, bare: Any) 
     await bare.acl_setuser(
         "ada", enabled=True, passwords=["+p@ss:/word"], categories=["+@read", "+@connection"], keys=["own::*"]
     )
+    await bare.set("plain", "what another program keeps")
     try:
         secret = "p%40ss%3A%2Fword"
         host = server.url.removeprefix("redis://")
@@ -166,6 +167,10 @@ async def test_users_passwords_and_what_they_may_not(server: Server, bare: Any) 
                 with pytest.raises(KeyValueOperationError, match="ACL denies") as refused:
                     await store.get("k", collection="other")
                 assert "word" not in str(refused.value)
+                [name] = (await store.scan_keys(OUTSIDE)).items
+                [about] = await store.describe([name.token], collection=OUTSIDE)
+                assert about is not None
+                assert (name.text, about.kind) == ("plain", "unreadable")
                 with pytest.raises(KeyValueOperationError, match="ACL denies"):
                     await store.put_many(["k", "l"], [{}, {}], collection="own")
         wrong: list[dict[str, Any]] = [
