@@ -256,10 +256,13 @@ def _value(text: str | None) -> bytes:
         if text is None and sys.stdin.isatty():
             complain("reading the value from the terminal; end with ctrl+d")
         source = "standard input"
-        try:
-            text = sys.stdin.buffer.read().decode("utf-8-sig")
-        except UnicodeDecodeError:
-            raise UsageError(f"{source} is not UTF-8") from None
+        body = sys.stdin.buffer.read()
+    else:
+        body = text.encode("utf-8", "surrogateescape")  # bytes that the locale could not read come as they were
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UsageError(f"{source} is not UTF-8") from None
     if not text.strip():
         raise UsageError(f'{source} is empty: a value is a JSON object, like {{"name": "value"}}')
 
@@ -274,7 +277,7 @@ def _value(text: str | None) -> bytes:
         raise UsageError(f"{source} nests too deep for JSON") from None
     if not isinstance(value, dict):
         raise UsageError(f'{source} must be a JSON object, like {{"name": "value"}}')
-    return text.encode("utf-8", "surrogatepass")
+    return text.encode()
 
 
 # ttl

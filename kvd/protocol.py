@@ -202,7 +202,10 @@ class Encoder:
         Raises:
             TypeError, ValueError, OverflowError: msgpack cannot carry the result.
         """
-        body = self._pack((REPLY, id, error, result))
+        try:
+            body = self._pack((REPLY, id, error, result))
+        except UnicodeEncodeError:
+            body = _pack_escaped((REPLY, id, error, result))
         if len(body) > PART_SIZE:
             self._let_go()
         return body
@@ -218,7 +221,12 @@ encode_reply: Final = Encoder().reply
 
 def encode_event(name: str, params: dict[str, Any]) -> bytes:
     """Encode an event as a body without its length."""
-    body: bytes = msgpack.Packer(buf_size=PACKED).pack((EVENT, name, params))
+    return _pack_escaped((EVENT, name, params))
+
+
+def _pack_escaped(message: tuple[Any, ...]) -> bytes:
+    """Pack a message that may hold a text for people with a path of odd bytes in it; names are not texts here, but bytes."""
+    body: bytes = msgpack.Packer(buf_size=PACKED, unicode_errors="backslashreplace").pack(message)
     return body
 
 

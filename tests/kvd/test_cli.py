@@ -137,6 +137,7 @@ def test_a_wrong_command_is_status_2(daemon: Path, arguments: list[str], complai
 
 def test_a_value_that_is_not_text_is_status_2(collection: str) -> None:
     assert "not UTF-8" in kvd("put", f"{collection}/k", stdin=b"\xff", expect=USAGE).err
+    assert "not UTF-8" in kvd("put", f"{collection}/k", b'{"a": "\xff"}', expect=USAGE).err
 
 
 def test_what_is_refused_is_status_3(collection: str) -> None:

@@ -79,6 +79,14 @@ def test_a_part_has_the_bytes_of_version_1() -> None:
     assert second.hex() == "00000007940305c3c40101"
 
 
+def test_a_path_that_is_no_text_is_shown_in_one() -> None:
+    message = {"reason": "/home/\udcff: caf\u00e9 is full", "config": "/home/\udcff"}
+    escaped = {"reason": r"/home/\udcff: café is full", "config": r"/home/\udcff"}
+    assert msgpack.unpackb(encode_reply(7, None, message))[3] == escaped
+    assert msgpack.unpackb(encode_reply(7, message))[2] == escaped
+    assert msgpack.unpackb(encode_event("state", message))[2] == escaped
+
+
 def bodies(data: bytes, piece: int) -> list[bytes]:
     decoder = Decoder()
     found = [bytes(body) for start in range(0, len(data), piece) for body in decoder.take(data[start : start + piece])]
