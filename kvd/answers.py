@@ -120,6 +120,7 @@ _CODES: Final[dict[type[BaseException], Code]] = {
     errors.StoreSetupError: Code.SETUP_FAILED,
     errors.UnsupportedError: Code.UNSUPPORTED,
     errors.ValueTooLargeError: Code.VALUE_TOO_LARGE,
+    errors.KeyValueOperationError: Code.OPERATION_FAILED,
     errors.BaseKeyValueError: Code.STORE_ERROR,
     TypeError: Code.INVALID_VALUE,
     ValueError: Code.BAD_REQUEST,

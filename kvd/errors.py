@@ -52,6 +52,7 @@ class Code(StrEnum):
     VALUE_TOO_LARGE = "value_too_large"
     CURSOR_EXPIRED = "cursor_expired"
     PATH_REFUSED = "path_refused"
+    OPERATION_FAILED = "operation_failed"
     STORE_ERROR = "store_error"
 
 

@@ -33,6 +33,7 @@ _CLASSES: dict[str, type[errors.BaseKeyValueError]] = {
     Code.UNREACHABLE: errors.StoreConnectionError,
     Code.DEADLINE: errors.StoreConnectionError,
     Code.SHUTTING_DOWN: errors.StoreConnectionError,
+    Code.OPERATION_FAILED: errors.KeyValueOperationError,
     Code.STORE_ERROR: errors.KeyValueStoreError,
 }
 

@@ -208,6 +208,7 @@ def test_every_code_has_an_exit_status() -> None:
         "invalid_key",
         "invalid_ttl",
         "invalid_value",
+        "operation_failed",
         "path_refused",
         "read_only",
         "too_deep",

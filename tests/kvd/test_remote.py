@@ -11,8 +11,11 @@ import pytest
 from redis import Redis
 
 from kvd import paths, remote, requests, spawn
+from kvd.answers import refusal
 from kvd.client import Client
+from kvd.errors import RequestError
 from kvd.remote import RemoteStore
+from kvd.remote_edge import from_daemon
 from stores import (
     ABSENT,
     AsyncCullProtocol,
@@ -22,6 +25,7 @@ from stores import (
     AsyncEnumerateKeysProtocol,
     AsyncKeyValue,
     Token,
+    errors,
 )
 from stores.errors import (
     ConflictError,
@@ -123,6 +127,23 @@ async def test_what_the_daemon_refuses_is_the_stores_own_error(store: Any, uniqu
         await RemoteStore.open("nope")
     with pytest.raises(ValueTooLargeError):
         await store.put("k", {"a": "x" * (17 << 20)}, collection=unique_name)
+
+
+@pytest.mark.parametrize("name", [name for name in errors.__all__ if name.endswith("Error")])
+def test_a_stores_error_comes_as_the_same_error(name: str) -> None:
+    raised = getattr(errors, name)("It went wrong.", {"key": "k"})
+    refused = refusal(raised, "scratch")
+    assert refused is not None
+    came = from_daemon(RequestError.unpack(refused.pack()))
+    assert str(came) == str(raised)
+    without_code: dict[str, object] = {
+        "BaseKeyValueError": errors.KeyValueStoreError,
+        "EntryTooLargeError": errors.ValueTooLargeError,
+        "EntryTooSmallError": errors.KeyValueOperationError,
+        "MissingKeyError": errors.KeyValueOperationError,
+        "StoreClosedError": errors.StoreConnectionError,
+    }
+    assert type(came) is without_code.get(name, type(raised))
 
 
 async def test_batches_over_the_limits_are_cut(store: Any, unique_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,7 +313,7 @@ async def test_a_snapshot_that_does_not_fit_says_so(daemon: Path, redis_url: str
             record = await store.snapshot("large", collection=unique_name)
             assert record is not None
             assert record.length == 20 << 20
-            with pytest.raises(ValueTooLargeError, match=r"restore takes .* bytes, and 16,777,216 is the most"):
+            with pytest.raises(ValueTooLargeError, match=r"restore of key 'large' takes .* bytes, and 16,777,216 is the most"):
                 await store.restore("large", record, collection=unique_name)
         redis.delete(f"{unique_name}::huge", f"{unique_name}::large")
 
