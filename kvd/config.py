@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from kvd.config_lines import Lines
 
 __all__ = [
+    "COLOURS",
     "Config",
     "ConfigError",
     "ConnectionConfig",
@@ -76,6 +77,7 @@ class ConnectionConfig:
     group: str | None = None
     """A heading under which it is shown."""
     colour: str | None = None
+    """What it is marked with where it is shown: one of `COLOURS`."""
     separators: str = ":"
     """Characters at which a key is cut when it is shown as a tree."""
     timeout: float = 30.0
@@ -119,6 +121,8 @@ class Config:
 _OPTIONS = {option.name: option for option in fields(ConnectionConfig) if option.name not in {"name", "args", "problems"}}
 _TYPES: dict[str, Any] = {"str": str, "bool": bool, "int": int, "float": (int, float)}
 _WORDS = {"str": "text", "bool": "true or false", "int": "a whole number", "float": "a number of seconds or a time like 30s"}
+COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink", "grey")
+"""Names, not values: a program picks the tone that can be read on its ground."""
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -235,6 +239,8 @@ class _Reader:
             if option not in _OPTIONS:
                 hint = _meant(option, [*_OPTIONS, "args"]) or "; the constructor's arguments go under args"
                 self._problem((*where, option), f"unknown option{hint}")
+            elif option == "colour" and value not in COLOURS:
+                self._problem((*where, option), f"must be one of {', '.join(COLOURS)}")
             else:
                 self._option((*where, option), _OPTIONS[option], value, options)
         args = table.get("args", {})

@@ -113,7 +113,9 @@ class ConnectionInfo:
     production: bool = False
     allow_destroy: bool = False
     group: str | None = None
+    """A heading under which it is shown."""
     colour: str | None = None
+    """What it is marked with where it is shown: red, orange, yellow, green, cyan, blue, purple, pink or grey."""
     separators: str = ":"
     """Characters at which a key is cut when it is shown as a tree."""
     default_collection: str = "default_collection"

@@ -212,4 +212,4 @@ def _from_url(url: str, read_only: bool) -> ConnectionConfig:
 def _demo_settings() -> ConnectionConfig:
     from kvd.config import ConnectionConfig  # noqa: PLC0415 - as above
 
-    return ConnectionConfig(name="demo", store="memory", group="demo")
+    return ConnectionConfig(name="demo", store="memory")

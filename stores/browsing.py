@@ -67,7 +67,7 @@ class BrowsableStore(Lifecycle):
         raise UnsupportedError(f"{self.traits.name} cannot be edited.")
 
     async def _expire_foreign(self, *, collection: Scope, key: Key, record: Record, expires_at: datetime | None) -> None:
-        """Give foreign data another native deadline, if it still is what was read."""
+        """Give foreign data another native deadline, if it still is what was read; where the trait `foreign_ttl` says so."""
         raise UnsupportedError(
             f"What is stored here is {record.kind!r}, not an entry, and {self.traits.name} has no TTL of its own for it."
         )

@@ -28,6 +28,8 @@ class Traits:
     """Who removes expired entries: the backend by itself, or nobody until `cull` (they are only hidden)."""
     ttl_granularity: float = 0.000001
     """Seconds to which a deadline is rounded up by the backend's own clock."""
+    foreign_ttl: bool = False
+    """Whether what is no entry of this family can be given a TTL, too."""
     compare_and_set: Literal["atomic", "among clients", "none"] = "atomic"
     """"among clients": among the users of one store object (the daemon's clients), not against other programs."""
     atomic_batches: bool = False

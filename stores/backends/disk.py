@@ -67,6 +67,7 @@ class DiskStore(BaseContextManagerStore, BaseStore):
     keeps_at_hand = True
     traits: ClassVar[Traits] = Traits(
         name="disk",
+        foreign_ttl=True,
         atomic_batches=True,
         binary_keys=False,
         notes="Expired rows leave as new ones are written, a few at a time; `cull` removes them all.",

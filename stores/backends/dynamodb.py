@@ -65,6 +65,7 @@ class DynamoDBStore(BaseContextManagerStore, BaseStore):
     traits: ClassVar[Traits] = Traits(
         name="dynamodb",
         ttl_granularity=1.0,
+        foreign_ttl=True,
         binary_keys=False,
         empty_key=False,
         max_key_bytes=1024,

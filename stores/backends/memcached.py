@@ -81,6 +81,7 @@ class MemcachedStore(BaseDestroyStore, BaseContextManagerStore, BaseStore):
         flat=True,
         persistent=True,
         ttl_granularity=1.0,
+        foreign_ttl=True,
         scan="snapshot",
         resumable_cursors=False,
         exact_keys=False,

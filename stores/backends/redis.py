@@ -83,6 +83,7 @@ class RedisStore(RespStore, BaseDestroyStore, BaseEnumerateKeysStore, BaseContex
         name="redis",
         flat=True,
         ttl_granularity=0.001,
+        foreign_ttl=True,
         max_value_bytes=MAX_VALUE_BYTES,
         batch_size=BATCH,
         notes="Foreign strings, hashes, lists, sets, sorted sets and streams are shown, expired and restored too.",

@@ -78,6 +78,7 @@ class ValkeyStore(RespStore, BaseContextManagerStore, BaseStore):
         name="valkey",
         flat=True,
         ttl_granularity=0.001,
+        foreign_ttl=True,
         resumable_cursors=False,
         max_value_bytes=MAX_VALUE_BYTES,
         batch_size=BATCH,

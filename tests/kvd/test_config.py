@@ -115,6 +115,11 @@ def test_a_connection_is_a_constructor_call(write: Any) -> None:
         ('[connections."a\\nb"]\nstore = "memory"', "1: connections.'a\\nb': a connection's name is text without"),
         ("[connections.' ']\nstore = 'memory'", "1: connections. : a connection's name is text without"),
         ("[connections.'']\nstore = 'memory'", "1: connections.'': a connection's name is text without"),
+        (
+            "[connections.a]\nstore = 'memory'\ncolour = 'mauve'",
+            "3: connections.a.colour: must be one of red, orange, yellow, green, cyan, blue, purple, pink, grey",
+        ),
+        ("[connections.a]\nstore = 'memory'\ncolour = 3", "3: connections.a.colour: must be one of red, "),
         ("[connections.'a/b']\nstore = 'memory'", "1: connections.a/b: a connection's name is text without"),
         ("[daemon]\nidle_exit = 'soon'", "2: daemon.idle_exit: 'soon' is not a TTL"),
         ("[daemon]\nlog_level = 'loud'", "2: daemon.log_level: must be one of debug, info, warning, error"),

@@ -38,6 +38,7 @@ from stores import (
     errors,
 )
 from stores.traits import Traits
+from tests.stores.traits_table import store_classes
 
 REQUIRED = inspect.Parameter.empty
 AWS: dict[str, Any] = {
@@ -301,3 +302,8 @@ def test_what_belongs_to_the_stores_is_public_beside_them() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="NoSuchStore"):
         getattr(stores, "NoSuchStore")  # noqa: B009 - the name is meant to be unknown
+
+
+@pytest.mark.parametrize("store", store_classes(), ids=lambda store: store.traits.name)
+def test_the_traits_say_whether_foreign_data_can_have_a_ttl(store: type[BaseStore]) -> None:
+    assert store.traits.foreign_ttl is (store._expire_foreign is not BaseStore._expire_foreign)
