@@ -21,10 +21,17 @@ from kvtui.messages import Changed, Failed, Offline, Online
 from kvtui.screens.browser import BrowserScreen
 from kvtui.screens.pick import Pick, help_choices
 from kvtui.session import DaemonClient, Session, Target, open_client
-from kvtui.theme import DARK, LIGHT
+from kvtui.theme import DARK, LIGHT, TONES, tone_variables
 from kvtui.widgets.line_input import LineInput
 
 __all__ = ["KvtuiApp"]
+
+TONE_RULES = """
+.tone--TONE { color: $tone-TONE; }
+.-production.-TONE Pane { border: round $tone-TONE 50%; }
+.-production.-TONE Pane.-at { border: round $tone-TONE; border-title-color: $tone-TONE; }
+"""
+"""How a connection's colour is worn."""
 
 SETTLE_TURNS = 60
 """Turns for which keys wait for the keys before them to take effect."""
@@ -44,6 +51,7 @@ class KvtuiApp(App[None]):
     """
 
     CSS_PATH = "app.tcss"
+    CSS = "\n".join(TONE_RULES.replace("TONE", name) for name in TONES)
     TITLE = "kvtui"
     BINDINGS: ClassVar[list[BindingType]] = [*keymap.bindings("app")]
     ENABLE_COMMAND_PALETTE = True
@@ -72,7 +80,7 @@ class KvtuiApp(App[None]):
         def mixed(colour: str, part: float) -> str:
             return back.blend(Color.parse(base[colour]), part).hex6
 
-        return {
+        return tone_variables(dark=theme.dark) | {
             "faint": back.blend(fore, 0.62).hex6,
             "line": back.blend(fore, 0.25).hex6,
             "json-name": mixed("primary", 1),
@@ -157,7 +165,7 @@ class KvtuiApp(App[None]):
     @work(exclusive=True, group="help")
     async def help_and_do(self) -> None:
         """Show all commands, and do the one that is picked."""
-        picked = await self.push_screen_wait(Pick("Keys and commands", help_choices(), narrow=True))
+        picked = await self.push_screen_wait(Pick("Keys and commands", help_choices(self._browser.why_not), narrow=True))
         if picked is not None:
             self.do(picked)
 
@@ -181,7 +189,8 @@ class KvtuiApp(App[None]):
         """The palette: every command of the key map, and Textual's themes and screenshot."""
         for command in keymap.COMMANDS:
             if command.scope not in {"list", "filter", "editor"} and command.name != "command_palette":
-                yield SystemCommand(command.help, keymap.key_label(command.keys) or " ", partial(self.do, command.id))
+                said = filter(None, (keymap.key_label(command.keys), self._browser.why_not(command)))
+                yield SystemCommand(command.help, " · ".join(said) or " ", partial(self.do, command.id))
         for system in super().get_system_commands(screen):
             if system.title in {"Theme", "Screenshot"}:
                 yield system

@@ -55,11 +55,24 @@ class Document(Protocol):
     def row(self, index: int) -> Row | None:
         """A row, or None when its bytes have to be read first."""
 
+    def row_of(self, offset: int) -> int:
+        """The row in which a byte of the value stands."""
+
+    def offset_of(self, row: int) -> int:
+        """The first byte of the value that a row shows."""
+
 
 class TextDocument:
-    """A text that is here as a whole, wrapped to the width, JSON coloured."""
+    """A text that is here as a whole, wrapped to the width, JSON coloured.
 
-    def __init__(self, text: str, *, is_json: bool) -> None:
+    Args:
+        text: What is shown.
+        is_json: Whether it is JSON.
+        body: The value that the text was made of, for those who want to find its bytes in it.
+    """
+
+    def __init__(self, text: str, *, is_json: bool, body: bytes = b"") -> None:
+        self._body = body
         self._lines = [printable(line.replace("\t", "    ")) for line in text.split("\n")]
         self._is_json = is_json
         self._rows: list[tuple[int, int, int, int]] = []
@@ -114,6 +127,23 @@ class TextDocument:
         low, high = bisect_left(self._found, (number, 0, 0)), bisect_left(self._found, (number + 1, 0, 0))
         return list(enumerate(self._found[low:high], low))
 
+    def row_of(self, offset: int) -> int:
+        """The row in which a byte of the value stands, as near as can be told."""
+        ink = _ink(self._body[:offset]) * self._ink_before(len(self._lines), 0) // max(1, _ink(self._body))
+        return max(0, bisect_right(self._rows, ink, key=lambda row: self._ink_before(row[0], row[1])) - 1)
+
+    def offset_of(self, row: int) -> int:
+        """The first byte of the value that a row shows, as near as can be told."""
+        number, start, _, _ = self._rows[min(row, len(self._rows) - 1)]
+        whole = max(1, self._ink_before(len(self._lines), 0))
+        ink = self._ink_before(number, start) * _ink(self._body) // whole
+        return max(0, bisect_right(range(len(self._body)), ink, key=lambda at: _ink(self._body[:at])) - 1)
+
+    def _ink_before(self, number: int, start: int) -> int:
+        """How much stands before a place in a line that is also in the value, however that is indented."""
+        rest = self._lines[number][:start] if start else ""
+        return _ink(("".join(self._lines[:number]) + rest).encode())
+
     def find(self, wanted: str) -> None:
         """Mark where a text stands; capitals count only when it has some."""
         self.at = None
@@ -158,6 +188,11 @@ class TextDocument:
         for kind, _, _, first, last in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
             if kind != "equal":
                 self._changed.update(range(first, last))
+
+
+def _ink(text: bytes) -> int:
+    """How many bytes are no blanks."""
+    return len(text.translate(None, b" \t\r\n"))
 
 
 def _parts(line: str, width: int, hang: int) -> list[tuple[int, int]]:

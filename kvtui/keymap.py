@@ -12,12 +12,13 @@ A command belongs to a scope, which says where its keys work and who carries it 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from textual.binding import Binding
 
-__all__ = ["COMMANDS", "Command", "Scope", "bindings", "by_scope", "footer", "key_label"]
+__all__ = ["COMMANDS", "Command", "Scope", "bindings", "by_scope", "command", "footer", "key_label"]
 
 Scope = Literal["app", "browser", "entry", "sidebar", "keys", "value", "editor", "filter", "list"]
 
@@ -37,7 +38,7 @@ class Command:
     """What it does, for help and palette."""
     footer: bool = False
     writes: bool = False
-    """Whether it changes data, so that a read-only connection does not offer it."""
+    """Whether it changes data, so that a read-only connection refuses it."""
 
     @property
     def id(self) -> str:
@@ -123,6 +124,11 @@ def by_scope(*scopes: Scope) -> list[Command]:
     return [command for command in COMMANDS if command.scope in scopes]
 
 
+def command(command_id: str) -> Command:
+    """The command of an id."""
+    return next(command for command in COMMANDS if command.id == command_id)
+
+
 def bindings(*scopes: Scope, namespace: str = "", priority: bool = False) -> list[Binding]:
     """The bindings of some scopes.
 
@@ -139,17 +145,17 @@ def bindings(*scopes: Scope, namespace: str = "", priority: bool = False) -> lis
     ]
 
 
-def footer(*scopes: Scope, writable: bool = True, typing: bool = False) -> list[tuple[str, str]]:
+def footer(*scopes: Scope, typing: bool = False, offered: Callable[[Command], bool] = lambda _: True) -> list[tuple[str, str]]:
     """The hints of some scopes for the footer: key and label.
 
     Args:
         scopes: Whose commands.
-        writable: Whether to show what changes data.
         typing: Whether characters are being typed, so that the last key of a command is named and not the first.
+        offered: Whether a command does something here.
     """
     return [
         (key_label(command.keys.split(",")[-1 if typing else 0]), command.label)
         for scope in scopes
         for command in by_scope(scope)
-        if command.footer and (writable or not command.writes)
+        if command.footer and offered(command)
     ]

@@ -3,13 +3,34 @@
 One hue leads the eye (periwinkle: focus, the cursor, what can be pressed). Green, amber and red mean only what they say:
 alive, soon over, over or wrong. Greys carry all the rest. Text keeps a contrast of at least 4.5 to 1 on each
 ground it stands on.
+
+Connections may have a colour of their own, one of `TONES` by its name; it marks them and means nothing else.
 """
 
 from __future__ import annotations
 
 from textual.theme import Theme
 
-__all__ = ["DARK", "LIGHT"]
+__all__ = ["DARK", "LIGHT", "TONES", "tone_variables"]
+
+TONES: dict[str, tuple[str, str]] = {
+    "red": ("#f3797f", "#b3302f"),
+    "orange": ("#f0a070", "#9c4a06"),
+    "yellow": ("#e6d06c", "#7a5f00"),
+    "green": ("#86cf9c", "#20703d"),
+    "cyan": ("#6cc8d4", "#0a6875"),
+    "blue": ("#7db2ff", "#1f5bbd"),
+    "purple": ("#b794f6", "#7a3fb0"),
+    "pink": ("#f095c5", "#a82c73"),
+    "grey": ("#a3adbd", "#5a616c"),
+}
+"""The colours of connections: on dark ground, and on light."""
+
+
+def tone_variables(*, dark: bool) -> dict[str, str]:
+    """The colours of connections as a theme's variables."""
+    return {f"tone-{name}": on_dark if dark else on_light for name, (on_dark, on_light) in TONES.items()}
+
 
 DARK = Theme(
     name="kvtui-dark",
@@ -17,7 +38,7 @@ DARK = Theme(
     secondary="#b794f6",
     accent="#8ea2ff",
     warning="#e5b566",
-    error="#f07178",
+    error="#f3797f",
     success="#86cf9c",
     foreground="#d7dce5",
     background="#12151b",
@@ -26,7 +47,7 @@ DARK = Theme(
     boost="#262d3a",
     dark=True,
     variables={
-        "faint": "#8590a3",
+        "faint": "#8e99ac",
         "line": "#333c4b",
         "json-name": "#9db2ff",
         "json-string": "#9ed3ad",
@@ -34,7 +55,7 @@ DARK = Theme(
         "json-word": "#d39bf0",
         "json-mark": "#76829a",
         "field": "#12151b",
-        "cursor-ground": "#2b3550",
+        "cursor-ground": "#273049",
         "cursor-idle": "#212836",
         "block-cursor-background": "#8ea2ff",
         "block-cursor-foreground": "#12151b",
@@ -56,9 +77,9 @@ LIGHT = Theme(
     primary="#3d55c9",
     secondary="#7a3fb0",
     accent="#3d55c9",
-    warning="#8f5a00",
+    warning="#8a5600",
     error="#b3302f",
-    success="#22733f",
+    success="#20703d",
     foreground="#262b33",
     background="#f3f1ec",
     surface="#fbfaf7",
@@ -66,7 +87,7 @@ LIGHT = Theme(
     boost="#e2ddd2",
     dark=False,
     variables={
-        "faint": "#646b77",
+        "faint": "#5d6470",
         "line": "#cfc9bd",
         "json-name": "#3047b5",
         "json-string": "#22693b",

@@ -22,7 +22,9 @@ from kvtui.operations import NewEntry
 from kvtui.screens.dialogs import Prompt
 from kvtui.screens.entry_actions import EntryActions
 from kvtui.session import Session
+from kvtui.theme import TONES
 from kvtui.widgets.bars import HintBar, TopBar
+from kvtui.widgets.connection_list import tone_of
 from kvtui.widgets.keys_pane import KeysPane
 from kvtui.widgets.pane import Pane
 from kvtui.widgets.sidebar import Sidebar
@@ -118,9 +120,6 @@ class BrowserScreen(EntryActions):
 
     def _hint(self) -> None:
         """Show the keys of the focused pane."""
-        place = self.keys_pane.place
-        info = None if place is None else self.info(place.connection)
-        writable = info is None or not info.read_only
         own: tuple[keymap.Scope, ...]
         if self.value_pane.edited is not None and self._at == 2:  # noqa: PLR2004 - the value's pane
             own = ("editor",)
@@ -129,7 +128,8 @@ class BrowserScreen(EntryActions):
         else:
             own = (("sidebar", "browser"), ("keys", "entry", "browser"), ("entry", "value", "browser"))[self._at]
         typing = own in {("editor",), ("filter",)}
-        self.query_one(HintBar).set_hints(keymap.footer(*own, writable=writable), keymap.footer("app", typing=typing))
+        hints = keymap.footer(*own, offered=lambda command: self.why_not(command) is None)
+        self.query_one(HintBar).set_hints(hints, keymap.footer("app", typing=typing))
 
     def action_next_pane(self) -> None:
         self._go((self._at + 1) % 3)
@@ -208,6 +208,8 @@ class BrowserScreen(EntryActions):
             self.keys_pane.say("Broken configuration", problem, helps="browser.refresh", to="read it again", wrong=True)
 
     def _read_again(self) -> None:
+        if self.keys_pane.place is not None:
+            self._wear(self.info(self.keys_pane.place.connection))
         self.keys_pane.refresh_keys()
         self.value_pane.reread()
 
@@ -239,18 +241,25 @@ class BrowserScreen(EntryActions):
         listing = self.sidebar.content
         listing.opened = place
         listing.refresh()
-        self.set_class(production, "-production")
-        self.query_one(TopBar).production = production
+        self._wear(info)
         self._path()
         self._hint()
+
+    def _wear(self, info: ConnectionInfo | None) -> None:
+        """Show the connection's colour, and warn with it in production."""
+        tone = None if info is None else tone_of(info)
+        bar = self.query_one(TopBar)
+        bar.production, bar.tone = info is not None and info.production, tone
+        self.set_class(bar.production, "-production")
+        for name in TONES:
+            self.set_class(name == tone, f"-{name}")
 
     @on(Sidebar.Looked)
     def _looked(self, message: Sidebar.Looked) -> None:
         if self._at == 0 or self.keys_pane.place is None:
             self.keys_pane.close(message.branch)
             self.sidebar.content.opened = None
-            self.set_class(message.branch.info.production, "-production")
-            self.query_one(TopBar).production = message.branch.info.production
+            self._wear(message.branch.info)
             self.query_one(TopBar).path = (message.branch.info.name,)
 
     @on(Sidebar.Recovered)
@@ -262,6 +271,11 @@ class BrowserScreen(EntryActions):
     def _selected(self, message: KeysPane.Selected) -> None:
         self.value_pane.show(message.entry)
         self._path()
+        self._hint()
+
+    @on(ValuePane.Read)
+    def _value_read(self) -> None:
+        self._hint()
 
     @on(KeysPane.Entered)
     def _entered(self) -> None:

@@ -42,7 +42,7 @@ class Ask(ModalScreen[str | None]):
 
     Args:
         title: The question.
-        lines: What there is to know.
+        lines: What there is to know, a sentence each: then none is broken for its last word.
         answers: The buttons.
         names: What it is about, listed up to a few.
         document: A value to be read before answering.

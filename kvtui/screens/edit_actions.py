@@ -6,69 +6,30 @@ The other things that can be done to entries are in `kvtui.screens.entry_actions
 from __future__ import annotations
 
 from textual import work
-from textual.screen import Screen
 
 from kvd.errors import ConnectionLostError, DaemonError
-from kvd.model import ABSENT, ConnectionInfo, Record, Version
+from kvd.model import ABSENT, Record, Version
 from kvtui import jsontext, operations
-from kvtui.codecs import printable
 from kvtui.documents import TextDocument
 from kvtui.external import NoEditorError, edit_outside, editor_command
 from kvtui.limits import Limits
-from kvtui.messages import Entry
 from kvtui.screens.dialogs import Answer, Ask
-from kvtui.session import Session
+from kvtui.screens.offers import Offers
 from kvtui.widgets.key_list import foreign_text
-from kvtui.widgets.keys_pane import KeysPane
 from kvtui.widgets.value_pane import Edited, ValuePane
 from kvtui.widgets.value_reader import make_document
 
 __all__ = ["EditActions"]
 
 
-class EditActions(Screen[None]):
+class EditActions(Offers):
     """The actions on a value that is edited."""
-
-    session: Session
-
-    @property
-    def keys_pane(self) -> KeysPane:
-        """The pane of keys."""
-        return self.query_one(KeysPane)
-
-    @property
-    def value_pane(self) -> ValuePane:
-        """The pane of the value."""
-        return self.query_one(ValuePane)
-
-    def info(self, connection: str) -> ConnectionInfo | None:
-        """What is known of a connection."""
-        raise NotImplementedError
-
-    def say(self, text: str, *, wrong: bool = False) -> None:
-        """Say something in passing."""
-        self.notify(printable(text), severity="error" if wrong else "information", markup=False, timeout=8 if wrong else 3)
-
-    def may_write(self, connection: str) -> bool:
-        """Whether the connection takes changes; says so where it does not."""
-        info = self.info(connection)
-        if info is not None and info.read_only:
-            self.say(f"{connection} is read-only.", wrong=True)
-            return False
-        return True
-
-    def current(self, *, writing: bool = False) -> Entry | None:
-        """The entry whose value is shown or edited; None where there is none, or it is to be changed and may not."""
-        entry = self.value_pane.entry if self.value_pane.edited is None else self.value_pane.edited.entry
-        if entry is None or (writing and not self.may_write(entry.place.connection)):
-            return None
-        return entry
 
     # Editing
 
     def action_edit(self) -> None:
-        entry = self.current(writing=True)
-        if entry is None:
+        entry = self.current()
+        if self.refused("entry.edit") or entry is None:
             return
         self.value_pane.limits = Limits.of(self.info(entry.place.connection))
         if (why_not := self.value_pane.edit()) is not None:
@@ -76,8 +37,8 @@ class EditActions(Screen[None]):
 
     @work(exclusive=True, group="edit outside")
     async def action_edit_external(self) -> None:
-        entry = self.current(writing=True)
-        if entry is None or self.value_pane.edited is not None:
+        entry = self.current()
+        if self.refused("entry.edit_external") or entry is None or self.value_pane.edited is not None:
             return
         try:
             editor_command()
@@ -197,15 +158,15 @@ def _conflict_question(edited: Edited, current: Record | None) -> Ask:
     names = [edited.entry.label]
     keep = Answer("keep", "Keep editing")
     if current is None:
-        lines = ["It expired or was deleted while you were editing. Creating it again makes a key that never expires."]
+        lines = ["It expired or was deleted while you were editing.", "Creating it again makes a key that never expires."]
         answers = [keep, Answer("theirs", "Let it go"), Answer("mine", "Create it again", "error")]
         return Ask("This key is gone", lines, answers, names=names)
     if current.body == edited.base.body:
-        lines = ["Only its TTL was changed while you were editing. Saving keeps the new TTL."]
+        lines = ["Only its TTL was changed while you were editing.", "Saving keeps the new TTL."]
         return Ask("The TTL was changed", lines, [Answer("mine", "Save", "primary"), keep], names=names)
     answers = [keep, Answer("theirs", "Take theirs"), Answer("mine", "Overwrite", "error")]
     document = make_document(current, as_hex=False, before=make_document(edited.base, as_hex=False))
     if not isinstance(document, TextDocument):
         document = TextDocument("(too large to be shown here)", is_json=False)
-    lines = ["Someone else changed it while you were editing. This is there now, with what they changed marked:"]
+    lines = ["Someone else changed it while you were editing.", "This is there now, with what they changed marked:"]
     return Ask("Changed by someone else", lines, answers, names=names, document=document)

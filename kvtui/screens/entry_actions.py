@@ -18,12 +18,11 @@ from kvtui import jsontext, operations
 from kvtui.codecs import elide, size_text
 from kvtui.countdown import left_text, moment_text
 from kvtui.limits import Limits
-from kvtui.messages import Entry, Place, label_of
+from kvtui.messages import Entry, label_of
 from kvtui.screens.create import CreateScreen, Draft
 from kvtui.screens.dialogs import Answer, Ask, Prompt
 from kvtui.screens.edit_actions import EditActions
 from kvtui.screens.pick import Choice, Pick
-from kvtui.widgets.key_list import foreign_text
 
 __all__ = ["EntryActions"]
 
@@ -35,22 +34,15 @@ SLOW_FROM = 1_000
 class EntryActions(EditActions):
     """The actions on entries, for the browser screen."""
 
-    def place_for_new(self) -> Place | None:
-        """Where a new key goes."""
-        raise NotImplementedError
-
-    def _writable_choice(self) -> list[Entry]:
-        """The marked or current keys, when there are some and they may be changed."""
-        chosen = self.keys_pane.chosen
-        return chosen if chosen and self.may_write(chosen[0].place.connection) else []
-
     # TTL
 
     @work(exclusive=True, group="ask")
     async def action_ttl(self) -> None:
-        entries = self._writable_choice()
-        if not entries:
+        if self.refused("entry.ttl"):
             return
+        chosen = self.keys_pane.chosen
+        info = self.info(chosen[0].place.connection)
+        entries = [entry for entry in chosen if self.can_expire(info, self.keys_pane.kind(entry.key))]
 
         def meaning(text: str) -> str:
             if not text.strip():
@@ -62,6 +54,8 @@ class EntryActions(EditActions):
         lines = []
         if len(entries) == 1:
             lines.append("never expires" if deadline is None else f"{left_text(deadline, time.time())} left")
+        if cannot := len(chosen) - len(entries):
+            lines.append(f"Left alone: {cannot:,} that can have none.")
         prompt = Prompt(
             "Set TTL", _subject(entries), placeholder="90s, 2h30m, never, 2031-01-31 18:00", check=meaning, lines=lines
         )
@@ -102,9 +96,9 @@ class EntryActions(EditActions):
 
     @work(exclusive=True, group="ask")
     async def action_delete(self) -> None:
-        entries = self._writable_choice()
-        if not entries:
+        if self.refused("entry.delete"):
             return
+        entries = self.keys_pane.chosen
         place = entries[0].place
         many = len(entries) > 1
         record = self.value_pane.record
@@ -130,7 +124,7 @@ class EntryActions(EditActions):
                     was_there = False
                 else:
                     seen = conflict.current.version
-                    lines = [f"in {place.label}", "Someone else changed it since you looked. Nothing was deleted yet."]
+                    lines = [f"in {place.label}", "Someone else changed it since you looked.", "Nothing was deleted yet."]
                     self.value_pane.reread()
                     continue
             except DaemonError as error:
@@ -179,7 +173,7 @@ class EntryActions(EditActions):
             return False
         if self.keys_pane.doing is None:
             return True
-        lines = [f"Still {self.keys_pane.doing}: the rest would be left as it is."]
+        lines = [f"Still {self.keys_pane.doing}.", "The rest would be left as it is."]
         answers = [Answer("stay", "Stay"), Answer("quit", "Quit", "error")]
         return await self.app.push_screen_wait(Ask("Quit half way?", lines, answers)) == "quit"
 
@@ -188,20 +182,14 @@ class EntryActions(EditActions):
     @work(exclusive=True, group="ask")
     async def action_add(self) -> None:
         place = self.place_for_new()
-        if place is None:
-            self.say("Open a connection first.", wrong=True)
-            return
-        if self.may_write(place.connection):
+        if not self.refused("browser.add") and place is not None:
             await self._create(Draft(place.connection, place.collection if isinstance(place.collection, str) else ""))
 
     @work(exclusive=True, group="ask")
     async def action_duplicate(self) -> None:
-        entry = self.current(writing=True)
+        entry = self.current()
         record = self.value_pane.record
-        if entry is None or record is None:
-            return
-        if record.kind != "entry":
-            self.say(foreign_text(record.kind, "cannot be duplicated here"), wrong=True)
+        if self.refused("entry.duplicate") or entry is None or record is None:
             return
         if len(record.body) < record.length:
             self.say(f"{size_text(record.length)} are too much to duplicate here.", wrong=True)
@@ -223,12 +211,8 @@ class EntryActions(EditActions):
 
     @work(exclusive=True, group="ask")
     async def action_rename(self) -> None:
-        entry = self.current(writing=True)
-        record = self.value_pane.record
-        if entry is None or record is None:
-            return
-        if record.kind != "entry":
-            self.say(foreign_text(record.kind, "cannot be renamed here"), wrong=True)
+        entry = self.current()
+        if self.refused("entry.rename") or entry is None or self.value_pane.record is None:
             return
 
         def meaning(text: str) -> str:
@@ -259,13 +243,13 @@ class EntryActions(EditActions):
 
     def action_copy_key(self) -> None:
         entry = self.current()
-        if entry is not None:
+        if not self.refused("entry.copy_key") and entry is not None:
             self.app.copy_to_clipboard(entry.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
             self.say("Key copied.")
 
     @work(exclusive=True, group="copy")
     async def action_copy(self) -> None:
-        entry = self.current()
+        entry = None if self.refused("entry.copy") else self.current()
         record = None if entry is None else await self._for_copy(entry)
         if record is not None:
             self.app.copy_to_clipboard(record.body.decode("utf-8", "backslashreplace"))
@@ -273,7 +257,7 @@ class EntryActions(EditActions):
 
     @work(exclusive=True, group="copy")
     async def action_copy_as(self) -> None:
-        entry = self.current()
+        entry = None if self.refused("entry.copy_as") else self.current()
         record = None if entry is None else await self._for_copy(entry)
         if entry is None or record is None:
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -30,6 +30,7 @@ class Choice:
     value: str | None
     short: str
     text: str
+    faint: bool = False
 
     def matches(self, wanted: str) -> bool:
         """Whether each wanted word stands somewhere in the line."""
@@ -60,26 +61,12 @@ class Choices(Lines):
     def narrow(self, wanted: str) -> None:
         """Show what matches; headings only while nothing is wanted."""
         self.shown = [choice for choice in self.all if choice.matches(wanted)] if wanted.strip() else list(self.all)
-        self.cursor = 0
-        self.skip_headings(1)
         self.changed()
+        self.cursor = 0
+        self.scroll_to_cursor()
 
-    def skip_headings(self, by: int) -> None:
-        """Go on from a heading to the next line in this direction, or else in the other."""
-        at = self.cursor
-        while 0 <= at < len(self.shown) and self.shown[at].value is None:
-            at += by
-        self.cursor = at if 0 <= at < len(self.shown) else next((i for i, c in enumerate(self.shown) if c.value is not None), 0)
-        if all(choice.value is None for choice in self.shown[: self.cursor]):
-            self.scroll_to(y=0, animate=False)
-
-    def action_move(self, by: int) -> None:
-        super().action_move(by)
-        self.skip_headings(1 if by > 0 else -1)
-
-    def action_page(self, pages: float) -> None:
-        super().action_page(pages)
-        self.skip_headings(1 if pages > 0 else -1)
+    def is_heading(self, index: int) -> bool:
+        return index < len(self.shown) and self.shown[index].value is None
 
     def draw(self, index: int, width: int, *, at_cursor: bool) -> Strip:
         choice = self.shown[index]
@@ -88,7 +75,8 @@ class Choices(Lines):
         text = printable(choice.text)
         room = max(4, width - self._short - 2)
         text = text if cell_len(text) <= room else take_cells(text, room - 1) + "…"
-        strip = self.strip((f" {choice.short:<{self._short}}", self.part("choice--short")), (text, None))
+        faint = self.part("lines--faint") if choice.faint else None
+        strip = self.strip((f" {choice.short:<{self._short}}", faint or self.part("choice--short")), (text, faint))
         return strip.adjust_cell_length(width).apply_style(self.part("lines--cursor")) if at_cursor else strip
 
 
@@ -125,7 +113,7 @@ class Pick(ModalScreen[str | None]):
             yield Choices(self._choices)
 
     def on_mount(self) -> None:
-        self.list.skip_headings(1)
+        self.list.cursor = 0
         self.list.styles.height = min(len(self._choices), max(4, self.app.size.height - 8))
         self.set_focus(self.query_one(Input) if self._narrow else self.list)
 
@@ -167,14 +155,15 @@ GROUPS: tuple[tuple[str, keymap.Scope], ...] = (
 )
 
 
-def help_choices() -> list[Choice]:
-    """All commands, grouped; each answers with its id."""
+def help_choices(why_not: Callable[[keymap.Command], str | None]) -> list[Choice]:
+    """All commands, grouped; each answers with its id. Faint is what would come to nothing."""
     choices: list[Choice] = []
     for title, scope in GROUPS:
         if choices:
             choices.append(Choice(None, "", ""))
         choices.append(Choice(None, "", title))
         choices += [
-            Choice(command.id, keymap.key_label(command.keys) or "·", command.help) for command in keymap.by_scope(scope)
+            Choice(command.id, keymap.key_label(command.keys) or "·", command.help, faint=why_not(command) is not None)
+            for command in keymap.by_scope(scope)
         ]
     return choices

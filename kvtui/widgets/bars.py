@@ -12,6 +12,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from kvtui.codecs import elide, printable
+from kvtui.widgets.connection_list import TONE_STYLES
 from kvtui.widgets.lines import Lines
 
 __all__ = ["HintBar", "TopBar"]
@@ -24,6 +25,7 @@ class TopBar(Widget):
         "top--name",
         "top--path",
         "top--faint",
+        *TONE_STYLES,
         "top--ready",
         "top--busy",
         "top--production",
@@ -34,6 +36,8 @@ class TopBar(Widget):
     """"starting", "ready" or "away"."""
     retry_at: reactive[float] = reactive(0.0)
     production: reactive[bool] = reactive(default=False)
+    tone: reactive[str | None] = reactive(None)
+    """The colour of the connection."""
 
     def on_mount(self) -> None:
         self.set_interval(1, self._tick)
@@ -54,14 +58,16 @@ class TopBar(Widget):
         right = f"{sign} {said} "
         room = max(0, width - cell_len(right) - cell_len(warning) - 11)
         path = elide(" / ".join(printable(part) for part in self.path if part), room) if room > 3 else ""  # noqa: PLR2004 - a word
+        tone = part(f"tone--{self.tone}", partial=True) if self.tone else Style.null()
         gap = max(1, width - 9 - cell_len(path) - cell_len(right) - cell_len(warning) - 1)
         return (
             Lines.strip(
                 (" kvtui ", part("top--name", partial=True)),
-                ("  ", None),
+                (" ", None),
+                ("▎" if self.tone else " ", tone),
                 (path, part("top--path", partial=True)),
                 (" " * gap, None),
-                (warning, part("top--production", partial=True)),
+                (warning, part("top--production", partial=True) + Style(bgcolor=tone.color)),
                 (" ", None),
                 (right, part(style, partial=True)),
             )

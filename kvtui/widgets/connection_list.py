@@ -1,7 +1,11 @@
-"""Connections with their collections below them, as one list of lines. Knows what to draw, not where it comes from."""
+"""Connections with their collections below them, as one list of lines. Knows what to draw, not where it comes from.
+
+Those of a group stand below its heading, after those that are in none. A connection's colour runs down its left edge.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -12,9 +16,13 @@ from textual.strip import Strip
 from kvd.model import Collection, ConnectionInfo
 from kvtui.codecs import elide, printable
 from kvtui.messages import Place
+from kvtui.theme import TONES
 from kvtui.widgets.lines import Lines
 
-__all__ = ["Branch", "ConnectionList", "Node", "marks_of"]
+__all__ = ["TONE_STYLES", "Branch", "ConnectionList", "Node", "in_groups", "marks_of", "tone_of"]
+
+TONE_STYLES = {f"tone--{name}" for name in TONES}
+"""The component classes of connections' colours."""
 
 STATES = {
     "idle": ("○", "lines--faint"),
@@ -32,6 +40,17 @@ SHORT = {"production": "prod", "read-only": "r/o"}
 def marks_of(info: ConnectionInfo) -> list[str]:
     """What one should know of a connection before anything is changed there, the stricter last."""
     return [mark for mark, there in (("production", info.production), ("read-only", info.read_only)) if there]
+
+
+def tone_of(info: ConnectionInfo) -> str | None:
+    """The colour that marks a connection. In production there always is one."""
+    return info.colour if info.colour in TONES else "red" if info.production else None
+
+
+def in_groups(rows: Sequence[ConnectionInfo]) -> list[ConnectionInfo]:
+    """The connections in the order in which they are shown: those of no group first, groups in the order in which they come."""
+    groups = list(dict.fromkeys(info.group or "" for info in rows))
+    return sorted(rows, key=lambda info: groups.index(info.group) + 1 if info.group else 0)
 
 
 @dataclass(slots=True)
@@ -75,16 +94,17 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A line of the list: a connection, one of its collections, or a note below it."""
+    """A line of the list: a connection, one of its collections, a note below it, or (of no connection) a group's heading."""
 
     connection: str
     place: Place | None = None
     note: str | None = None
+    heading: str | None = None
 
     @property
     def is_connection(self) -> bool:
         """Whether the line is the connection itself."""
-        return self.place is None and self.note is None
+        return self.place is None and self.note is None and self.heading is None
 
 
 class ConnectionList(Lines):
@@ -95,7 +115,8 @@ class ConnectionList(Lines):
         "state--busy",
         "state--down",
         "connection--name",
-        "connection--production",
+        "connection--group",
+        *TONE_STYLES,
     }
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
@@ -118,7 +139,11 @@ class ConnectionList(Lines):
         """Take up that the branches changed; the cursor stays where it was."""
         before = self.node
         nodes: list[Node] = []
+        group: str | None = None
         for name, branch in self.branches.items():
+            if branch.info.group and branch.info.group != group:
+                group = branch.info.group
+                nodes += [Node("", heading=text) for text in ("", group)[not nodes :]]
             nodes.append(Node(name))
             if branch.expanded:
                 nodes += [Node(name, place) for place in branch.places]
@@ -131,6 +156,9 @@ class ConnectionList(Lines):
             self.place_cursor(nodes.index(Node(before.connection)))
         self.changed()
 
+    def is_heading(self, index: int) -> bool:
+        return index < self.count and self._lines_shown[index].heading is not None
+
     def go_to(self, connection: str, place: Place | None = None) -> bool:
         """Put the cursor on a connection or a collection; False when it is not there."""
         node = Node(connection, place)
@@ -141,21 +169,25 @@ class ConnectionList(Lines):
 
     def draw(self, index: int, width: int, *, at_cursor: bool) -> Strip:
         node = self._lines_shown[index]
+        if node.heading is not None:
+            return self.strip((f" {elide(printable(node.heading), width - 2)}", self.part("connection--group")))
         branch = self.branches[node.connection]
+        tone = tone_of(branch.info)
+        edge = ("▎", self.part(f"tone--{tone}")) if tone else (" ", None)
         faint = self.part("lines--faint")
         parts: list[tuple[str, Style | None]]
         if node.place is not None:
             open_here = node.place == self.opened
             text = elide(node.place.name, width - 5)
             parts = [
-                ("  ▸ " if open_here else "    ", self.part("lines--accent")),
+                (" ▸ " if open_here else "   ", self.part("lines--accent")),
                 (text, self.part("lines--accent") if open_here else None),
             ]
         elif node.note is not None:
-            parts = [("    ", None), (elide(node.note, width - 5), self.part("state--down") if branch.problem else faint)]
+            parts = [("   ", None), (elide(node.note, width - 5), self.part("state--down") if branch.problem else faint)]
         else:
             parts = self._connection(branch, width)
-        strip = self.strip(*parts).adjust_cell_length(width)
+        strip = self.strip(edge, *parts).adjust_cell_length(width)
         return strip.apply_style(self.cursor_style()) if at_cursor else strip
 
     def _connection(self, branch: Branch, width: int) -> list[tuple[str, Style | None]]:
@@ -167,10 +199,10 @@ class ConnectionList(Lines):
         label = next((label for label in labels if cell_len(name) + len(label) + 6 <= width), labels[-1])
         room = width - 4 - (len(label) + 2 if label else 1)
         name = elide(name, room)
+        own = Style.null() if not info.production else self.part(f"tone--{tone_of(info)}")
         return [
-            (" ", None),
             (f"{sign} ", self.part(style)),
-            (name, self.part("connection--production" if info.production else "connection--name")),
+            (name, self.part("connection--name") + own),
             (" " * max(1, width - 4 - cell_len(name) - len(label)), None),
             (f"{label} ", self.part("lines--faint")),
         ]

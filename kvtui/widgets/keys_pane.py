@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 from textual import on, work
@@ -55,11 +56,23 @@ class KeysPane(KeysReader):
         address = self.content.current
         return None if address is None else self.entry(address)
 
+    def chosen_keys(self) -> Iterator[Key]:
+        """The marked keys, else the current one."""
+        marked = (key for key in self.content.marked if self.index.row(key) is not None)
+        first = next(marked, self.content.current)
+        if first is not None:
+            yield first
+            yield from marked
+
     @property
     def chosen(self) -> list[Entry]:
-        """The marked keys, else the current one."""
-        marked = [self.entry(address) for address in self.content.marked if self.index.row(address) is not None]
-        return marked or [entry for entry in [self.current] if entry is not None]
+        """The marked keys, else the current one, with their places and names."""
+        return [self.entry(key) for key in self.chosen_keys()]
+
+    @property
+    def first_chosen(self) -> Entry | None:
+        """The first of them."""
+        return next((self.entry(key) for key in self.chosen_keys()), None)
 
     # Opening
 

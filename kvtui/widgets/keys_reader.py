@@ -119,6 +119,11 @@ class KeysReader(Pane):
         row = self.index.row(address)
         return None if row is None else self.index.deadline(row)
 
+    def kind(self, address: Key) -> str:
+        """What a key is; empty where that is not known."""
+        row = self.index.row(address)
+        return "" if row is None else self.index.kinds[row]
+
     # Walking
 
     def refresh_keys(self) -> None:

@@ -1,11 +1,13 @@
 """A list of any length that draws its lines by hand: no widget, and no object, per line.
 
 Subclasses say how many lines there are and draw one; this class keeps the cursor, moves it, and scrolls. A fixed header may
-stand above the lines. Styles come from component classes, so that a change of theme needs nothing more than a repaint.
+stand above the lines, and headings between them, on which the cursor never stands. Styles come from component classes, so that
+a change of theme needs nothing more than a repaint.
 """
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -76,6 +78,11 @@ class Lines(ScrollView, can_focus=True):
         """Draw a line."""
         raise NotImplementedError
 
+    def is_heading(self, index: int) -> bool:
+        """Whether a line is only a heading of those below it."""
+        del index
+        return False
+
     def draw_header(self, width: int) -> Strip:
         """Draw the fixed line above the list."""
         return Strip.blank(width)
@@ -93,7 +100,7 @@ class Lines(ScrollView, can_focus=True):
     def place_cursor(self, index: int) -> None:
         """Put the cursor on a line without telling anyone: the line is the same one, elsewhere."""
         before = self.cursor
-        self.set_reactive(Lines.cursor, max(0, min(index, self.count - 1)))
+        self.set_reactive(Lines.cursor, self.validate_cursor(index))
         if before != self.cursor:
             self.scroll_to_cursor()
             self.refresh()
@@ -111,14 +118,21 @@ class Lines(ScrollView, can_focus=True):
         self.post_message(self.Moved(self))
 
     def validate_cursor(self, index: int) -> int:
-        return max(0, min(index, self.count - 1))
+        """The line itself; of a heading the next line in the direction of the move, or else in the other."""
+        index = max(0, min(index, self.count - 1))
+        down, up = range(index, self.count), range(index, -1, -1)
+        tried = chain(down, up) if index >= self.cursor else chain(up, down)
+        return next((line for line in tried if not self.is_heading(line)), index)
 
     def scroll_to_cursor(self) -> None:
-        """Scroll just so far that the cursor's line is seen."""
+        """Scroll just so far that the cursor's line is seen, and the headings right above it."""
         height = self.page_height
         top = self.scroll_offset.y
-        if self.cursor < top:
-            self.scroll_to(y=self.cursor, animate=False)
+        first = self.cursor
+        while first > 0 and self.is_heading(first - 1) and self.cursor - first < height - 1:
+            first -= 1
+        if first < top:
+            self.scroll_to(y=first, animate=False)
         elif height > 0 and self.cursor >= top + height:
             self.scroll_to(y=self.cursor - height + 1, animate=False)
 
@@ -149,7 +163,7 @@ class Lines(ScrollView, can_focus=True):
         if event.y < self.HEADER:
             return
         index = event.y - self.HEADER + self.scroll_offset.y
-        if index < self.count:
+        if index < self.count and not self.is_heading(index):
             if index == self.cursor:
                 self.post_message(self.Pressed(self))
             self.cursor = index

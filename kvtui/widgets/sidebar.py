@@ -15,7 +15,7 @@ from kvd.model import Change, Collection, CollectionRow, ConnectionInfo, Page
 from kvtui import keymap
 from kvtui.messages import Place
 from kvtui.session import Session
-from kvtui.widgets.connection_list import Branch, ConnectionList
+from kvtui.widgets.connection_list import Branch, ConnectionList, in_groups
 from kvtui.widgets.lines import Lines
 from kvtui.widgets.notice import Notice
 from kvtui.widgets.pane import Pane
@@ -117,7 +117,7 @@ class Sidebar(Pane):
         if not rows and problem is None:
             rows = [branch.info for branch in before.values()] if not first else []
         listing.branches = {}
-        for info in rows:
+        for info in in_groups(rows):
             branch = before.get(info.name) or Branch(info)
             self._take_info(branch, info)
             listing.branches[info.name] = branch

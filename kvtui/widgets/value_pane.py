@@ -21,7 +21,6 @@ from kvtui.limits import Limits
 from kvtui.messages import Entry
 from kvtui.session import Session
 from kvtui.widgets.editor import EDIT_MOST, Editor
-from kvtui.widgets.key_list import foreign_text
 from kvtui.widgets.notice import Notice
 from kvtui.widgets.value_reader import concerns
 from kvtui.widgets.value_search import ValueSearch
@@ -138,6 +137,13 @@ class ValuePane(ValueSearch):
 
     # Editing
 
+    @property
+    def too_large(self) -> str | None:
+        """Why what is shown is too large to be edited here; None where it is not."""
+        if self.edited is not None or self.record is None or self.record.length <= EDIT_MOST:
+            return None
+        return f"{size_text(self.record.length)} are too much to edit in place; E edits in $EDITOR."
+
     def edit(self, text: str | None = None) -> str | None:
         """Begin to edit what is shown, or the given text on top of it; answers why not, or None when it began."""
         record, entry = self.record, self.entry
@@ -146,10 +152,8 @@ class ValuePane(ValueSearch):
             return None
         if record is None or entry is None:
             return "There is no value to edit."
-        if record.kind != "entry":
-            return foreign_text(record.kind, "is only shown")
-        if record.length > EDIT_MOST:
-            return f"{size_text(record.length)} are too much to edit in place; E edits in $EDITOR."
+        if (why_not := self.too_large) is not None:
+            return why_not
         original = jsontext.indent(record.body.decode("utf-8", "surrogateescape"))
         self.edited = Edited(entry, record)
         self._next = entry

@@ -66,6 +66,8 @@ class ValueReader(Pane):
         self.record: Record | None = None
         self.watching = False
         self._as_hex = False
+        self._other_form = False
+        """Whether what is read next is what was shown, in its other form."""
         self._reading = False
         self._stale = False
         """Whether the last attempt to read it again failed."""
@@ -95,7 +97,7 @@ class ValueReader(Pane):
             return
         self.entry = entry
         self.record = None
-        self._as_hex = self._stale = False
+        self._as_hex = self._other_form = self._stale = False
         self._changed_at = None
         if self._slow is not None:
             self._slow.stop()
@@ -156,7 +158,8 @@ class ValueReader(Pane):
         if message.document is not None:
             if before is not None:
                 self._changed_at = time.time()
-            self.view.show(message.document, keep_place=before is not None)
+            self.view.show(message.document, keep_place=before is not None, other_form=self._other_form)
+            self._other_form = False
             self.take_document()
         self.describe()
         self.show_content()
@@ -237,6 +240,7 @@ class ValueReader(Pane):
         if self.entry is None or self.record is None or self.holds:
             return
         self._as_hex = not self._as_hex
+        self._other_form = True
         self.record = None
         self._changed_at = None
         self.read(self.entry)
@@ -286,7 +290,8 @@ def make_document(record: Record, *, as_hex: bool, before: Document | None = Non
             if "\0" not in text:
                 is_json = record.kind == "entry" or jsontext.is_json(text)
                 text = jsontext.indent(text) if is_json else text
-                document = TextDocument(jsontext.join_pairs(text) if record.kind == "zset" else text, is_json=is_json)
+                text = jsontext.join_pairs(text) if record.kind == "zset" else text
+                document = TextDocument(text, is_json=is_json, body=record.body)
                 if isinstance(before, TextDocument):
                     document.mark_changes(before)
                 return document

@@ -44,17 +44,48 @@ class ValueView(Lines):
         super().__init__(id=id)
         self.document: Document | None = None
         self._count = 0
+        self._width = 0
+        """The width for which the rows were made."""
+        self._byte = self._byte_row = 0
 
     @property
     def count(self) -> int:
         return self._count
 
-    def show(self, document: Document | None, *, keep_place: bool = False) -> None:
-        """Show a document, from its start unless the place is to be kept."""
+    def show(self, document: Document | None, *, keep_place: bool = False, other_form: bool = False) -> None:
+        """Show a document from its start.
+
+        Args:
+            document: What is shown; None: nothing.
+            keep_place: Stay at the row.
+            other_form: It is what was shown until now in another form: stay at the byte.
+        """
+        offset = self._offset() if other_form else 0
         self.document = document
-        if not keep_place:
-            self.scroll_to(y=0, animate=False)
         self.changed()
+        if not keep_place:
+            self._go_to(offset)
+
+    def on_resize(self) -> None:
+        if self._width == self.scrollable_content_region.width:
+            self.changed()
+        else:  # rows are others now, but what is read stays
+            offset = self._offset()
+            self.changed()
+            self._go_to(offset)
+
+    def _offset(self) -> int:
+        """The byte of the value at which the reader is."""
+        top = self.scroll_offset.y
+        if self.document is None or not top:
+            return 0
+        return self._byte if top == self._byte_row else self.document.offset_of(top)
+
+    def _go_to(self, offset: int) -> None:
+        """Scroll to a byte of the value, and remember it until the reader scrolls: its row may begin before it."""
+        self._byte = offset
+        self._byte_row = 0 if self.document is None or not offset else self.document.row_of(offset)
+        self.scroll_to(y=self._byte_row, animate=False)
 
     def show_row(self, row: int) -> None:
         """Scroll as little as shows the row with some rows around it."""
@@ -65,7 +96,7 @@ class ValueView(Lines):
         self.refresh()
 
     def changed(self) -> None:
-        width = self.scrollable_content_region.width
+        width = self._width = self.scrollable_content_region.width
         self._count = 0 if self.document is None else self.document.wrap(width - self.document.margin - 2)
         self.virtual_size = Size(width, self._count)
         self.refresh()

@@ -1,6 +1,9 @@
+import json
+
 import pytest
 from rich.cells import cell_len
 
+from kvtui import jsontext
 from kvtui.documents import CHUNK, BytesDocument, TextDocument
 
 
@@ -116,3 +119,29 @@ def test_what_is_found_in_bytes_is_lit(*, as_hex: bool) -> None:
     assert row is not None
     lit = [row.text[start:end] for start, end, _ in row.found]
     assert lit == (["4a 4b 4c", "JKL"] if as_hex else [row.text])
+
+
+@pytest.mark.parametrize("indent", [None, 4])
+def test_a_byte_of_json_is_found_in_its_rows_and_back(indent: int | None) -> None:
+    value = {
+        "numbers": list(range(3000)),
+        "texts": ["so many words, " * 20 for _ in range(200)],
+        "é": ["日本" for _ in range(500)],
+    }
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    body = text.encode()
+    document = TextDocument(jsontext.indent(text), is_json=True, body=body)
+    for row in range(0, document.wrap(60), 97):
+        shown = document.row(row)
+        assert shown is not None
+        start = document.offset_of(row)
+        assert body[start:].lstrip().startswith(shown.text.strip().encode()[:12])
+        assert document.row_of(start) in {row, row - 1}
+
+
+def test_a_byte_of_escaped_json_is_found_near() -> None:
+    text = json.dumps([f"日本 {number}" for number in range(2000)])
+    document = TextDocument(jsontext.indent(text), is_json=True, body=text.encode())
+    document.wrap(80)
+    assert abs(text.index("1500") - document.offset_of(1501)) < 500
+    assert TextDocument("", is_json=False).row_of(0) == TextDocument("", is_json=False).wrap(10) - 1 == 0

@@ -146,6 +146,18 @@ async def test_what_is_done_to_many_keys_goes_on_while_something_else_is_asked(f
         assert not fake.data["scratch"]["greetings"]
 
 
+@pytest.mark.parametrize("width", [120, 60])
+async def test_what_is_asked_before_quitting_stands_in_whole_lines(fake: Daemon, width: int) -> None:
+    fill(fake)
+    async with running(fake.open, size=(width, 24)) as tui:
+        await tui.sees("scratch")
+        tui.browser.keys_pane.say_doing("setting TTL 100,000 of 1,000,000")
+        await tui.press("q")
+        await tui.sees("Quit half way?")
+        lines = [line.strip("│ ") for line in tui.within(tui.app.screen.query_one(".dialog")).splitlines()]
+        assert {"Still setting TTL 100,000 of 1,000,000.", "The rest would be left as it is."} <= set(lines)
+
+
 async def test_quitting_half_way_asks_and_ends_quietly(fake: Daemon) -> None:
     fill(fake)
     async with running(fake.open) as tui:
@@ -154,7 +166,7 @@ async def test_quitting_half_way_asks_and_ends_quietly(fake: Daemon) -> None:
         await tui.press("right", "enter")
         await tui.sees("deleting 0 of 1,500")
         await tui.press("q")
-        await tui.sees("Quit half way?", "Still deleting 0 of 1,500: the rest would be left")
+        await tui.sees("Quit half way?", "Still deleting 0 of 1,500.", "The rest would be left as it is.")
         await tui.press("escape")
         await tui.misses("Quit half way?")
         assert tui.app.is_running

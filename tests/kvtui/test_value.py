@@ -1,4 +1,5 @@
 import asyncio
+import re
 
 import pytest
 
@@ -113,3 +114,40 @@ async def test_the_scores_of_a_sorted_set_stand_beside_their_members(fake: Daemo
     fake.put("scratch", "greetings", "board", [["eve", -1e9], ["a, b", 3.0]], kind="zset")
     async with running(fake.open) as tui:
         await tui.sees("zset", '["eve", -1000000000.0],', '["a, b", 3.0]')
+
+
+@pytest.mark.parametrize("size", [300_000, 2_000_000])
+async def test_the_other_form_of_a_value_begins_where_the_reader_is(fake: Daemon, size: int) -> None:
+    fake.put(
+        "scratch", "greetings", "a", b"".join(b"line %06d of it\n" % number for number in range(size // 18)), kind="string"
+    )
+    async with running(fake.open) as tui:
+        await tui.sees("line 000000")
+        view = tui.browser.value_pane.view
+        view.scroll_to(y=view.count // 2, animate=False)
+        await tui.until(lambda: "line 0" in tui.within(view).splitlines()[1])
+        middle = tui.within(view)
+        reader = re.search(r"line (\d+) of it", middle)
+        assert reader is not None
+        await tui.press("3")
+        for _ in range(3):  # however often
+            await tui.press("x")
+            await tui.sees("6c 69 6e 65")
+            first = tui.within(view).splitlines()[0]
+            assert int(first.split()[0], 16) == pytest.approx(18 * int(reader[1]), abs=100)
+            await tui.press("x")
+            await tui.misses("6c 69 6e 65")
+            assert tui.within(view) == middle
+
+
+async def test_a_resized_value_stays_at_what_is_read(fake: Daemon) -> None:
+    fake.put("scratch", "greetings", "a", {f"name {number:04}": "word " * 40 for number in range(400)})
+    async with running(fake.open, size=(160, 36)) as tui:
+        await tui.sees("name 0000")
+        await tui.press("3")
+        view = tui.browser.value_pane.view
+        view.scroll_to(y=view.count // 2, animate=False)
+        await tui.sees("name 02")
+        for columns in (100, 60, 200, 160):
+            await tui.pilot.resize_terminal(columns, 36)
+            await tui.sees("name 0200")

@@ -51,6 +51,8 @@ class Daemon:
         self.data: dict[str, dict[str, dict[str, Stored]]] = {"scratch": {}, "local": {}}
         self.read_only: set[str] = set()
         self.production: set[str] = set()
+        self.groups: dict[str, str] = {}
+        self.colours: dict[str, str] = {}
         self.config_problem: str | None = None
         self.fail: dict[str, RequestError] = {}
         self.hold: dict[str, asyncio.Event] = {}
@@ -138,6 +140,8 @@ class Client:
             "state": self.daemon.states.get(name, "ready"),
             "read_only": name in self.daemon.read_only,
             "production": name in self.daemon.production,
+            "group": self.daemon.groups.get(name),
+            "colour": self.daemon.colours.get(name),
             "traits": self.daemon.traits,
         }
 
