@@ -17,11 +17,13 @@ from textual.widget import Widget
 from textual.widgets import Input, TextArea
 
 from kvtui import keymap
+from kvtui.codecs import size_text
 from kvtui.messages import Changed, Failed, Offline, Online
 from kvtui.screens.browser import BrowserScreen
 from kvtui.screens.pick import Pick, help_choices
 from kvtui.session import DaemonClient, Session, Target, open_client
 from kvtui.theme import DARK, LIGHT, TONES, tone_variables
+from kvtui.widgets.editor import EDIT_MOST
 from kvtui.widgets.line_input import LineInput
 
 __all__ = ["KvtuiApp"]
@@ -100,6 +102,10 @@ class KvtuiApp(App[None]):
         together, the second is then taken by whoever had the focus before the first one took effect. Keys that work even in a
         text field it carries out before the field took what was typed before them, so that saving would leave that out.
         """
+        if isinstance(event, events.Paste) and len(event.text) > EDIT_MOST:
+            size = size_text(len(event.text))
+            self.notify(f"{size} are too much to paste; values of this size are edited with E, in $EDITOR.", severity="error")
+            return
         if isinstance(event, events.Key):
             screen, focused = self.screen, self.focused
             if isinstance(focused, Input | TextArea) and not event.is_printable:

@@ -206,7 +206,7 @@ def _parts(line: str, width: int, hang: int) -> list[tuple[int, int]]:
         end = start + max(1, len(take_cells(line[start : start + room], room)))
         if end < len(line):
             blank = line.rfind(" ", start, end) + 1
-            if blank > start + (end - start) // 2:
+            if blank > start + (end - start) // 2 and not line[start:blank].isspace():
                 end = blank
         parts.append((start, end))
         start = end

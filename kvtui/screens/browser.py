@@ -259,6 +259,7 @@ class BrowserScreen(EntryActions):
         if self._at == 0 or self.keys_pane.place is None:
             self.keys_pane.close(message.branch)
             self.sidebar.content.opened = None
+            self.sidebar.content.refresh()
             self._wear(message.branch.info)
             self.query_one(TopBar).path = (message.branch.info.name,)
 

@@ -15,7 +15,7 @@ from kvd.model import Change, Collection, CollectionRow, ConnectionInfo, Page
 from kvtui import keymap
 from kvtui.messages import Place
 from kvtui.session import Session
-from kvtui.widgets.connection_list import Branch, ConnectionList, in_groups
+from kvtui.widgets.connection_list import Branch, ConnectionList, Node, in_groups
 from kvtui.widgets.lines import Lines
 from kvtui.widgets.notice import Notice
 from kvtui.widgets.pane import Pane
@@ -240,6 +240,8 @@ class Sidebar(Pane):
                 for collection in branch.collections.keys() - message.seen:
                     del branch.collections[collection]
         self.content.rebuild()
+        if message.last and self.content.node == Node(message.connection):
+            self._look()  # what is said of it
         if self._wanted == message.connection and branch.places:
             self._wanted = None
             self.content.go_to(message.connection, branch.places[0])

@@ -20,6 +20,10 @@ def test_long_lines_wrap_without_losing_anything() -> None:
     assert rows[0].endswith(" ")
 
 
+def test_no_row_holds_only_indentation() -> None:
+    assert shown(TextDocument(" " * 24 + '"a": {', is_json=True), 26)[0].strip()
+
+
 def test_line_numbers_stand_at_the_first_row_of_a_line() -> None:
     document = TextDocument("a" * 25 + "\nb", is_json=False)
     count = document.wrap(10)

@@ -1,5 +1,7 @@
 """Groups and colours of connections: where they stand, and how they are marked."""
 
+import asyncio
+
 import pytest
 from rich.style import Style
 from textual.color import Color
@@ -112,3 +114,14 @@ def contrast(one: Color, other: Color) -> float:
 
     low, high = sorted((luminance(one), luminance(other)))
     return (high + 0.05) / (low + 0.05)
+
+
+async def test_what_is_said_of_a_connection_is_what_was_found(many: Daemon) -> None:
+    many.data["loose"].clear()
+    many.hold["scan_collections"] = asyncio.Event()
+    async with running(many.open) as tui:
+        await tui.sees("enter  open it")
+        await tui.press("enter")
+        await tui.sees("go to its collections")
+        many.hold["scan_collections"].set()
+        await tui.sees("a  add a key")

@@ -78,3 +78,18 @@ async def test_what_is_pasted_just_before_ctrl_s_is_saved(fake: Daemon) -> None:
         at_once(tui, " open", "ctrl+s")
         await tui.sees("Saved.")
     assert json.loads(fake.data["scratch"]["greetings"]["hello"].body) == {"to": "worldwide open"}
+
+
+async def test_what_would_freeze_an_editor_is_not_pasted(fake: Daemon) -> None:
+    async with running(fake.open) as tui:
+        await tui.sees('"to": "world"')
+        await tui.press("2", "slash")
+        tui.app.post_message(events.Paste("y" * 1_000_000))
+        await tui.sees("1.0 MB are too much to paste")
+        tui.app.post_message(events.Paste("morning"))
+        await tui.sees("1 of 2")
+        await tui.press("escape", "e")
+        await tui.sees("value · editing")
+        tui.app.post_message(events.Paste("z" * 1_000_000))
+        tui.app.post_message(events.Paste("little"))
+        await tui.until(lambda: tui.browser.value_pane.editor.text.startswith("little{"))
