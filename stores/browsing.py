@@ -23,7 +23,7 @@ from stores.arguments import check_keys, check_page, check_ttl
 from stores.entry import ManagedEntry, deadline_after, dump_json, utc_now
 from stores.errors import ConflictError, DeserializationError, UnsupportedError
 from stores.lifecycle import Lifecycle, Scope
-from stores.names import OUTSIDE, Collection, Key, Name, Page, Token, decode_name, encode_name
+from stores.names import OUTSIDE, Collection, Key, Name, Page, Token, decode_name, encode_name, shown
 from stores.records import ABSENT, ANY, KEEP, Description, Expected, Keep, Record, Version
 
 __all__ = ["BrowsableStore"]
@@ -208,7 +208,7 @@ class BrowsableStore(Lifecycle):
             now = utc_now()
             if record is not None and record.entry is None:
                 raise DeserializationError(
-                    f"Key {_text(key)} in collection {_text(scope)} holds {record.kind!r}, not an entry: "
+                    f"Key {shown(key)} in collection {shown(scope)} holds {record.kind!r}, not an entry: "
                     "an edit leaves it as it is."
                 )
             if record is None:
@@ -313,8 +313,4 @@ class BrowsableStore(Lifecycle):
 
     def _conflict(self, scope: Scope, key: Key, current: Record | None) -> ConflictError:
         happened = "is gone" if current is None else "was changed by somebody else"
-        return ConflictError(f"Key {_text(key)} in collection {_text(scope)} {happened}.", current=current)
-
-
-def _text(name: Key) -> str:
-    return repr(name if isinstance(name, str) else name.value)
+        return ConflictError(f"Key {shown(key)} in collection {shown(scope)} {happened}.", current=current)

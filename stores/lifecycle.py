@@ -25,38 +25,19 @@ from stores.errors import (
     StoreConnectionError,
     StoreSetupError,
 )
+from stores.joined import SEPARATOR
 from stores.locks import LoopLock
-from stores.names import OUTSIDE, Collection, Key, Token, decode_name, encode_name
+from stores.names import Collection, Key, Token, encode_name, shown
 from stores.sanitization import PassthroughStrategy, SanitizationStrategy
 from stores.serialization import BasicSerializationAdapter, SerializationAdapter
 from stores.traits import Traits
 
-__all__ = ["DEFAULT_COLLECTION", "Lifecycle", "Scope", "compound", "split_compound", "written_names"]
+__all__ = ["DEFAULT_COLLECTION", "Lifecycle", "Scope"]
 
 DEFAULT_COLLECTION = "default_collection"
-SEPARATOR = "::"
 
 Scope = str | Token
 """A collection whose default is resolved."""
-
-
-def written_names(collection: Scope, key: Key) -> tuple[str | None, str | None]:
-    """Collection and key as an entry in a flat keyspace carries them; outside collections it has the short form, without."""
-    if collection == OUTSIDE:
-        return None, None
-    named = collection if isinstance(collection, str) else decode_name(collection.value)
-    return named, key if isinstance(key, str) else decode_name(key.value.partition(SEPARATOR.encode())[2])
-
-
-def compound(collection: str, key: str) -> str:
-    """The name of an entry in a flat keyspace."""
-    return collection + SEPARATOR + key  # a member of an `Enum` of texts would be formatted as something else
-
-
-def split_compound(name: str) -> tuple[str, str] | None:
-    """Collection and key of a flat keyspace's name; None for a name outside collections."""
-    collection, separator, key = name.partition(SEPARATOR)
-    return (collection, key) if separator and collection else None
 
 
 class Lifecycle:
@@ -322,8 +303,8 @@ class Lifecycle:
                 break
         else:
             return None
-        where = "" if scope is None else f", collection {_shown(scope)}"
-        where += "" if key is None else f", key {_shown(key)}"
+        where = "" if scope is None else f", collection {shown(scope)}"
+        where += "" if key is None else f", key {shown(key)}"
         return ours(f"{self._where()}{where}: {self._told(exc)}")
 
     def _told(self, exc: BaseException) -> str:
@@ -366,7 +347,3 @@ def _cancelled_by_driver(exc: BaseException) -> bool:
     """Whether nobody cancelled the task: some drivers cancel what waits on them when they are closed."""
     task = asyncio.current_task() if isinstance(exc, asyncio.CancelledError) else None
     return task is not None and not task.cancelling()
-
-
-def _shown(name: str | Token) -> str:
-    return repr(name if isinstance(name, str) else name.value)

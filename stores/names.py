@@ -26,6 +26,7 @@ __all__ = [
     "encode_name",
     "glob_literal",
     "glob_prefix",
+    "shown",
 ]
 
 T = TypeVar("T")
@@ -82,6 +83,11 @@ def encode_name(name: str) -> bytes:
 def decode_name(stored: bytes) -> str:
     """The `str` of a stored name, odd bytes as surrogates."""
     return stored.decode("utf-8", "surrogateescape")
+
+
+def shown(name: str | Token) -> str:
+    """A key or collection in a message."""
+    return repr(name if isinstance(name, str) else name.value)
 
 
 def glob_literal(text: str) -> str:

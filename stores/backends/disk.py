@@ -40,7 +40,8 @@ from stores.errors import (
     UnsupportedError,
     ValueTooLargeError,
 )
-from stores.lifecycle import SEPARATOR, Scope
+from stores.joined import SEPARATOR
+from stores.lifecycle import Scope
 from stores.names import OUTSIDE, Collection, Key, Name, Page, Token
 from stores.records import ABSENT, ANY, ASK, Ask, DatedText, Description, Expected, Record, Version
 from stores.traits import Traits

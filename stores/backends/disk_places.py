@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, Self
 
 from stores.errors import InvalidKeyError
-from stores.lifecycle import SEPARATOR, Scope, compound, split_compound
+from stores.joined import SEPARATOR, compound, split_compound
+from stores.lifecycle import Scope
 from stores.names import Name, Page, Token, compile_glob, decode_name, encode_name, glob_prefix
 
 __all__ = ["Keys", "Place", "collections_page", "keys_page", "outside_page", "prefix_of"]

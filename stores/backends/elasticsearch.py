@@ -26,7 +26,6 @@ from stores.backends.elasticsearch_names import (
     ElasticsearchV1CollectionSanitizationStrategy,
     ElasticsearchV1KeySanitizationStrategy,
     Names,
-    shown,
 )
 from stores.backends.elasticsearch_requests import BATCH, Node, bulk, create_index, has_our_mapping, mget, operations, with_port
 from stores.base import (
@@ -47,7 +46,7 @@ from stores.errors import (
     StoreSetupError,
 )
 from stores.lifecycle import Scope
-from stores.names import Key, Name, Page, Token, compile_glob, decode_name, encode_name
+from stores.names import Key, Name, Page, Token, compile_glob, decode_name, encode_name, shown
 from stores.records import ABSENT, ANY, Description, Expected, Record, Version
 from stores.sanitization import (
     SanitizationStrategy,

@@ -21,7 +21,6 @@ __all__ = [
     "ElasticsearchV1CollectionSanitizationStrategy",
     "ElasticsearchV1KeySanitizationStrategy",
     "Names",
-    "shown",
 ]
 
 MAX_ID: Final = 512
@@ -120,8 +119,3 @@ class Names:
             except InvalidKeyError:
                 continue
         return found["_id"], False
-
-
-def shown(name: Key) -> str:
-    """A name for a message."""
-    return repr(name if isinstance(name, str) else name.value)

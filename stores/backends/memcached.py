@@ -21,7 +21,7 @@ from aiomcache.exceptions import ClientException
 from stores.arguments import Secret
 from stores.backends import memcached_protocol as protocol
 from stores.backends.envelope import open_text
-from stores.backends.memcached_items import JOINT, Items, collection_of, earlier, exptime, flags_of, foreign
+from stores.backends.memcached_items import Items, earlier, exptime, flags_of, foreign
 from stores.backends.memcached_protocol import Answer, AnswerError
 from stores.backends.memcached_server import BATCH, CONCURRENT_BATCHES, DEFAULT_ITEM_LIMIT, LostError, Server
 from stores.backends.memcached_walk import Pick, Walk
@@ -37,7 +37,8 @@ from stores.errors import (
     StoreConnectionError,
     ValueTooLargeError,
 )
-from stores.lifecycle import Scope, compound, written_names
+from stores.joined import JOINT, collection_of, compound, written_names
+from stores.lifecycle import Scope
 from stores.names import OUTSIDE, Key, Name, Page, Token, compile_glob, decode_name, encode_name
 from stores.records import ABSENT, ANY, DatedText, Description, Expected, Record, Version
 from stores.sanitization import HashExcessLengthStrategy, SanitizationStrategy

@@ -10,14 +10,12 @@ from stores.backends.envelope import open_text, peek
 from stores.backends.memcached_protocol import Answer
 from stores.entry import ManagedEntry, utc_now
 from stores.errors import DeserializationError, UnsupportedError
-from stores.lifecycle import SEPARATOR, Scope
-from stores.names import Key
+from stores.lifecycle import Scope
+from stores.names import Key, shown
 from stores.records import ENTRY, Description, Record, Version
 from stores.serialization import SerializationAdapter
 
-__all__ = ["JOINT", "Items", "collection_of", "earlier", "exptime", "flags_of", "foreign"]
-
-JOINT = SEPARATOR.encode()
+__all__ = ["Items", "earlier", "exptime", "flags_of", "foreign"]
 
 RELATIVE_LIMIT = 30 * 24 * 3600
 """Seconds over which memcached takes a time to live for a point in time."""
@@ -110,14 +108,7 @@ def flags_of(kind: str) -> int:
 
 def foreign(collection: Scope, key: Key, why: str) -> DeserializationError:
     """What is told of a key that holds no entry."""
-    shown = [repr(name if isinstance(name, str) else name.value) for name in (key, collection)]
-    return DeserializationError(f"Key {shown[0]} in collection {shown[1]} holds an item that is not an entry. {why}")
-
-
-def collection_of(name: bytes) -> bytes | None:
-    """The collection in a name; None outside collections."""
-    collection, joint, _ = name.partition(JOINT)
-    return collection if joint and collection else None
+    return DeserializationError(f"Key {shown(key)} in collection {shown(collection)} holds an item that is not an entry. {why}")
 
 
 def _kind(client_flags: int) -> str:

@@ -35,7 +35,7 @@ from stores.errors import (
     InvalidKeyError,
 )
 from stores.lifecycle import Scope
-from stores.names import Key, Name, Page, Token, decode_name, encode_name
+from stores.names import Key, Name, Page, Token, decode_name, encode_name, shown
 from stores.records import ABSENT, ANY, Description, Expected, Record, Version
 from stores.sanitization import ALPHANUMERIC_UNDERSCORE, HybridSanitizationStrategy, SanitizationStrategy
 from stores.traits import Traits
@@ -299,7 +299,7 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
         try:
             return self._adapter.load_dict(document)
         except DeserializationError as exc:
-            what = f"Key {requests.shown(key)} in collection {requests.shown(scope)} at {self.location}"
+            what = f"Key {shown(key)} in collection {shown(scope)} at {self.location}"
             raise DeserializationError(f"{what} is another program's document. {exc}") from exc
 
     async def _put_managed_entry(self, *, collection: Scope, key: Key, managed_entry: ManagedEntry) -> None:
@@ -342,8 +342,8 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
         names = await self._database.list_collection_names(authorizedCollections=True)
         left = sorted(name for name in names if not name.startswith("system.") and (after is None or name > after))
         page = left[:limit]
-        shown = await run_bounded(self._caller_name, page, limit=requests.CONCURRENT_BATCHES)
-        items = [Name(text, Token(encode_name(name)), exact) for name, (text, exact) in zip(page, shown, strict=True)]
+        called = await run_bounded(self._caller_name, page, limit=requests.CONCURRENT_BATCHES)
+        items = [Name(text, Token(encode_name(name)), exact) for name, (text, exact) in zip(page, called, strict=True)]
         return Page(items, encode_name(page[-1]) if len(left) > limit else None, len(page))
 
     async def _scan_keys(self, *, collection: Scope, cursor: bytes | None, limit: int, match: str | None) -> Page[Name]:

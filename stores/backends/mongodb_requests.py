@@ -20,7 +20,7 @@ from stores.backends.mongodb_errors import DUPLICATE_KEY, bulk_failure
 from stores.batches import batched, run_bounded
 from stores.entry import utc_now
 from stores.errors import ConflictError
-from stores.names import Key, Name, Page, Token, compile_glob
+from stores.names import Key, Name, Page, Token, compile_glob, shown
 from stores.records import Description
 
 __all__ = [
@@ -33,7 +33,6 @@ __all__ = [
     "find",
     "insert",
     "scan",
-    "shown",
     "upsert",
     "upsert_all",
 ]
@@ -179,11 +178,6 @@ async def delete_live(native: Native, keys: Sequence[Key]) -> int:
         return (await native.delete_many(documents.addresses(batch, alive_at=now))).deleted_count
 
     return sum(await run_bounded(remove, batched(keys, BATCH), limit=CONCURRENT_BATCHES))
-
-
-def shown(name: Key) -> str:
-    """A name for a message."""
-    return repr(name if isinstance(name, str) else name.value)
 
 
 async def _is_taken(native: Native, key: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 from stores.entry import ManagedEntry, utc_now
 from stores.errors import DeserializationError
 from stores.lifecycle import Scope
-from stores.names import Key
+from stores.names import Key, shown
 
 __all__ = [
     "BATCH",
@@ -107,8 +107,7 @@ def text_of(reply: bytes | str) -> str:
 
 def foreign(kind: str, collection: Scope, key: Key, why: str) -> DeserializationError:
     """What is told of a key that holds no entry."""
-    shown = [repr(name if isinstance(name, str) else name.value) for name in (key, collection)]
-    return DeserializationError(f"Key {shown[0]} in collection {shown[1]} holds a {kind}, not an entry. {why}")
+    return DeserializationError(f"Key {shown(key)} in collection {shown(collection)} holds a {kind}, not an entry. {why}")
 
 
 def milliseconds(expires_at: datetime | None) -> int:

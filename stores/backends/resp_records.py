@@ -33,7 +33,8 @@ from stores.backends.resp_structures import elements, listing
 from stores.batches import run_batched
 from stores.entry import ManagedEntry
 from stores.errors import ConflictError, DeserializationError, InvalidKeyError, ValueTooLargeError
-from stores.lifecycle import Scope, written_names
+from stores.joined import written_names
+from stores.lifecycle import Scope
 from stores.names import Collection, Key, Token, encode_name
 from stores.records import ABSENT, ANY, ENTRY, Description, Expected, Record, Version
 

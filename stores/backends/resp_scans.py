@@ -16,13 +16,13 @@ from typing import Any
 from stores.base import BaseStore
 from stores.cursors import HeldCursors
 from stores.errors import CursorExpiredError
-from stores.lifecycle import SEPARATOR, Scope
+from stores.joined import JOINT, collection_of
+from stores.lifecycle import Scope
 from stores.names import OUTSIDE, Name, Page, Token, compile_glob, decode_name, encode_name
 from stores.sanitization import PassthroughStrategy
 
-__all__ = ["JOINT", "ScannedStore"]
+__all__ = ["ScannedStore"]
 
-JOINT = SEPARATOR.encode()
 SCAN_STEP = 1000
 SCAN_LEAST = 10
 SCAN_PAGE_BUDGET = 20_000
@@ -93,7 +93,7 @@ class ScannedStore(BaseStore, ABC):
             position, names = await self._scan(position, pattern, count)
             scanned += max(len(names), count)
             for name in names:
-                if prefix or _collection_of(name) is None:
+                if prefix or collection_of(name) is None:
                     text = decode_name(name[len(prefix) :])
                     if wanted is None or wanted.match(text):
                         found[name] = Name(text, Token(name), self._key_strategy.keeps(text))
@@ -112,7 +112,7 @@ class ScannedStore(BaseStore, ABC):
             walk.ended = walk.position is None
             scanned += len(names)
             for name in names:
-                stored = _collection_of(name)
+                stored = collection_of(name)
                 if (stored or b"") not in walk.seen:
                     walk.seen.add(stored or b"")
                     walk.found.append(self._collection_name(stored))
@@ -129,11 +129,6 @@ class ScannedStore(BaseStore, ABC):
 
     def _close_cursor(self, cursor: bytes) -> None:
         self._walks.drop(cursor)
-
-
-def _collection_of(name: bytes) -> bytes | None:
-    collection, joint, _ = name.partition(JOINT)
-    return collection if joint and collection else None
 
 
 def _wider(match: str | None) -> bytes:

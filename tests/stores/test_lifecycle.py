@@ -17,7 +17,8 @@ from stores.errors import (
     UnsupportedError,
     ValueTooLargeError,
 )
-from stores.lifecycle import Scope, compound, split_compound
+from stores.joined import compound, split_compound
+from stores.lifecycle import Scope
 from stores.names import Key
 
 pytestmark = pytest.mark.anyio
