@@ -27,7 +27,7 @@ from kvd.remote_link import RemoteLink
 from stores.arguments import check_key, check_keys, check_limit, check_name, check_page, check_ttl, check_values
 from stores.entry import dump_json, read_json
 from stores.errors import ValueTooLargeError
-from stores.names import Collection, Key, Name, Page
+from stores.names import OUTSIDE, Collection, Key, Name, Page, walked
 from stores.records import ANY, KEEP, Description, Expected, Keep, Record, Version
 from stores.traits import Traits
 
@@ -259,35 +259,15 @@ class RemoteStore:
 class _Keys(RemoteStore):
     async def keys(self, collection: Collection = None, *, limit: int | None = None) -> list[str]:
         """All keys of the collection, or the first `limit`."""
-        limit = check_limit(limit)
-        found: dict[str, None] = {}
-        cursor: bytes | None = None
-        while limit is None or len(found) < limit:
-            page = await self.scan_keys(collection, cursor=cursor)
-            found.update(dict.fromkeys(name.text for name in page.items))
-            cursor = page.cursor
-            if cursor is None:
-                break
-        if cursor is not None:
-            self.close_cursor(cursor)
-        return list(found)[:limit]
+        at_most = check_limit(limit)
+        return await walked(lambda cursor: self.scan_keys(collection, cursor=cursor), self.close_cursor, at_most)
 
 
 class _Collections(RemoteStore):
     async def collections(self, *, limit: int | None = None) -> list[str]:
         """All collections, or the first `limit`."""
-        limit = check_limit(limit)
-        found: dict[str, None] = {}
-        cursor: bytes | None = None
-        while limit is None or len(found) < limit:
-            page = await self.scan_collections(cursor=cursor)
-            found.update(dict.fromkeys(name.text for name in page.items))
-            cursor = page.cursor
-            if cursor is None:
-                break
-        if cursor is not None:
-            self.close_cursor(cursor)
-        return list(found)[:limit]
+        at_most = check_limit(limit)
+        return await walked(lambda cursor: self.scan_collections(cursor=cursor), self.close_cursor, at_most, but=OUTSIDE)
 
 
 class _Destroy(RemoteStore):

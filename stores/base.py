@@ -17,7 +17,7 @@ from typing import Any, Protocol, SupportsFloat
 from stores.arguments import check_limit, check_name, check_ttl, check_values
 from stores.entry import ManagedEntry, check_value, deadline_after, utc_now
 from stores.lifecycle import Scope
-from stores.names import OUTSIDE, Collection, Key
+from stores.names import OUTSIDE, Collection, Key, walked
 from stores.protocols import (
     AsyncCullProtocol,
     AsyncDestroyCollectionProtocol,
@@ -273,17 +273,11 @@ class BaseEnumerateKeysStore(BaseStore, AsyncEnumerateKeysProtocol, ABC):
             return await self._get_collection_keys(collection=scope, limit=at_most)
 
     async def _get_collection_keys(self, *, collection: Scope, limit: int | None = None) -> list[str]:
-        found: dict[str, None] = {}
-        cursor: bytes | None = None
-        while limit is None or len(found) < limit:
-            page = await self._scan_keys(collection=collection, cursor=cursor, limit=ENUMERATION_PAGE, match=None)
-            found.update(dict.fromkeys(name.text for name in page.items))
-            cursor = page.cursor
-            if cursor is None:
-                break
-        if cursor is not None:
-            self._close_cursor(cursor)
-        return list(found)[:limit]
+        return await walked(
+            lambda cursor: self._scan_keys(collection=collection, cursor=cursor, limit=ENUMERATION_PAGE, match=None),
+            self._close_cursor,
+            limit,
+        )
 
 
 class BaseEnumerateCollectionsStore(BaseStore, AsyncEnumerateCollectionsProtocol, ABC):
@@ -297,17 +291,12 @@ class BaseEnumerateCollectionsStore(BaseStore, AsyncEnumerateCollectionsProtocol
             return await self._get_collection_names(limit=at_most)
 
     async def _get_collection_names(self, *, limit: int | None = None) -> list[str]:
-        found: dict[str, None] = {}
-        cursor: bytes | None = None
-        while limit is None or len(found) < limit:
-            page = await self._scan_collections(cursor=cursor, limit=ENUMERATION_PAGE)
-            found.update(dict.fromkeys(name.text for name in page.items if name.token != OUTSIDE))
-            cursor = page.cursor
-            if cursor is None:
-                break
-        if cursor is not None:
-            self._close_cursor(cursor)
-        return list(found)[:limit]
+        return await walked(
+            lambda cursor: self._scan_collections(cursor=cursor, limit=ENUMERATION_PAGE),
+            self._close_cursor,
+            limit,
+            but=OUTSIDE,
+        )
 
 
 class BaseContextManagerStore(BaseStore, ABC):

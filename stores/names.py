@@ -8,6 +8,7 @@ everything that browsing returns also carries a `Token`: the stored name itself,
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Generic, TypeVar
@@ -27,6 +28,7 @@ __all__ = [
     "glob_literal",
     "glob_prefix",
     "shown",
+    "walked",
 ]
 
 T = TypeVar("T")
@@ -66,6 +68,34 @@ class Page(Generic[T]):
     cursor: bytes | None
     scanned: int
     """Names looked at for this page, those that did not match included."""
+
+
+async def walked(
+    page: Callable[[bytes | None], Awaitable[Page[Name]]],
+    close: Callable[[bytes], object],
+    limit: int | None,
+    *,
+    but: Token | None = None,
+) -> list[str]:
+    """The texts of all names that a scan finds, or of the first `limit`.
+
+    Args:
+        page: the page at a cursor; None starts.
+        close: lets go of a scan that is not walked to its end.
+        limit: None for all.
+        but: a name that is left out.
+    """
+    found: dict[str, None] = {}
+    cursor: bytes | None = None
+    while limit is None or len(found) < limit:
+        names = await page(cursor)
+        found.update((name.text, None) for name in names.items if name.token != but)
+        cursor = names.cursor
+        if cursor is None:
+            break
+    if cursor is not None:
+        close(cursor)
+    return list(found)[:limit]
 
 
 def encode_name(name: str) -> bytes:
