@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from kvd import __version__, paths
 from kvd.errors import Code, DaemonError, RequestError
@@ -58,9 +58,24 @@ The daemon is started when it is needed and not running. Connections are written
 _KEY = "CONNECTION/COLLECTION/KEY; `kvd --help` tells more"
 
 
+class _Parser(argparse.ArgumentParser):
+    """Takes options before, between and behind what is told by its place: `put ADDRESS --ttl 90s VALUE`."""
+
+    _between = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self._between or self._subparsers is not None:
+            return super().parse_known_args(args, namespace)
+        self._between = True  # what is called next calls this
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._between = False
+
+
 def _parser(command: str | None) -> argparse.ArgumentParser:
     """The parser of all commands, or of the one that is typed: the others would only cost time, each time."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="kvd",
         description="Key-value stores, shared by every program on this machine.",
         epilog=_EPILOG.format(config=paths.config_file()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from kvd.blocking import BlockingClient
 from kvd.durations import format_ttl, parse_ttl
 from kvd.errors import Code, RequestError
 from kvd.model import ABSENT, OUTSIDE, CollectionRow, KeyRow, Page
+from kvd.protocol import MAX_FRAME
 from kvd.terminal import complain, say, say_json, show_size, show_table, visible
 
 __all__ = ["UsageError", "get", "ls", "put", "rm", "ttl"]
@@ -251,12 +253,7 @@ def _value(text: str | None) -> bytes:
     """The value's JSON text, from the argument or standard input; its mistakes are named by line and column."""
     source = "the value"
     if text is None or text == "-":
-        if sys.stdin is None:
-            raise UsageError("no value is given, and standard input is closed")
-        if text is None and sys.stdin.isatty():
-            complain("reading the value from the terminal; end with ctrl+d")
-        source = "standard input"
-        body = sys.stdin.buffer.read()
+        body, source = _piped(asked=text is None), _PIPED
     else:
         body = text.encode("utf-8", "surrogateescape")  # bytes that the locale could not read come as they were
     try:
@@ -269,8 +266,13 @@ def _value(text: str | None) -> bytes:
     def refuse(constant: str) -> None:
         raise UsageError(f"{source} is not JSON: {constant} is no number there")
 
+    def finite(number: str) -> float:
+        if math.isinf(value := float(number)):
+            raise UsageError(f"{source} holds a number that is too large: {number[:40]}")
+        return value
+
     try:
-        value = json.loads(text, parse_constant=refuse)
+        value = json.loads(text, parse_constant=refuse, parse_float=finite)
     except json.JSONDecodeError as error:
         raise UsageError(f"{source} is not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
     except RecursionError:
@@ -278,6 +280,22 @@ def _value(text: str | None) -> bytes:
     if not isinstance(value, dict):
         raise UsageError(f'{source} must be a JSON object, like {{"name": "value"}}')
     return text.encode()
+
+
+_PIPED = "standard input"
+
+
+def _piped(*, asked: bool) -> bytes:
+    """What standard input says. Who only left out the value is told that it is waited for."""
+    if sys.stdin is None:
+        raise UsageError("no value is given, and standard input is closed")
+    if asked and sys.stdin.isatty():
+        complain("reading the value from the terminal; end with ctrl+d")
+    read = sys.stdin.buffer.read(MAX_FRAME + 1)  # no more: what is piped need not end
+    if len(read) > MAX_FRAME:
+        message = f"{_PIPED} has over {MAX_FRAME:,} bytes, which is the most a request may have; nothing was stored"
+        raise RequestError(Code.TOO_LARGE, message)
+    return read
 
 
 # ttl

@@ -60,7 +60,7 @@ def examine(socket: Path) -> Iterator[Finding]:
         now = _ask(socket, requests.status())
     except DaemonError as error:
         yield from _files(paths.log_file(), paths.config_file())
-        yield Finding("bad", "daemon", str(error), "if it does not come back, end its process and look at `kvd logs`")
+        yield Finding("bad", "daemon", str(error), f"if it does not come back, {_how_to_end(socket)} and look at `kvd logs`")
         return
     said = now or {}  # a running daemon may have been started with other files than the usual ones
     yield from _files(Path(said.get("log", paths.log_file())), Path(said.get("config", paths.config_file())))
@@ -123,6 +123,15 @@ def _lock(socket: Path) -> Finding:
     finally:
         os.close(descriptor)
     return Finding("good", "lock", "free")
+
+
+def _how_to_end(socket: Path) -> str:
+    """How to end the process of a daemon that does not answer, which wrote into its lock who it is."""
+    try:
+        pid = paths.daemon_lock(socket).read_text("ascii").strip()
+    except (OSError, ValueError):
+        pid = ""
+    return f"end its process (`kill -9 {pid}`)" if pid.isdecimal() else "end its process"
 
 
 def _connection(socket: Path, name: str) -> Iterator[Finding]:

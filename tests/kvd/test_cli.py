@@ -38,6 +38,16 @@ def test_a_value_comes_from_standard_input(collection: str) -> None:
     assert kvd("get", f"{collection}/l", "--json").rows[0]["value"] == {"n": "é"}
 
 
+def test_options_stand_anywhere(collection: str) -> None:
+    kvd("put", f"{collection}/k", "--ttl", "2h", '{"n": 1}')
+    assert kvd("get", "--json", f"{collection}/k").rows[0]["value"] == {"n": 1}
+    kvd("put", "--if-absent", f"{collection}/l", "--ttl", "2h", "-", stdin=b'{"n": 2}')
+    assert kvd("ttl", f"{collection}/l", "--json", "never").out == ""
+    assert kvd("ls", "-l", collection, "--limit", "2").out.splitlines()[-1].split() == ["never", "8", "B", "entry", "l"]
+    kvd("put", f"{collection}/k", "--", "-5", expect=USAGE)
+    kvd("rm", "--", f"{collection}/k", f"{collection}/l")
+
+
 def test_ttls_are_shown_and_set(collection: str) -> None:
     kvd("put", f"{collection}/k", "{}")
     assert kvd("ttl", f"{collection}/k").out == "never\n"
@@ -126,6 +136,7 @@ def test_keys_and_collections_are_deleted(collection: str) -> None:
         (["ls", "redis:"], "names no server"),
         (["ls", "scratch", "--match", "x"], "--match is for keys"),
         (["put", "scratch/c/k", '{"a": NaN}'], "NaN is no number"),
+        (["put", "scratch/c/k", '{"a": [-1e400]}'], "a number that is too large: -1e400"),
         (["put", "scratch/c/k"], "standard input is empty"),
         ([], "list connections"),
     ],

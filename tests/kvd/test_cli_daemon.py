@@ -64,6 +64,7 @@ def test_doctor_sees_a_daemon_that_is_stopped_and_a_lock_without_one(home: Path,
     try:
         findings = {finding.subject: finding for finding in doctor.examine(path)}
         assert findings["daemon"].verdict == "bad"
+        assert f"(`kill -9 {pid}`)" in findings["daemon"].advice
         path.rename(path.with_name("gone"))
         findings = {finding.subject: finding for finding in doctor.examine(path)}
         assert findings["lock"].verdict == "bad"
@@ -101,7 +102,7 @@ def test_connections_are_added_and_removed(home: Path) -> None:
     kvd("put", "small//k", "{}", expect=REFUSED)
     kvd("connections", "add", "small", "memory", expect=REFUSED)
     assert "did you mean 'memory'?" in kvd("connections", "add", "bad", "memroy", expect=USAGE).err
-    kvd("connections", "add", "dated", "redis", "password=2024", "port=6379", "username=2024-01-01")
+    kvd("connections", "add", "dated", "redis", "--production", "password=2024", "port=6379", "username=2024-01-01")
     text = (home / "config" / "kvd" / "connections.toml").read_text()
     assert 'password = "2024"\nport = 6379\nusername = "2024-01-01"\n' in text
     assert "it takes default_collection, url, host, port" in kvd("connections", "add", "x", "redis", "foo=1", expect=USAGE).err

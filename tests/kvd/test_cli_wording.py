@@ -2,10 +2,14 @@
 
 import re
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from kvd.protocol import MAX_FRAME
+from tests.daemonkit import ROOT
 from tests.kvd.command import REFUSED, UNREACHABLE, USAGE, kvd
 
 
@@ -131,12 +135,19 @@ def test_a_count_that_is_none_is_named() -> None:
         assert f"{count!r} is not a whole number from 0 on" in kvd("ls", "--limit", count, expect=USAGE).err
 
 
-def test_a_value_that_no_request_can_hold_is_refused_by_name(daemon: Path, unique_name: str) -> None:
+def test_a_value_that_no_request_can_hold_is_refused(daemon: Path, unique_name: str) -> None:
     del daemon
-    refused = kvd("put", f"scratch/{unique_name}/long", stdin=b'{"a": "%s"}' % (b"x" * 17_000_000), expect=REFUSED).err
+    address = f"scratch/{unique_name}/long"
+    whole = b'{"a": "%s"}' % (b"x" * (MAX_FRAME - 20))
+    refused = kvd("put", address, stdin=whole, expect=REFUSED).err
     assert re.fullmatch(
-        r"kvd: scratch: edit of key 'long' takes 17,000,\d\d\d bytes, and 16,777,216 is the most a request may have\n", refused
+        r"kvd: scratch: edit of key 'long' takes 16,777,\d\d\d bytes, and 16,777,216 is the most a request may have\n", refused
     )
+    with Path("/dev/zero").open("rb") as endless:
+        command = [sys.executable, "-m", "kvd", "put", address]
+        done = subprocess.run(command, cwd=ROOT, stdin=endless, capture_output=True, text=True, timeout=150, check=False)
+    told = "standard input has over 16,777,216 bytes, which is the most a request may have; nothing was stored"
+    assert (done.returncode, done.stderr) == (REFUSED, f"kvd: {told}\n")
 
 
 def test_names_that_the_terminal_cannot_show_are_escaped(
