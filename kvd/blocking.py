@@ -19,20 +19,18 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 from weakref import WeakSet
 
-from kvd import paths, spawn
+from kvd import paths
 from kvd.errors import Code, ConnectionLostError, ProtocolError, RequestError, UnreachableDaemonError
 from kvd.frames import Inbox
-from kvd.handshake import ATTEMPTS, PAUSE, Server, hello, refused
+from kvd.handshake import ATTEMPTS, GRACE, HELLO_TIMEOUT, PAUSE, Server, hello, refused, unanswered, ungreeted
 from kvd.protocol import REPLY, Encoder
 from kvd.requests import Request
+from kvd.spawn import find, find_or_start
 
 __all__ = ["BlockingClient"]
 
 T = TypeVar("T")
 
-_HELLO_TIMEOUT = 10.0
-_GRACE = 2.0
-"""Seconds beyond a request's own deadline after which the daemon is taken to be stuck."""
 _RECEIVE = 64 << 10
 _ID = 0
 """Of each request: one at a time needs no more."""
@@ -71,7 +69,7 @@ class BlockingClient:
         """
         socket_path = path or paths.socket_path()
         for attempt in range(ATTEMPTS):
-            client = cls(_find(socket_path, start=spawn))
+            client = cls(find_or_start(socket_path) if spawn else find(socket_path))
             if not greet:
                 break
             try:
@@ -89,14 +87,12 @@ class BlockingClient:
 
     def greet(self) -> Server:
         """Say hello; raises as `open`, and ConnectionLostError."""
-        self._sock.settimeout(_HELLO_TIMEOUT)
+        self._sock.settimeout(HELLO_TIMEOUT)
         try:
             self.server = self.call(hello())
         except RequestError as error:
             if error.code == Code.DEADLINE:
-                raise UnreachableDaemonError(
-                    f"the daemon accepts but does not answer within {_HELLO_TIMEOUT:g} s; it may be stopped: see `kvd doctor`"
-                ) from None
+                raise ungreeted() from None
             raise refused(error) from None
         finally:
             if self._lost is None:
@@ -116,14 +112,14 @@ class BlockingClient:
             frame = self._encode(_ID, request.method, request.params, timeout)
             try:
                 if timeout is not None:
-                    self._sock.settimeout(timeout + _GRACE)
+                    self._sock.settimeout(timeout + GRACE)
                 self._sock.sendall(frame)
                 reply = self._receive()
                 if timeout is not None:
                     self._sock.settimeout(None)
             except TimeoutError:
                 self._lose("the daemon did not answer; it may be stopped")
-                raise RequestError(Code.DEADLINE, "the daemon does not answer; it may be stopped", retry=True) from None
+                raise unanswered() from None
             except OSError as error:
                 raise self._lose(f"the connection to the daemon broke: {error.strerror}") from None
             except ProtocolError as error:
@@ -179,10 +175,3 @@ def _abandon_all() -> None:
 
 
 os.register_at_fork(after_in_child=_abandon_all)
-
-
-def _find(path: Path, *, start: bool) -> socket.socket:
-    sock = spawn.find_or_start(path) if start else spawn.connect(path)
-    if sock is None:
-        raise UnreachableDaemonError(f"no daemon listens at {path}: start it with `kvd serve`")
-    return sock

@@ -23,9 +23,9 @@ from typing import Any, Self, TypeVar
 from weakref import WeakSet
 
 from kvd import paths, spawn
-from kvd.errors import Code, ConnectionLostError, ProtocolError, RequestError, UnreachableDaemonError
+from kvd.errors import ConnectionLostError, ProtocolError, RequestError, UnreachableDaemonError
 from kvd.frames import Inbox
-from kvd.handshake import ATTEMPTS, PAUSE, Server, hello, read_change, refused
+from kvd.handshake import ATTEMPTS, GRACE, HELLO_TIMEOUT, PAUSE, Server, hello, read_change, refused, unanswered, ungreeted
 from kvd.model import Change
 from kvd.protocol import MAX_ID, MAX_IN_FLIGHT, REPLY, Encoder
 from kvd.requests import Request
@@ -35,10 +35,6 @@ __all__ = ["Changes", "Client"]
 
 T = TypeVar("T")
 
-_HELLO_TIMEOUT = 10.0
-_GRACE = 2.0
-"""Seconds beyond a request's own deadline, or for what is still to be sent at the end, after which the daemon is taken to be
-stuck."""
 _MAX_CHANGES = 10_000
 """Changes that wait for one reader; over it they become one "resync"."""
 
@@ -275,14 +271,14 @@ class Client:
         try:
             if timeout is None:
                 return request.decode(await waiter)
-            async with asyncio.timeout(timeout + _GRACE):
+            async with asyncio.timeout(timeout + GRACE):
                 return request.decode(await waiter)
         except asyncio.CancelledError:
             self._link.give_up(number)
             raise
         except TimeoutError:
             self._link.give_up(number)
-            raise RequestError(Code.DEADLINE, "the daemon does not answer; it may be stopped", retry=True) from None
+            raise unanswered() from None
 
     def tell(self, request: Request[Any]) -> None:
         """Ask in turn with the calls, and wait for nothing: whether it succeeds is not learned.
@@ -328,32 +324,26 @@ async def _connect(path: Path, *, start: bool) -> _Link:
 
 
 async def _find(loop: asyncio.AbstractEventLoop, path: Path, *, start: bool) -> socket.socket:
-    finding = loop.run_in_executor(None, spawn.find_or_start if start else spawn.connect, path)
+    finding = loop.run_in_executor(None, spawn.find_or_start if start else spawn.find, path)
     try:
-        sock = await asyncio.shield(finding)
+        return await asyncio.shield(finding)
     except asyncio.CancelledError:
         finding.add_done_callback(_close_unwanted)
         raise
-    if sock is None:
-        raise UnreachableDaemonError(f"no daemon listens at {path}: start it with `kvd serve`")
-    return sock
 
 
-def _close_unwanted(finding: asyncio.Future[socket.socket | None]) -> None:
-    sock = None if finding.cancelled() or finding.exception() else finding.result()
-    if sock is not None:
-        sock.close()
+def _close_unwanted(finding: asyncio.Future[socket.socket]) -> None:
+    if not finding.cancelled() and finding.exception() is None:
+        finding.result().close()
 
 
 async def _greet(link: _Link) -> Server:
     request = hello()
     try:
-        async with asyncio.timeout(_HELLO_TIMEOUT):
+        async with asyncio.timeout(HELLO_TIMEOUT):
             return request.decode(await link.send(request)[1])
     except TimeoutError:
-        raise UnreachableDaemonError(
-            f"the daemon accepts but does not answer within {_HELLO_TIMEOUT:g} s; it may be stopped: see `kvd doctor`"
-        ) from None
+        raise ungreeted() from None
     except RequestError as error:
         raise refused(error) from None
 
@@ -362,7 +352,7 @@ async def _close(link: _Link) -> None:
     if link.lost is None:
         link.transport.close()
         with suppress(TimeoutError):
-            async with asyncio.timeout(_GRACE):
+            async with asyncio.timeout(GRACE):
                 await asyncio.shield(link.gone)
     if link.lost is None:
         link.transport.abort()  # the daemon does not read what was written

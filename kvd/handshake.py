@@ -14,12 +14,28 @@ from kvd.model import Change, Key, unpack_name
 from kvd.protocol import MAX_IN_FLIGHT, OLDEST_PROTOCOL, PROTOCOL
 from kvd.requests import Request
 
-__all__ = ["ATTEMPTS", "PAUSE", "Server", "hello", "read_change", "refused"]
+__all__ = [
+    "ATTEMPTS",
+    "GRACE",
+    "HELLO_TIMEOUT",
+    "PAUSE",
+    "Server",
+    "hello",
+    "read_change",
+    "refused",
+    "unanswered",
+    "ungreeted",
+]
 
 ATTEMPTS: Final = 3
 """How often a client looks for a daemon when the one that it found ends before it answers."""
 PAUSE: Final = 0.05
 """Seconds between those attempts."""
+HELLO_TIMEOUT: Final = 10.0
+"""Seconds that a daemon has to greet."""
+GRACE: Final = 2.0
+"""Seconds beyond a request's own deadline, or for what is still to be sent at the end, after which the daemon is taken to be
+stuck."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +84,18 @@ def refused(error: RequestError) -> DaemonError:
             "and they share no version of the protocol: run `kvd restart`"
         )
     return UnreachableDaemonError(f"the daemon refuses this program: {error.message}")
+
+
+def ungreeted() -> UnreachableDaemonError:
+    """What it means that `hello` is not answered."""
+    return UnreachableDaemonError(
+        f"the daemon accepts but does not answer within {HELLO_TIMEOUT:g} s; it may be stopped: see `kvd doctor`"
+    )
+
+
+def unanswered() -> RequestError:
+    """What it means that a request is not answered, long after its deadline."""
+    return RequestError(Code.DEADLINE, "the daemon does not answer; it may be stopped", retry=True)
 
 
 def read_change(params: Mapping[str, Any]) -> Change:

@@ -27,7 +27,7 @@ from kvd import paths
 from kvd.errors import UnreachableDaemonError
 from kvd.peer import is_welcome, peer_uid
 
-__all__ = ["connect", "find_or_start", "start", "wait_until_gone"]
+__all__ = ["connect", "find", "find_or_start", "start", "wait_until_gone"]
 
 START_TIMEOUT = 120.0
 """Seconds in which a daemon must listen. So long, because only a process that neither listens nor ends ever gets there."""
@@ -80,6 +80,19 @@ def _check_peer(sock: socket.socket, path: Path) -> None:
         raise UnreachableDaemonError(
             f"the socket {path} is served by the user with id {peer_uid(sock)}, who is neither you nor root"
         )
+
+
+def find(path: Path) -> socket.socket:
+    """Connect to the daemon at this path.
+
+    Raises:
+        UnsafePathError: the path is too long.
+        UnreachableDaemonError: there is none.
+    """
+    sock = connect(path)
+    if sock is None:
+        raise UnreachableDaemonError(f"no daemon listens at {path}: start it with `kvd serve`")
+    return sock
 
 
 def find_or_start(path: Path) -> socket.socket:

@@ -108,8 +108,8 @@ def test_a_full_backlog_is_waited_for() -> None:
 
 
 def test_a_stopped_daemon_is_named_and_serves_again_when_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kvd.client._GRACE", 0.2)
-    monkeypatch.setattr("kvd.blocking._GRACE", 0.2)
+    monkeypatch.setattr("kvd.client.GRACE", 0.2)
+    monkeypatch.setattr("kvd.blocking.GRACE", 0.2)
     with running() as daemon, BlockingClient.open(daemon.socket, spawn=False) as blocking:
         ask = requests.put("scratch", None, "k", b"{}")
         blocking.call(ask)

@@ -55,7 +55,7 @@ def test_doctor_sees_a_daemon_that_is_stopped_and_a_lock_without_one(home: Path,
     from kvd import doctor
 
     monkeypatch.setattr(doctor, "_STEP_TIMEOUT", 0.3)
-    monkeypatch.setattr("kvd.blocking._GRACE", 0.1)
+    monkeypatch.setattr("kvd.blocking.GRACE", 0.1)
     path = paths.socket_path()
     with BlockingClient.open() as client:
         assert client.server is not None

@@ -98,7 +98,7 @@ async def test_giving_up_cancels_in_the_daemon(home: Path) -> None:
 
 
 async def test_a_client_ends_though_the_daemon_reads_nothing_any_more(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "_GRACE", 0.2)
+    monkeypatch.setattr(client_module, "GRACE", 0.2)
     read_on = threading.Event()
 
     def script(sock: socket.socket, number: int, method: str, params: Any) -> None:
@@ -217,11 +217,11 @@ async def test_answers_to_nobody_are_let_go(home: Path) -> None:
 
 async def test_a_stuck_daemon_is_not_waited_for_for_ever(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch, misbehaving(home, lambda *_: None) as path:
-        patch.setattr(client_module, "_HELLO_TIMEOUT", 0.2)
+        patch.setattr(client_module, "HELLO_TIMEOUT", 0.2)
         with pytest.raises(UnreachableDaemonError, match="does not answer"):
             await Client.open(path, spawn=False)
     path.unlink()
-    monkeypatch.setattr(client_module, "_GRACE", 0.1)
+    monkeypatch.setattr(client_module, "GRACE", 0.1)
 
     def only_greet(sock: socket.socket, number: int, method: str, params: Any) -> None:
         if method == "hello":
@@ -234,7 +234,7 @@ async def test_a_stuck_daemon_is_not_waited_for_for_ever(home: Path, monkeypatch
             assert caught.value.code == Code.DEADLINE
         with BlockingClient.open(path, spawn=False) as blocking:
             blocking_request = Request("status", {}, dict, timeout=0.1)
-            monkeypatch.setattr("kvd.blocking._GRACE", 0.1)
+            monkeypatch.setattr("kvd.blocking.GRACE", 0.1)
             with pytest.raises(RequestError) as caught:
                 blocking.call(blocking_request)
             assert caught.value.code == Code.DEADLINE
