@@ -39,9 +39,12 @@ class Place(NamedTuple):
         """The place of a token's value or of a cursor. InvalidKeyError when it is neither."""
         head, _, key = token.partition(b":")
         try:
-            return cls(_READERS[chr(head[0])](key), int(head[1:]))
-        except (KeyError, ValueError, IndexError):
+            place = cls(_READERS[chr(head[0])](key), int(head[1:]))
+            if isinstance(place.key, int):
+                place.key.to_bytes(8, signed=True)  # SQLite takes no more
+        except (KeyError, ValueError, IndexError, OverflowError):
             raise InvalidKeyError(f"{token!r} is not a token of a disk store.") from None
+        return place
 
     @property
     def token(self) -> bytes:

@@ -39,7 +39,7 @@ async def page_of_hits(
             pit, after["search_after"] = json.loads(cursor)
     except driver.NotFoundError:
         return [], None
-    except ValueError as exc:
+    except (TypeError, ValueError, RecursionError) as exc:
         raise CursorExpiredError("This is no cursor of an Elasticsearch store: start the scan again.") from exc
     try:
         answer = await api.search(

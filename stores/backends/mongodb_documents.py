@@ -196,9 +196,9 @@ def read_token(token: bytes) -> tuple[str, Any]:
     """Field and value. InvalidKeyError when it is none of ours."""
     try:
         [(field, value)] = json_util.loads(token, json_options=json_util.CANONICAL_JSON_OPTIONS).items()
-    except (ValueError, TypeError, AttributeError, BSONError):
+    except (ValueError, TypeError, AttributeError, RecursionError, BSONError):
         field, value = "", None
-    if field not in {"key", "_id"}:
+    if field != "_id" and not (field == "key" and isinstance(value, str)):
         raise InvalidKeyError(f"{token[:80]!r} is not a token of a MongoDB store.")
     return field, value
 
