@@ -45,8 +45,8 @@ def _entry(text: str) -> tuple[Address, str]:
 
 
 def _connection(client: BlockingClient, address: Address) -> str:
-    """The connection's name; a URL is opened first."""
-    if ":" in address.connection:
+    """The connection's name; a URL or path is opened first."""
+    if ":" in address.connection or address.connection.startswith("/"):
         return client.call(requests.open_url(address.connection)).connection
     return address.connection
 
@@ -232,6 +232,8 @@ def put(client: BlockingClient, options: argparse.Namespace) -> int:
     value = _value(options.value)
     deadline = None if options.ttl is None else _ttl(options.ttl)
     connection = _connection(client, address)
+    if connection.startswith("memory:"):
+        complain(f"{visible(connection)} is kept only while a program has it open; one in connections.toml is kept by the daemon")
     if options.force:
         client.call(requests.put(connection, address.collection, key, value, ttl=deadline))
         return OK

@@ -198,6 +198,20 @@ def test_a_value_from_a_closed_standard_input_is_status_2(collection: str) -> No
     assert "standard input is closed" in done.stderr
 
 
+def test_a_path_is_a_connection(home: Path) -> None:
+    (home / "tree" / "c").mkdir(parents=True)
+    path = str(home / "tree").replace("/", "%2F")
+    assert f"as in {path}/COLLECTION/KEY" in kvd("ls", str(home / "tree"), expect=USAGE).err
+    kvd("put", f"{path}/c/k", '{"n": 1}')
+    assert kvd("get", f"{path}/c/k").out == '{"n": 1}\n'
+    assert kvd("ls", path).out == "c\n"
+
+
+def test_a_store_that_ends_with_the_command_is_told_of(home: Path) -> None:
+    assert "memory:x is kept only while a program has it open" in kvd("put", "memory:x/c/k", "{}").err
+    kvd("get", "memory:x/c/k", expect=ABSENT)
+
+
 def test_a_url_is_a_connection(home: Path) -> None:
     (home / "my data").mkdir()
     url = f"disk:%2F%2F{str(home).replace('/', '%2F')}%2Fmy%2520data"
