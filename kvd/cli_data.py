@@ -67,8 +67,11 @@ def ls(client: BlockingClient, options: argparse.Namespace) -> int:
     if options.match is not None and (address is None or not address.has_collection):
         raise UsageError("--match is for keys: give the address of a collection, CONNECTION/COLLECTION")
     if address is None:
-        for info in client.call(requests.connections())[: options.limit]:
+        found = client.call(requests.connections())
+        for info in found[: options.limit]:
             _show_place("connection", info.name, as_json=options.json)
+        if not found:
+            complain("no connections: `kvd connections add` writes one down")
         return OK
     connection = _connection(client, address)
     if address.has_collection:
@@ -233,9 +236,12 @@ def put(client: BlockingClient, options: argparse.Namespace) -> int:
     deadline = None if options.ttl is None else _ttl(options.ttl)
     connection = _connection(client, address)
     if connection.startswith("memory:"):
-        complain(f"{visible(connection)} is kept only while a program has it open; one in connections.toml is kept by the daemon")
+        complain(
+            f"{visible(connection)} is kept only while a program has it open; one in connections.toml is kept by the daemon"
+        )
+    plainly = requests.put(connection, address.collection, key, value, ttl=deadline)
     if options.force:
-        client.call(requests.put(connection, address.collection, key, value, ttl=deadline))
+        client.call(plainly)
         return OK
     ttl = requests.KEEP if options.keep_ttl else deadline
     expected = ABSENT if options.if_absent else None
@@ -247,7 +253,10 @@ def put(client: BlockingClient, options: argparse.Namespace) -> int:
         if error.code == Code.FOREIGN:
             message = f"{error.message} `kvd put --force` replaces it."
             raise RequestError(error.code, message, connection=error.connection) from None
-        raise
+        if error.code != Code.VALUE_TOO_LARGE or options.if_absent or options.keep_ttl:
+            raise
+        # perhaps only for one step with what is there, as in MongoDB; that was an entry, or the edit would have said so
+        client.call(plainly)
     return OK
 
 

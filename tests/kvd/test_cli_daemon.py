@@ -112,6 +112,10 @@ def test_connections_are_added_and_removed(home: Path) -> None:
     assert "no connection 'small'" in kvd("connections", "rm", "small", expect=USAGE).err
     assert kvd("ls").out.split() == ["scratch", "local"]
     kvd("get", "scratch/c/k")
+    kvd("rm", "scratch/c/k")
+    for name in ("scratch", "local"):
+        kvd("connections", "rm", name)
+    assert kvd("ls").err == "kvd: no connections: `kvd connections add` writes one down\n"
 
 
 def test_the_files_are_those_of_the_daemon_that_runs(home: Path) -> None:

@@ -61,6 +61,18 @@ def test_a_large_foreign_value_is_refused_without_being_read(server: Redis, uniq
     assert server.strlen(f"{unique_name}::large") == 100_000_000
 
 
+def test_what_is_too_large_for_one_step_is_put_all_the_same(home: Path, mongodb_url: str, unique_name: str) -> None:
+    folder = home / "config" / "kvd"
+    folder.mkdir()
+    config = f"[connections.m]\nstore = 'mongodb'\nargs = {{ url = '{mongodb_url}', db_name = '{unique_name}' }}\n"
+    (folder / "connections.toml").write_text(config)
+    for size in (9_000_000, 9_000_001):
+        kvd("put", "m/c/k", stdin=b'{"a": "%s"}' % (b"x" * size))
+    assert len(kvd("get", "m/c/k").out) == 9_000_011
+    kvd("put", "m/c/k", "{}")
+    kvd("rm", "--collection", "m/c")
+
+
 async def test_programs_replace_it(server: Redis, unique_name: str) -> None:
     server.hset(f"{unique_name}::remote", mapping={"a": "1"})
     server.hset(f"{unique_name}::blocking", mapping={"a": "1"})
