@@ -146,7 +146,7 @@ def bindings(*scopes: Scope, namespace: str = "", priority: bool = False) -> lis
 
 
 def footer(*scopes: Scope, typing: bool = False, offered: Callable[[Command], bool] = lambda _: True) -> list[tuple[str, str]]:
-    """The hints of some scopes for the footer: key and label.
+    """The hints of some scopes for the footer: key, by Textual's name, and label.
 
     Args:
         scopes: Whose commands.
@@ -154,7 +154,7 @@ def footer(*scopes: Scope, typing: bool = False, offered: Callable[[Command], bo
         offered: Whether a command does something here.
     """
     return [
-        (key_label(command.keys.split(",")[-1 if typing else 0]), command.label)
+        (command.keys.split(",")[-1 if typing else 0], command.label)
         for scope in scopes
         for command in by_scope(scope)
         if command.footer and offered(command)

@@ -208,8 +208,7 @@ class BrowserScreen(EntryActions):
             self.keys_pane.say("Broken configuration", problem, helps="browser.refresh", to="read it again", wrong=True)
 
     def _read_again(self) -> None:
-        if self.keys_pane.place is not None:
-            self._wear(self.info(self.keys_pane.place.connection))
+        self._wear_anew()
         self.keys_pane.refresh_keys()
         self.value_pane.reread()
 
@@ -246,13 +245,22 @@ class BrowserScreen(EntryActions):
         self._hint()
 
     def _wear(self, info: ConnectionInfo | None) -> None:
-        """Show the connection's colour, and warn with it in production."""
+        """Show the connection's colour and trouble, and warn in production."""
         tone = None if info is None else tone_of(info)
         bar = self.query_one(TopBar)
         bar.production, bar.tone = info is not None and info.production, tone
+        troubled = info is not None and info.state in {"degraded", "down"}
+        bar.trouble = f"{info.name} is {info.state}" if info is not None and troubled else None
         self.set_class(bar.production, "-production")
         for name in TONES:
             self.set_class(name == tone, f"-{name}")
+
+    @on(Sidebar.StatesRead)
+    @on(Sidebar.Opened)
+    def _wear_anew(self) -> None:
+        """Take up that a connection may be another one now."""
+        if self.keys_pane.place is not None:
+            self._wear(self.info(self.keys_pane.place.connection))
 
     @on(Sidebar.Looked)
     def _looked(self, message: Sidebar.Looked) -> None:

@@ -12,6 +12,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from kvtui.codecs import elide, printable
+from kvtui.keymap import key_label
 from kvtui.widgets.connection_list import TONE_STYLES
 from kvtui.widgets.lines import Lines
 
@@ -28,6 +29,7 @@ class TopBar(Widget):
         *TONE_STYLES,
         "top--ready",
         "top--busy",
+        "top--down",
         "top--production",
     }
 
@@ -38,6 +40,8 @@ class TopBar(Widget):
     production: reactive[bool] = reactive(default=False)
     tone: reactive[str | None] = reactive(None)
     """The colour of the connection."""
+    trouble: reactive[str | None] = reactive(None)
+    """The connection with its state, where that is "degraded" or "down"."""
 
     def on_mount(self) -> None:
         self.set_interval(1, self._tick)
@@ -54,6 +58,8 @@ class TopBar(Widget):
             "ready": ("●", "daemon ready", "top--ready"),
             "starting": ("◌", "starting the daemon", "top--busy"),
         }.get(self.state, ("◌", self._away(), "top--busy"))
+        if self.state == "ready" and self.trouble:
+            sign, said, style = "✕", printable(self.trouble), "top--down"
         warning = " PRODUCTION " if self.production else ""
         right = f"{sign} {said} "
         room = max(0, width - cell_len(right) - cell_len(warning) - 11)
@@ -81,7 +87,7 @@ class TopBar(Widget):
 
 
 class HintBar(Widget):
-    """The line below: as many keys of the focused pane as there is room for, none of them cut."""
+    """The line below: as many keys of the focused pane as there is room for, none of them cut. A click presses one."""
 
     COMPONENT_CLASSES = {"hint--key", "hint--label"}  # noqa: RUF012 - Textual's ClassVar
 
@@ -102,16 +108,21 @@ class HintBar(Widget):
         parts: list[tuple[str, Style | None]] = []
         used = 1
         parts.append((" ", None))
+
+        def add(hint: tuple[str, str]) -> None:
+            press = Style.from_meta({"@click": f"app.simulate_key('{hint[0]}')"})
+            parts.extend([(key_label(hint[0]), key + press), (f" {hint[1]}", label + press), ("  ", None)])
+
         for hint in self.hints:
             if used + _width(hint) + tail_width > width:
                 break
             used += _width(hint)
-            parts += [(hint[0], key), (f" {hint[1]}  ", label)]
+            add(hint)
         parts.append((" " * max(0, width - used - tail_width), None))
         for hint in self.tail:
-            parts += [(hint[0], key), (f" {hint[1]}  ", label)]
+            add(hint)
         return Lines.strip(*parts).adjust_cell_length(width).apply_style(self.rich_style)
 
 
 def _width(hint: tuple[str, str]) -> int:
-    return cell_len(hint[0]) + cell_len(hint[1]) + 3
+    return cell_len(key_label(hint[0])) + cell_len(hint[1]) + 3

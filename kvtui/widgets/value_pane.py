@@ -120,9 +120,7 @@ class ValuePane(ValueSearch):
             super().take_change(change)
         elif concerns(change, self.edited.entry) and not change.own and change.keys:
             gone = change.operation in {"delete", "expired"}
-            self.complain(
-                "This key is gone meanwhile; saving asks first." if gone else "Changed by someone else; saving asks first."
-            )
+            self.complain("This key is gone; saving asks first." if gone else "Changed by someone else; saving asks first.")
 
     def action_search(self) -> None:
         if self.edited is None and self.record is not None:

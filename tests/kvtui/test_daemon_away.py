@@ -39,3 +39,15 @@ async def test_a_request_while_the_daemon_is_away_fails_at_once(fake: Daemon) ->
         with pytest.raises(ConnectionLostError):
             async with asyncio.timeout(60):
                 await tui.browser.session.reload()
+
+
+async def test_a_store_that_is_down_is_told_of_where_its_keys_are_shown(fake: Daemon) -> None:
+    async with running(fake.open, size=(90, 24)) as tui:  # the list of connections is not seen beside the value
+        await tui.sees("2 keys")
+        await tui.press("3")
+        fake.states["scratch"] = "down"
+        fake.announce("connection", "scratch", "")
+        await tui.sees("✕ scratch is down")
+        fake.states["scratch"] = "ready"
+        fake.announce("connection", "scratch", "")
+        await tui.sees("● daemon ready")

@@ -113,7 +113,7 @@ async def test_a_key_that_expired_is_not_brought_back_unseen(fake: Daemon) -> No
         await replace(tui, '{"to": "mine"}')
         del fake.data["scratch"]["greetings"]["hello"]
         fake.announce("expired", "scratch", "greetings", "hello")
-        await tui.sees("gone meanwhile")
+        await tui.sees("This key is gone; saving asks first.")
         await tui.press("ctrl+s")
         await tui.sees("This key is gone", "Let it go", "Create it again")
         assert "hello" not in fake.data["scratch"]["greetings"]
