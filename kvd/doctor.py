@@ -47,9 +47,10 @@ def doctor(options: argparse.Namespace) -> int:
                 }
             )
         else:
-            say(f"{_MARKS[finding.verdict]}  {visible(finding.subject)}: {visible(finding.message)}")
-            if finding.advice:
-                say(f"      {finding.advice}")
+            first, *more = map(visible, finding.message.split("\n"))
+            say(f"{_MARKS[finding.verdict]}  {visible(finding.subject)}: {first}")
+            for line in [*more, *filter(None, [finding.advice])]:
+                say(f"      {line}")
     return 1 if bad else 0
 
 

@@ -124,6 +124,17 @@ args = { port = 1 }"""
     assert said["connection away"]["advice"].startswith("start its server")
 
 
+def test_doctor_gives_each_mistake_of_a_connection_a_line(home: Path) -> None:
+    path = home / "config" / "kvd" / "connections.toml"
+    path.parent.mkdir()
+    path.write_text('[connections.c]\nstor = "redis"\n')
+    kvd("ls")
+    lines = kvd("doctor", expect=1).out.splitlines()
+    found = next(number for number, line in enumerate(lines) if line.startswith("BAD   connection c: "))
+    assert lines[found].endswith("did you mean 'store'?")
+    assert lines[found + 1].startswith(f"      {path}:1: connections.c: has no store")
+
+
 def test_doctor_praises_no_file_that_is_not_there(home: Path) -> None:
     kvd("ls")
     said = [row["message"] for row in kvd("doctor", "--json").rows if row["subject"] == "configuration"]
