@@ -13,7 +13,7 @@ import time
 import tomllib
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NoReturn
 
 from kvd import __version__, paths, requests, spawn
 from kvd.blocking import BlockingClient
@@ -222,27 +222,26 @@ def logs(options: argparse.Namespace) -> int:
         return FAILED
     with log:
         sys.stdout.writelines(collections.deque(log, maxlen=options.lines))
-        if not options.follow:
-            return OK
-        sys.stdout.flush()
-    return _follow(path)
-
-
-def _follow(path: Path) -> int:
-    """Copy what is added, across rotations, until the reader interrupts."""
-    log = path.open(encoding="utf-8", errors="replace")
-    log.seek(0, 2)
-    while True:
-        line = log.readline()
-        if line:
-            sys.stdout.write(line)
+        if options.follow:
             sys.stdout.flush()
-            continue
-        time.sleep(0.2)
+            _follow(path, log)
+    return OK
+
+
+def _follow(path: Path, log: IO[str]) -> NoReturn:
+    """Copy what is added to an open log, across rotations, until the reader interrupts."""
+    while True:
+        added = log.read()
+        if added:
+            sys.stdout.write(added)
+            sys.stdout.flush()
         try:
             rotated = path.stat().st_ino != os.fstat(log.fileno()).st_ino
         except FileNotFoundError:
-            continue
+            rotated = False
         if rotated:
+            sys.stdout.write(log.read())  # what was added before it was put aside
             log.close()
             log = path.open(encoding="utf-8", errors="replace")
+        else:
+            time.sleep(0.2)

@@ -231,3 +231,21 @@ def test_a_configuration_that_is_not_there_is_told(home: Path) -> None:
         eventually(lambda: paths.socket_path().exists())
         serving.terminate()
         assert f"WARNING {home}/mistyped.toml is not there" in serving.communicate(timeout=60)[1]
+
+
+def test_a_log_is_followed_across_rotations(home: Path) -> None:
+    log = paths.log_file()
+    log.parent.mkdir(parents=True)
+    log.write_text("before\nfirst\n")
+    command = [sys.executable, "-m", "kvd", "logs", "-f", "-n", "1"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as following:
+        assert following.stdout is not None
+        assert following.stdout.readline() == "first\n"
+        for number in range(3):
+            with log.open("a") as added:
+                added.write(f"old {number}\n")
+            log.rename(log.with_name(f"kvd.log.{number}"))
+            log.write_text(f"new {number}\n")
+            assert [following.stdout.readline() for _ in range(2)] == [f"old {number}\n", f"new {number}\n"]
+        following.send_signal(signal.SIGINT)
+        assert following.wait(60) == 130
