@@ -177,16 +177,17 @@ def connections(options: argparse.Namespace) -> int:
 
 
 def _change_connections(options: argparse.Namespace) -> int:
-    from kvd.config_edit import add_connection, remove_connection  # noqa: PLC0415 - for these two commands only
+    from kvd.config_edit import add_connection, alone, remove_connection  # noqa: PLC0415 - for these two commands only
 
     path = _file_of(options.socket, "config", paths.config_file())
     try:
-        if options.action == "add":
-            flags = {name: True for name in ("read_only", "production") if getattr(options, name)}
-            args = dict(_argument(options.store, text) for text in options.args)
-            add_connection(path, options.name, options.store, args, flags)
-        else:
-            remove_connection(path, options.name)
+        with alone(path):
+            if options.action == "add":
+                flags = {name: True for name in ("read_only", "production") if getattr(options, name)}
+                args = dict(_argument(options.store, text) for text in options.args)
+                add_connection(path, options.name, options.store, args, flags)
+            else:
+                remove_connection(path, options.name)
     except ConfigError as error:
         complain(str(error))
         return REFUSED

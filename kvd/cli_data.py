@@ -71,7 +71,8 @@ def ls(client: BlockingClient, options: argparse.Namespace) -> int:
         for info in found[: options.limit]:
             _show_place("connection", info.name, as_json=options.json)
         if not found:
-            complain("no connections: `kvd connections add` writes one down")
+            problems = client.call(requests.status())["problems"]
+            complain("\n".join(problems) or "no connections: `kvd connections add` writes one down")
         return OK
     connection = _connection(client, address)
     if address.has_collection:

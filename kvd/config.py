@@ -115,7 +115,7 @@ class Config:
     problems: tuple[str, ...]
     """All of them, those of single connections included."""
     readable: bool = True
-    """Whether there is a file that is TOML, or none; otherwise nothing is known of what it should say."""
+    """Whether there is a file that is TOML, or none; otherwise the first problem is what is wrong with it."""
 
 
 _OPTIONS = {option.name: option for option in fields(ConnectionConfig) if option.name not in {"name", "args", "problems"}}

@@ -5,11 +5,12 @@ What is added is checked as the daemon checks it when it reads the file again. N
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
 import tomllib
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,28 @@ from kvd.config import first_run, read, syntax_problem
 from kvd.config_lines import Lines
 from kvd.errors import Code, ConfigError, RequestError
 
-__all__ = ["add_connection", "remove_connection"]
+__all__ = ["add_connection", "alone", "remove_connection"]
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Have others who edit the file wait, so that nobody writes over what another has just written.
+
+    Raises:
+        ConfigError: its folder cannot be made or opened.
+    """
+    folder = path.resolve().parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def add_connection(path: Path, name: str, store: str, args: Mapping[str, Any], options: Mapping[str, Any]) -> None:

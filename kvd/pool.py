@@ -66,7 +66,8 @@ class Pool:
         connection = self.connections.get(name)
         if connection is None or (connection.users and client not in connection.users):
             known = ", ".join(one.name for one in self if not one.users) or "none"
-            raise RequestError(Code.UNKNOWN_CONNECTION, f"there is no connection {name!r}; those configured are: {known}")
+            why = "" if self.config.readable else f" ({self.config.problems[0]})"
+            raise RequestError(Code.UNKNOWN_CONNECTION, f"there is no connection {name!r}; those configured are: {known}{why}")
         return connection
 
     def is_visible(self, name: str, client: object) -> bool:
@@ -142,7 +143,7 @@ class Pool:
         """
         config = await in_thread(_load, self.config.path)
         if not config.readable:
-            self.config = replace(self.config, problems=config.problems)
+            self.config = replace(self.config, problems=config.problems, readable=False)
             return []
         before = {connection.name: connection for connection in self if not connection.users}
         after: dict[str, Connection] = {}

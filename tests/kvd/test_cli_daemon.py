@@ -249,3 +249,11 @@ def test_a_log_is_followed_across_rotations(home: Path) -> None:
             assert [following.stdout.readline() for _ in range(2)] == [f"old {number}\n", f"new {number}\n"]
         following.send_signal(signal.SIGINT)
         assert following.wait(60) == 130
+
+
+def test_who_adds_at_the_same_time_is_not_written_over(home: Path) -> None:
+    kvd("connections")
+    command = [sys.executable, "-m", "kvd", "connections", "add"]
+    adding = [subprocess.Popen([*command, f"n{number}", "null"], cwd=ROOT, stdout=subprocess.DEVNULL) for number in range(8)]
+    assert [one.wait(120) for one in adding] == [0] * 8
+    assert set(kvd("ls").out.split()) == {"scratch", "local", *(f"n{number}" for number in range(8))}

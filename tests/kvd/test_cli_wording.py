@@ -10,7 +10,7 @@ import pytest
 
 from kvd.protocol import MAX_FRAME
 from tests.daemonkit import ROOT
-from tests.kvd.command import REFUSED, UNREACHABLE, USAGE, kvd
+from tests.kvd.command import ABSENT, REFUSED, UNREACHABLE, USAGE, kvd
 
 
 def test_put_if_absent_says_that_something_is_there(daemon: Path, unique_name: str) -> None:
@@ -180,3 +180,21 @@ def test_help_is_a_word_too(daemon: Path) -> None:
     del daemon
     assert kvd("help").out == kvd("--help").out
     assert kvd("help", "put").out == kvd("put", "--help").out
+
+
+def test_a_file_that_cannot_be_read_is_why_a_connection_is_missing(home: Path) -> None:
+    folder = home / "config" / "kvd"
+    folder.mkdir()
+    path = folder / "connections.toml"
+    path.write_text("[connections.mine\n")
+    mistake = f"{path}:1: expected ']' at the end of a table declaration"
+    assert kvd("ls").err == f"kvd: {mistake}\n"
+    missing = "kvd: there is no connection 'mine'; those configured are: "
+    assert kvd("get", "mine/c/k", expect=USAGE).err == f"{missing}none ({mistake})\n"
+    path.write_text("[connections.other]\nstore = 'memory'\n")
+    kvd("reload")
+    assert kvd("get", "mine/c/k", expect=USAGE).err == f"{missing}other\n"
+    path.write_text("[connections.mine\n")
+    kvd("reload", expect=1)
+    assert kvd("get", "mine/c/k", expect=USAGE).err == f"{missing}other ({mistake})\n"
+    kvd("get", "other/c/k", expect=ABSENT)
