@@ -233,7 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             return OK  # whoever read this has enough
-        complain(error.strerror or str(error))
+        complain(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error))
         return SYSTEM
     return status
 

@@ -95,17 +95,20 @@ def _folder(socket: Path) -> Finding:
 
 
 def _files(log: Path, config: Path) -> Iterator[Finding]:
-    nearest = next(parent for parent in log.parents if parent.exists())
+    nearest = next(parent for parent in log.parents if os.path.exists(parent))  # noqa: PTH110 - Path's own may raise
     if os.access(nearest, os.W_OK):
         yield Finding("good", "log", str(log))
     else:
         yield Finding("note", "log", f"{nearest} cannot be written to", "the daemon serves without a log")
-    if config.exists():
+    try:
         open_to_others = config.stat().st_mode & 0o077
+    except FileNotFoundError:
+        yield Finding("good", "configuration", f"{config} is not there: `scratch` and `local` are offered")
+    except OSError as error:
+        yield Finding("bad", "configuration", f"{config} cannot be looked at: {error.strerror}")
+    else:
         if open_to_others:
             yield Finding("note", "configuration", f"{config} can be read by others", f"run `chmod 600 {config}`")
-    else:
-        yield Finding("good", "configuration", f"{config} is not there: `scratch` and `local` are offered")
 
 
 def _lock(socket: Path) -> Finding:

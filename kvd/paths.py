@@ -89,9 +89,10 @@ def start_lock(socket: Path) -> Path:
 def _home() -> Path:
     """The user's home; for one who has none, as in a container, where nothing is and nothing can be made."""
     try:
-        return Path.home()
+        home = Path.home()
     except RuntimeError:
         return Path("/nonexistent")
+    return home if home.is_absolute() else Path("/nonexistent")  # the daemon works in another folder than who starts it
 
 
 def expanded(path: str) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.daemonkit import ROOT
 
-OK, ABSENT, USAGE, REFUSED, UNREACHABLE = 0, 1, 2, 3, 4
+OK, ABSENT, USAGE, REFUSED, UNREACHABLE, SYSTEM = 0, 1, 2, 3, 4, 5
 
 
 @dataclass

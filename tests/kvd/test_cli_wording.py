@@ -10,7 +10,7 @@ import pytest
 
 from kvd.protocol import MAX_FRAME
 from tests.daemonkit import ROOT
-from tests.kvd.command import ABSENT, REFUSED, UNREACHABLE, USAGE, kvd
+from tests.kvd.command import ABSENT, REFUSED, SYSTEM, UNREACHABLE, USAGE, kvd
 
 
 def test_put_if_absent_says_that_something_is_there(daemon: Path, unique_name: str) -> None:
@@ -198,3 +198,14 @@ def test_a_file_that_cannot_be_read_is_why_a_connection_is_missing(home: Path) -
     kvd("reload", expect=1)
     assert kvd("get", "mine/c/k", expect=USAGE).err == f"{missing}other ({mistake})\n"
     kvd("get", "other/c/k", expect=ABSENT)
+
+
+def test_doctor_goes_on_where_it_cannot_look(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "file").touch()
+    for name in ("CONFIG", "STATE"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(home / "file"))
+    rows = kvd("doctor", "--json", expect=1).rows
+    assert {"configuration", "log", "daemon"} <= {row["subject"] for row in rows}
+    (bad,) = [row["message"] for row in rows if row["verdict"] == "bad"]
+    assert bad == f"{home}/file/kvd/connections.toml cannot be looked at: Not a directory"
+    assert kvd("logs", expect=SYSTEM).err == f"kvd: {home}/file/kvd/kvd.log: Not a directory\n"

@@ -82,6 +82,8 @@ def test_who_has_no_home_has_a_daemon_all_the_same(monkeypatch: pytest.MonkeyPat
     assert str(paths.config_file()) == "/nonexistent/.config/kvd/connections.toml"
     assert str(paths.log_file()) == "/nonexistent/.local/state/kvd/kvd.log"
     assert str(paths.data_dir()) == "/nonexistent/.local/share/kvd"
+    monkeypatch.setenv("HOME", "relative")
+    assert str(paths.data_dir()) == "/nonexistent/.local/share/kvd"
 
 
 def test_a_home_that_nobody_has_is_named() -> None:
