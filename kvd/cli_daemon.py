@@ -97,32 +97,51 @@ def _milliseconds(seconds: float | None) -> str:
 
 def stop(options: argparse.Namespace) -> int:
     """Have the daemon drain and leave, and wait until it has."""
-    pid = _stop(options.socket)
+    pid, lost = _stop(options.socket)
     say("no daemon runs" if pid is None else f"the daemon (pid {pid}) left")
+    _tell_lost(lost)
     return OK
 
 
-def _stop(path: Path) -> int | None:
-    """The pid of the daemon that left; None when there was none."""
+def _tell_lost(lost: list[str]) -> None:
+    if lost:
+        complain("what was only in memory is gone: " + ", ".join(lost))
+
+
+def _only_in_memory(path: Path) -> list[str]:
+    """The connections whose entries end with the daemon, of one that understands this version."""
+    found = []
+    with suppress(DaemonError), BlockingClient.open(path, spawn=False) as client:
+        for one in client.call(requests.connections()):
+            ends = one.state == "ready" and not one.traits.get("persistent", True)
+            if ends and client.call(requests.scan_collections(one.name, limit=1)).items:
+                found.append(one.name)
+    return found
+
+
+def _stop(path: Path) -> tuple[int | None, list[str]]:
+    """The pid of the daemon that left, None when there was none; and the connections whose entries went with it."""
     if (probe := spawn.connect(path)) is None:
-        return None
+        return None, []
     probe.close()
     now = _ask_status(path)
     pid, patience = int(now["pid"]), _LEAVE_TIMEOUT + 2 * now.get("drain", 0.0)  # its stores get as long as its clients
+    lost = _only_in_memory(path)
     # it may leave before it can say so
     with BlockingClient.open(path, spawn=False, greet=False) as client, suppress(ConnectionLostError):
         client.call(requests.stop())
     if not spawn.wait_until_gone(path, patience):
         raise UnreachableDaemonError(f"the daemon (pid {pid}) was told to stop and still runs after {patience:g} s")
-    return pid
+    return pid, lost
 
 
 def restart(options: argparse.Namespace) -> int:
     """Stop the daemon if one runs, and start the one of this version with this environment."""
-    _stop(options.socket)
+    _, lost = _stop(options.socket)
     with BlockingClient.open(options.socket) as client:
         assert client.server is not None, "it was greeted"  # noqa: S101 - tells the type
         say(f"kvd {client.server.version} runs, pid {client.server.pid}")
+    _tell_lost(lost)
     return OK
 
 

@@ -228,9 +228,10 @@ def test_new_options_apply_to_what_is_in_memory_and_new_arguments_do_not(home: P
 def test_a_configuration_that_is_not_there_is_told(home: Path) -> None:
     serve = [sys.executable, "-m", "kvd", "serve", "--config", str(home / "mistyped.toml")]
     with subprocess.Popen(serve, cwd=ROOT, stderr=subprocess.PIPE, text=True) as serving:
-        eventually(lambda: paths.socket_path().exists())
+        assert serving.stderr is not None
+        assert f"WARNING {home}/mistyped.toml is not there" in serving.stderr.readline()
         serving.terminate()
-        assert f"WARNING {home}/mistyped.toml is not there" in serving.communicate(timeout=60)[1]
+        serving.wait(60)
 
 
 def test_a_log_is_followed_across_rotations(home: Path) -> None:
@@ -257,3 +258,14 @@ def test_who_adds_at_the_same_time_is_not_written_over(home: Path) -> None:
     adding = [subprocess.Popen([*command, f"n{number}", "null"], cwd=ROOT, stdout=subprocess.DEVNULL) for number in range(8)]
     assert [one.wait(120) for one in adding] == [0] * 8
     assert set(kvd("ls").out.split()) == {"scratch", "local", *(f"n{number}" for number in range(8))}
+
+
+def test_what_goes_with_the_daemon_is_told(home: Path) -> None:
+    kvd("put", "scratch/c/k", "{}")
+    kvd("put", "local/c/k", "{}")
+    assert kvd("restart").err == "kvd: what was only in memory is gone: scratch\n"
+    assert kvd("restart").err == ""
+    kvd("put", "scratch/c/k", "{}")
+    assert kvd("stop").err == "kvd: what was only in memory is gone: scratch\n"
+    assert kvd("stop").err == ""
+    kvd("get", "local/c/k")
