@@ -86,7 +86,7 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
     for name in [command] if command in _COMMANDS else _COMMANDS:
         text, add_arguments = _COMMANDS[name]
         one = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        one.add_argument("--socket", type=Path, metavar="PATH", help="the daemon's socket, instead of the user's own")
+        one.add_argument("--socket", type=_socket, metavar="PATH", help="the daemon's socket, instead of the user's own")
         if add_arguments is not None:
             add_arguments(one)
     return parser
@@ -199,7 +199,14 @@ _COMMANDS: Final[dict[str, tuple[str, Callable[[argparse.ArgumentParser], None] 
 def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
-    return int(text)
+    return min(int(text), sys.maxsize)
+
+
+def _socket(text: str) -> Path:
+    path = Path(text).absolute()
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{str(path)!r} is a folder, and the socket is a file in one")
+    return path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -214,8 +221,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.socket is None:
         options.socket = paths.socket_path()
-    else:
-        options.socket = options.socket.absolute()
     if getattr(options, "ttl", None) is not None and getattr(options, "keep_ttl", False):
         complain("--ttl and --keep-ttl exclude each other")
         return USAGE

@@ -160,7 +160,9 @@ def check_private(path: Path) -> None:
         raise UnsafePathError(path, f"belongs to the user with id {status.st_uid}, not to you: set XDG_RUNTIME_DIR")
     if status.st_mode & 0o077:
         mode = stat.S_IMODE(status.st_mode)
-        raise UnsafePathError(path, f"is open to others (mode {mode:04o}): run `chmod 700 {path}`")
+        # of another folder than the daemon's own it is not known who else needs it
+        advice = f"run `chmod 700 {path}`" if path.name.startswith("kvd") else "the socket needs a folder of its own"
+        raise UnsafePathError(path, f"is open to others (mode {mode:04o}): {advice}")
 
 
 def private_dir(path: Path) -> Path:

@@ -146,6 +146,18 @@ def test_a_count_that_is_none_is_named() -> None:
         assert f"{count!r} is not a whole number from 0 on" in kvd("ls", "--limit", count, expect=USAGE).err
 
 
+def test_a_count_beyond_all_counts_is_all(home: Path) -> None:
+    kvd("ls", "--limit", "9" * 30)
+    assert "listening" in kvd("logs", "-n", "9" * 30).out
+
+
+def test_no_folder_of_others_is_to_be_closed(home: Path) -> None:
+    (home / "shared").mkdir(mode=0o755)
+    refused = kvd("ls", "--socket", str(home / "shared" / "socket"), expect=UNREACHABLE).err
+    assert refused == f"kvd: {home}/shared is open to others (mode 0755): the socket needs a folder of its own\n"
+    assert "is a folder, and the socket is a file in one" in kvd("ls", "--socket", "", expect=USAGE).err
+
+
 def test_a_value_that_no_request_can_hold_is_refused(daemon: Path, unique_name: str) -> None:
     del daemon
     address = f"scratch/{unique_name}/long"

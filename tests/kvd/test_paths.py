@@ -39,7 +39,7 @@ def test_a_link_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_others_may_enter_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
-    folder = tmp_path / "open"
+    folder = tmp_path / "kvd"
     folder.mkdir()
     folder.chmod(0o750)
     with pytest.raises(UnsafePathError, match=r"mode 0750.*chmod 700"):
