@@ -96,6 +96,13 @@ class KeyIndex:
         """The row of a key, or None when it is not known."""
         return self._rows.get(address)
 
+    def find(self, name: str) -> Key | None:
+        """How the key of a name is asked for; None when it is not known."""
+        if name in self._rows:
+            return name
+        row = next((row for row in self._rows.values() if self.names[row] == name), None)
+        return None if row is None else self.address(row)
+
     def addresses(self) -> list[Key]:
         """All that is known, in no order."""
         return list(self._rows)

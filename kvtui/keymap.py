@@ -50,12 +50,12 @@ COMMANDS: tuple[Command, ...] = (
     Command("sidebar", "open", "enter,l,right", "open", "Open the connection, or show the collection's keys", footer=True),
     Command("sidebar", "collapse", "h,left", "collapse", "Close the connection's list of collections"),
     Command("keys", "open", "enter,l,right", "value", "Go to the value"),
-    Command("keys", "back", "h,left,escape", "back", "Clear filter and marks, or go back to the connections"),
-    Command("value", "back", "h,left,escape", "back", "Go back to the keys", footer=True),
+    Command("keys", "back", "escape,h,left", "back", "Clear filter and marks, or go back to the connections"),
+    Command("value", "back", "escape,h,left", "back", "Go back to the keys", footer=True),
     Command("editor", "save", "ctrl+s", "save", "Save what was edited; the TTL stays as it is", footer=True),
     Command("editor", "leave", "escape", "leave", "Leave the editor, asking when something was changed", footer=True),
     Command("entry", "edit", "e", "edit", "Edit the value in place", footer=True, writes=True),
-    Command("entry", "ttl", "t", "TTL", "Set how long the key, or each marked key, lives on", footer=True, writes=True),
+    Command("entry", "ttl", "t", "TTL", "Set the TTL of the key, or of each marked key", footer=True, writes=True),
     Command(
         "entry", "delete", "d,delete", "delete", "Delete the key, or all marked keys, after asking", footer=True, writes=True
     ),

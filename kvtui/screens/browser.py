@@ -343,7 +343,7 @@ class BrowserScreen(EntryActions):
         self._open(place, branch.info, seek=key)
         self._go(1)
         self.sidebar.content.go_to(connection, place)
-        if key is not None:
+        if key is not None and not place.by_token:
             self.keys_pane.describe([key])
 
     @work(exclusive=True, group="ask")

@@ -76,12 +76,12 @@ class KeysPane(KeysReader):
 
     # Opening
 
-    def open(self, place: Place, *, production: bool = False, read_only: bool = False, seek: Key | None = None) -> None:
-        """Show the keys of a collection."""
+    def open(self, place: Place, *, production: bool = False, read_only: bool = False, seek: str | None = None) -> None:
+        """Show the keys of a collection, and put the cursor on the one whose name is given."""
         self.read_only = read_only
         if place == self.place:
-            if seek is not None and not self.content.go_to(seek):
-                self._seek = seek
+            if seek is not None:
+                self.seek(seek)
             return
         self._seek = seek
         self.place, self.production = place, production

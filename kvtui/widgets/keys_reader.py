@@ -85,8 +85,8 @@ class KeysReader(Pane):
         self._to_describe: dict[Key, None] = {}
         """Keys that changed and were not asked about yet."""
         self._describing: Timer | None = None
-        self._seek: Key | None = None
-        """A key to put the cursor on as soon as it is known."""
+        self._seek: str | None = None
+        """The name of a key to put the cursor on as soon as it is known."""
 
     def compose(self) -> ComposeResult:
         yield LineInput(placeholder="text, glob *, re:…, ~fuzzy", id="filter", compact=True)
@@ -221,8 +221,7 @@ class KeysReader(Pane):
         complete = scan is not None and scan.complete
         self._shown_at = time.monotonic()
         self.content.reload()
-        if self._seek is not None and self.content.go_to(self._seek):
-            self._seek = None
+        self.seek(self._seek)
         self.describe_scan()
         if self.index.view:
             self.show_content()
@@ -246,6 +245,11 @@ class KeysReader(Pane):
             searches = self._can_search
             helps = "filter.keep" if searches and self.filter.has_focus and not self.production else "keys.scan"
             self.say(wanted, rest, helps=helps, to="search the rest" if searches else "read on")
+
+    def seek(self, name: str | None) -> None:
+        """Put the cursor on the key of a name, now or as soon as it is known."""
+        address = None if name is None else self.index.find(name)
+        self._seek = None if address is not None and self.content.go_to(address) else name
 
     def say_doing(self, what: str | None) -> None:
         """Say in the frame what is being done to many keys, until that is None."""

@@ -30,6 +30,8 @@ def test_a_name_that_is_no_address_is_addressed_by_token() -> None:
     assert index.address(index.view[0]) == Token(b"same")
     assert index.position("same") is None
     assert index.position(Token(b"same")) == 0
+    assert index.find("same") == Token(b"same")
+    assert index.find("other") is None
 
 
 def test_columns_order_the_view_and_keys_break_ties() -> None:

@@ -133,6 +133,20 @@ async def test_a_folder_is_opened_without_configuration(home: Path, scheme: str)
         await tui.sees("data-of-mine")
 
 
+async def test_what_no_store_wrote_is_gone_to_by_its_name(home: Path) -> None:
+    (home / "note.txt").write_text("a foreign file")
+    (home / "other.txt").write_text("another one")
+    async with running(open_client, target=Target(url=f"file://{home}")) as tui:
+        await tui.sees("(no collection)")
+        await tui.press("colon")
+        await tui.sees("Go to")
+        await tui.press("ctrl+u")
+        await tui.type(f"file://{home}/(no collection)/other.txt\n")
+        await tui.sees("another one", "2 keys")
+        await tui.press("2", "t")
+        await tui.sees("This file can have no TTL in filetree.")
+
+
 async def test_a_broken_configuration_names_the_line(home: Path) -> None:
     folder = home / "CONFIG_HOME" / "kvd"
     folder.mkdir(mode=0o700)
