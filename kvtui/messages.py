@@ -12,6 +12,10 @@ from kvtui.codecs import printable
 __all__ = ["Changed", "Entry", "Failed", "Offline", "Online", "Place", "label_of"]
 
 
+NO_COLLECTION = "(no collection)"
+"""What the place is called of keys that belong to no collection."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A collection of a connection, addressed and named."""
@@ -24,13 +28,18 @@ class Place:
     def of(cls, connection: str, row: CollectionRow) -> Place:
         """The place of a collection that a scan found."""
         if row.token == OUTSIDE:
-            return cls(connection, OUTSIDE, "(no collection)")
+            return cls(connection, OUTSIDE, NO_COLLECTION)
         return cls.named(connection, row.name) if row.exact else cls(connection, row.token, printable(row.name))
 
     @classmethod
     def named(cls, connection: str, collection: str) -> Place:
         """The place of a collection whose name is known."""
         return cls(connection, collection, printable(collection) or '""')
+
+    @classmethod
+    def typed(cls, connection: str, shown: str) -> Place:
+        """The place that a person means who saw or knows a name."""
+        return cls(connection, OUTSIDE, NO_COLLECTION) if shown == NO_COLLECTION else cls.named(connection, shown)
 
     @property
     def by_token(self) -> bool:

@@ -338,7 +338,7 @@ class BrowserScreen(EntryActions):
             self.sidebar.content.go_to(connection)
             self._go(0)
             return
-        place = branch.find(collection) or branch.add(Place.named(connection, collection))
+        place = branch.find(collection) or branch.add(Place.typed(connection, collection))
         self.sidebar.content.rebuild()
         self._open(place, branch.info, seek=key)
         self._go(1)

@@ -416,3 +416,14 @@ async def test_a_walk_that_is_left_is_let_go(fake: Daemon, monkeypatch: pytest.M
         await tui.sees("10 keys · more follow, p goes on")
         await tui.press("1", "k", "k", "k")
         await tui.until(lambda: fake.closed == [b"10"], "the cursor being closed")
+
+
+async def test_what_is_in_no_collection_is_gone_to_before_it_was_found(fake: Daemon) -> None:
+    fake.hold["scan_collections"] = asyncio.Event()
+    async with running(fake.open) as tui:
+        await tui.sees("scratch")
+        tui.browser._go_to("scratch", "(no collection)", None)
+        place = tui.browser.keys_pane.place
+        assert place is not None
+        assert place.by_token
+        fake.hold["scan_collections"].set()
