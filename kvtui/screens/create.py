@@ -61,7 +61,7 @@ class CreateScreen(ModalScreen[NewEntry | None]):
             for name, label, value, placeholder in (
                 ("collection", "collection", draft.collection, "the connection's default collection"),
                 ("key", "key", draft.key, ""),
-                ("ttl", "TTL", draft.ttl, "never; or 90s, 2h30m, 2031-01-31 18:00"),
+                ("ttl", "TTL", draft.ttl, "never; or 90s, 2h30m, a date"),
             ):
                 with Horizontal(classes="field"):
                     yield Label(label)

@@ -127,7 +127,7 @@ class Prompt(ModalScreen[str | None]):
         value: What stands there at first.
         placeholder: Shown while the line is empty.
         check: Says what the typed text means, or raises ValueError with what is wrong about it.
-        lines: What there is to know.
+        lines: What there is to know now; like `check` it is asked again each second, because time goes on.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class Prompt(ModalScreen[str | None]):
         value: str = "",
         placeholder: str = "",
         check: Callable[[str], str],
-        lines: Sequence[str] = (),
+        lines: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         super().__init__()
         self._question = title
@@ -154,14 +154,26 @@ class Prompt(ModalScreen[str | None]):
             dialog.border_subtitle = "enter accepts · esc leaves"
             if self._subject:
                 yield Static(Text(printable(self._subject), overflow="fold"), classes="dialog--names", markup=False)
-            for line in self._lines:
-                yield Static(Text(printable(line), overflow="fold"), classes="dialog--line", markup=False)
+            yield Static(classes="dialog--line", markup=False)
             yield LineInput(self._value, placeholder=self._placeholder, compact=True, select_on_focus=False)
             yield Static(classes="dialog--hint", markup=False)
 
     def on_mount(self) -> None:
         self.set_focus(self.query_one(LineInput))
         self._hint(self._value, complain=False)
+        self._say_lines()
+        self.set_interval(1, self._look_again)
+
+    def _say_lines(self) -> None:
+        line = self.query_one(".dialog--line", Static)
+        said = "\n".join(map(printable, self._lines()))
+        line.update(said)
+        line.display = bool(said)
+
+    def _look_again(self) -> None:
+        self._say_lines()
+        text = self.query_one(LineInput).value
+        self._hint(text, complain=bool(text))
 
     @on(Input.Changed)
     def _typed(self, message: Input.Changed) -> None:

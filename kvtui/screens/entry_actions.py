@@ -50,14 +50,14 @@ class EntryActions(EditActions):
             ttl = parse_ttl(text)
             return "never expires" if ttl is None else f"expires {moment_text(time.time() + ttl)}"
 
-        deadline = self.keys_pane.deadline(entries[0].key)
-        lines = []
-        if len(entries) == 1:
-            lines.append("never expires" if deadline is None else f"{left_text(deadline, time.time())} left")
-        if cannot := len(chosen) - len(entries):
-            lines.append(f"Left alone: {cannot:,} that can have none.")
+        def known() -> list[str]:
+            said = [self._left(entries[0])] if len(entries) == 1 else []
+            if cannot := len(chosen) - len(entries):
+                said.append(f"Left alone: {cannot:,} that can have none.")
+            return said
+
         prompt = Prompt(
-            "Set TTL", _subject(entries), placeholder="90s, 2h30m, never, 2031-01-31 18:00", check=meaning, lines=lines
+            "Set TTL", _subject(entries), placeholder="90s, 2h30m, never, 2031-01-31 18:00", check=meaning, lines=known
         )
         text = await self.app.push_screen_wait(prompt)
         if text is None:
@@ -73,6 +73,15 @@ class EntryActions(EditActions):
             if await self.app.push_screen_wait(question) != "set":
                 return
         self._set_ttl(entries, parse_ttl(text))
+
+    def _left(self, entry: Entry) -> str:
+        """How long an entry of the list lives on."""
+        if self.keys_pane.index.row(entry.key) is None:
+            return "gone"
+        deadline, now = self.keys_pane.deadline(entry.key), time.time()
+        if deadline is None:
+            return "never expires"
+        return "expired" if deadline <= now else f"{left_text(deadline, now)} left"
 
     def _to_type(self, entries: Sequence[Entry]) -> str | None:
         """What is to be typed before so many keys change; None where nothing is."""

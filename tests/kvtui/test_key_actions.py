@@ -1,6 +1,7 @@
 """Keys are created, given TTLs, deleted, duplicated, renamed and copied; where nothing may change, nothing is offered."""
 
 import json
+import re
 import time
 
 import pytest
@@ -219,3 +220,19 @@ async def test_what_the_store_does_not_take_is_said_of_a_new_key(fake: Daemon) -
         await tui.sees("2 keys")
         await tui.press("2", "a")
         await tui.sees("New key", "2 B of 1.0 KB")
+
+
+async def test_the_ttl_goes_on_counting_while_another_is_typed(fake: Daemon) -> None:
+    fake.put("scratch", "greetings", "brief", {}, ttl=3000)
+    async with running(fake.open) as tui:
+        await tui.sees("greetings / brief")
+        await tui.press("2", "t")
+        await tui.sees("Set TTL", "s left")
+        fake.put("scratch", "greetings", "brief", {}, ttl=1)
+        fake.announce("expire", "scratch", "greetings", "brief")
+        await tui.type("5m")
+        await tui.sees("expires 20")
+        dialog = tui.app.screen.query_one(".dialog")
+        await tui.until(lambda: re.search(r"^│ +(expired|gone) +│$", tui.within(dialog), re.MULTILINE))
+        await tui.type("\n")
+        await tui.sees("This key is gone.")
