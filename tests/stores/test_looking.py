@@ -49,6 +49,7 @@ async def look(store: BaseStore, collection: str) -> None:
     with suppress(InvalidKeyError):  # not every store has a place outside collections
         await store.scan_keys(OUTSIDE)
     await store.scan_collections()
+    await store.missing()
 
 
 async def redis_state(client: Any, tag: str) -> Any:
