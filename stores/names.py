@@ -126,12 +126,14 @@ def glob_literal(text: str) -> str:
 
 
 def glob_prefix(pattern: str) -> str:
-    """The text with which all that matches a glob begins; "" where that can be anything."""
+    """The text with which all that matches a glob begins, as far as it is UTF-8; "" where that can be anything."""
     out: list[str] = []
     i = 0
     while i < len(pattern) and pattern[i] not in "*?[":
         if pattern[i] == "\\" and i + 1 < len(pattern):
             i += 1
+        if "\ud800" <= pattern[i] <= "\udfff":  # not every server can be asked for that
+            break
         out.append(pattern[i])
         i += 1
     return "".join(out)

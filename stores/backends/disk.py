@@ -35,6 +35,7 @@ from stores.errors import (
     InvalidKeyError,
     KeyValueStoreError,
     ReadOnlyError,
+    SerializationError,
     StoreClosedError,
     StoreConnectionError,
     UnsupportedError,
@@ -369,7 +370,10 @@ class DiskStore(BaseContextManagerStore, BaseStore):
         elif new is not None:
             if new.kind not in RESTORED:
                 raise UnsupportedError(f"What is {new.kind!r} cannot be stored in diskcache's form.")
-            value, mode = RESTORED[new.kind](new.body), PICKLE if new.kind == "pickle" else None
+            try:
+                value, mode = RESTORED[new.kind](new.body), PICKLE if new.kind == "pickle" else None
+            except ValueError as exc:
+                raise SerializationError(f"diskcache keeps no such {new.kind!r}: {exc}.") from exc
 
         def commit() -> Version:
             row = self._expected(place, expected)

@@ -17,7 +17,6 @@ from stores.backends.envelope import open_text, peek
 from stores.batches import batched
 from stores.entry import ManagedEntry, moment_at
 from stores.errors import DeserializationError
-from stores.names import decode_name
 from stores.records import ENTRY, Description, Record
 from stores.serialization import SerializationAdapter
 
@@ -35,13 +34,13 @@ LOST: Final = "missing file"
 """The kind of a row whose file is gone."""
 
 RESTORED: Final[dict[str, Callable[[bytes], str | bytes | float]]] = {
-    "text": decode_name,
+    "text": bytes.decode,
     "bytes": bytes,
     "pickle": bytes,
     "integer": int,
     "float": float,
 }
-"""Of each kind that can be put back: the value of its bytes."""
+"""Of each kind that can be put back: the value of its bytes. ValueError when they are of none."""
 
 
 class Contents:

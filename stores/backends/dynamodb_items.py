@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from stores.entry import moment_at
-from stores.errors import InvalidKeyError, UnsupportedError, ValueTooLargeError
+from stores.errors import InvalidKeyError, SerializationError, UnsupportedError, ValueTooLargeError
 from stores.names import Token
 from stores.records import Record, Version
 
@@ -143,10 +143,12 @@ def restored(place: Item, record: Record) -> Item:
     """The item that a foreign record was."""
     if record.kind != FOREIGN:
         raise UnsupportedError(f"What is {record.kind!r} cannot be stored in DynamoDB.")
-    item = {**{name: _parsed(attribute) for name, attribute in json.loads(record.body).items()}, **place}
-    if record.expires_at is not None:
-        item["ttl"] = {"N": str(epoch(record.expires_at))}
-    return checked(item)
+    ends = {} if record.expires_at is None else {"ttl": {"N": str(epoch(record.expires_at))}}
+    try:
+        held = {name: _parsed(attribute) for name, attribute in json.loads(record.body).items()}
+        return checked({**held, **place, **ends})
+    except (ValueError, TypeError, AttributeError, RecursionError) as exc:
+        raise SerializationError(f"What is put back is an item in DynamoDB's own JSON: {exc}.") from exc
 
 
 def _parsed(attribute: dict[str, Any]) -> dict[str, Any]:
