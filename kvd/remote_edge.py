@@ -109,7 +109,7 @@ def from_record(record: Record) -> model.Record:
     )
 
 
-def from_daemon(error: DaemonError) -> errors.BaseKeyValueError:
+def from_daemon(error: DaemonError | OSError) -> errors.BaseKeyValueError:
     """What a store of one's own would have raised."""
     if not isinstance(error, RequestError):
         return errors.StoreConnectionError(str(error))

@@ -72,7 +72,7 @@ class RemoteLink:
                     if ":" in self._asked:
                         self.connection = (await client.call(requests.open_url(self._asked))).connection
                     self._info = await client.call(requests.connect(self.connection))
-            except DaemonError as error:
+            except (DaemonError, OSError) as error:
                 await self._let_go()
                 raise self._translated(error) from error
             if self._closed:  # meanwhile
@@ -116,7 +116,7 @@ class RemoteLink:
         if self._closed:
             raise StoreClosedError("This remote store was closed. Enter it again to use it.")
 
-    def _translated(self, error: DaemonError) -> BaseKeyValueError:
+    def _translated(self, error: DaemonError | OSError) -> BaseKeyValueError:
         return StoreClosedError("This remote store was closed during the call.") if self._closed else from_daemon(error)
 
     def _leave_loop(self) -> None:

@@ -1,6 +1,7 @@
 import asyncio
 import gc
 import os
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine
@@ -279,6 +280,20 @@ async def test_many_users_of_one_store_open_one_connection(home: Path) -> None:
     async with await Client.open() as client:
         assert (await client.call(requests.status()))["clients"] == 2
     await store.close()
+
+
+async def test_without_descriptors_it_says_so(home: Path) -> None:
+    async with await RemoteStore.open("scratch") as store:
+        await store.put("k", {"n": 1})
+        os.close(free := os.dup(0))
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, before[1]))
+        try:
+            with pytest.raises(StoreConnectionError, match="Too many open files"):
+                await RemoteStore.open("scratch")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        assert await store.get("k") == {"n": 1}
 
 
 async def test_without_a_daemon_it_says_so(home: Path) -> None:
