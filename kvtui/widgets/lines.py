@@ -192,6 +192,8 @@ class Lines(ScrollView, can_focus=True):
 
     def cursor_style(self) -> Style:
         """The ground of the cursor's line: stronger while the list has the focus."""
+        if self.app.console.color_system == "standard":  # of sixteen colours none is a ground beside the ground
+            return Style(reverse=True) if self.has_focus else Style(underline=True)
         return self.part("lines--cursor" if self.has_focus else "lines--idle")
 
     def part(self, name: str) -> Style:

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from rich.color import ColorSystem
 from rich.style import Style
 from textual.color import Color
 from textual.theme import Theme
@@ -114,6 +115,16 @@ def contrast(one: Color, other: Color) -> float:
 
     low, high = sorted((luminance(one), luminance(other)))
     return (high + 0.05) / (low + 0.05)
+
+
+async def test_the_cursor_is_seen_in_sixteen_colours(many: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(many.open) as tui:
+        await tui.sees("loose")
+        monkeypatch.setattr(tui.app.console, "_color_system", ColorSystem.STANDARD)
+        tui.browser.sidebar.content.refresh()
+        await tui.until(lambda: style_at(tui, "● loose").reverse)
+        await tui.press("2")
+        await tui.until(lambda: style_at(tui, "● loose").underline and not style_at(tui, "● loose").reverse)
 
 
 async def test_what_is_said_of_a_connection_is_what_was_found(many: Daemon) -> None:
