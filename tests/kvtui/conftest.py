@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from kvtui.app import KvtuiApp
-from tests.tuikit.drive import PATIENCE
+from tests.tuikit.drive import PATIENCE, Tui
 from tests.tuikit.fake import Daemon, Stored
 
 
@@ -32,3 +32,12 @@ def fake() -> Daemon:
 
 def stored(fake: Daemon, key: str = "hello") -> Stored:
     return fake.data["scratch"]["greetings"][key]
+
+
+async def open_in_production(tui: Tui) -> None:
+    """Go to the keys of `greetings`: what is in production does not open by itself."""
+    await tui.sees("scratch")
+    await tui.press("enter")
+    await tui.sees("greetings")
+    await tui.press("enter")
+    await tui.sees("PRODUCTION", "2 keys")

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.kvtui.conftest import stored
+from tests.kvtui.conftest import open_in_production, stored
 from tests.tuikit.drive import running
 from tests.tuikit.fake import Daemon
 
@@ -129,29 +129,10 @@ async def test_many_marked_keys_go_together(fake: Daemon) -> None:
         await tui.sees("12 keys deleted.", "18 keys")
 
 
-async def test_production_asks_for_the_count(fake: Daemon) -> None:
-    fake.production.add("scratch")
-    async with running(fake.open) as tui:
-        await tui.sees("scratch")
-        await tui.press("enter")
-        await tui.sees("greetings")
-        await tui.press("enter")
-        await tui.sees("PRODUCTION", "2 keys")
-        await tui.press("space", "space", "d")
-        await tui.sees("type 2 to go on")
-        await tui.press("right", "enter")
-        assert len(fake.data["scratch"]["greetings"]) == 2
-        await tui.press("escape")
-
-
 async def test_production_asks_for_the_count_before_many_ttls_too(fake: Daemon) -> None:
     fake.production.add("scratch")
     async with running(fake.open) as tui:
-        await tui.sees("scratch")
-        await tui.press("enter")
-        await tui.sees("greetings")
-        await tui.press("enter")
-        await tui.sees("PRODUCTION", "2 keys")
+        await open_in_production(tui)
         await tui.press("space", "space", "t")
         await tui.sees("Set TTL")
         await tui.type("1h\n")

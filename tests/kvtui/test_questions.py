@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.kvtui.conftest import open_in_production
 from tests.tuikit.drive import Tui, running
 from tests.tuikit.fake import Daemon
 
@@ -37,14 +38,12 @@ async def test_an_edit_of_a_key_that_is_gone_says_so_when_it_goes_on(fake: Daemo
 async def test_in_production_the_count_is_typed_before_many_keys_go(fake: Daemon) -> None:
     fake.production.add("scratch")
     async with running(fake.open) as tui:
-        await tui.sees("scratch")
-        await tui.press("enter")
-        await tui.sees("greetings")
-        await tui.press("enter")
-        await tui.sees("2 keys")
+        await open_in_production(tui)
         await tui.press("space", "space", "d")
         await tui.sees("type 2 to go on")
-        await tui.press("3", "enter", "enter")
+        await tui.press("right", "enter")
+        assert len(fake.data["scratch"]["greetings"]) == 2
+        await tui.press("left", "3", "enter", "enter")
         assert len(fake.data["scratch"]["greetings"]) == 2
         await tui.press("backspace", "2", "enter", "enter")
         await tui.sees("2 keys deleted.")
