@@ -190,11 +190,12 @@ class Lines(ScrollView, can_focus=True):
             return Strip.blank(width, ground)
         return self.draw(index, width, at_cursor=index == self.cursor).adjust_cell_length(width).apply_style(ground)
 
-    def cursor_style(self) -> Style:
-        """The ground of the cursor's line: stronger while the list has the focus."""
+    def cursor_style(self, *, strong: bool | None = None) -> Style:
+        """The ground of the cursor's line: stronger while the list has the focus, unless that is told."""
+        strong = self.has_focus if strong is None else strong
         if self.app.console.color_system == "standard":  # of sixteen colours none is a ground beside the ground
-            return Style(reverse=True) if self.has_focus else Style(underline=True)
-        return self.part("lines--cursor" if self.has_focus else "lines--idle")
+            return Style(reverse=True) if strong else Style(underline=True)
+        return self.part("lines--cursor" if strong else "lines--idle")
 
     def part(self, name: str) -> Style:
         """The style of a component class."""

@@ -9,6 +9,7 @@ from textual.color import Color
 from textual.theme import Theme
 
 from kvd.config import COLOURS
+from kvtui.screens.pick import Choices
 from kvtui.theme import DARK, LIGHT, TONES, tone_variables
 from kvtui.widgets.bars import TopBar
 from tests.tuikit.drive import Tui, running
@@ -125,6 +126,10 @@ async def test_the_cursor_is_seen_in_sixteen_colours(many: Daemon, monkeypatch: 
         await tui.until(lambda: style_at(tui, "● loose").reverse)
         await tui.press("2")
         await tui.until(lambda: style_at(tui, "● loose").underline and not style_at(tui, "● loose").reverse)
+        await tui.press("question_mark")
+        await tui.sees("Keys and commands")
+        choices = tui.app.screen.query_one(Choices)
+        assert all(style.reverse for _, style, _ in choices.draw(choices.cursor, 60, at_cursor=True) if style)
 
 
 async def test_what_is_said_of_a_connection_is_what_was_found(many: Daemon) -> None:
