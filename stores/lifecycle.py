@@ -4,6 +4,9 @@ A store opens itself at its first use. `_setup` connects and never changes anyth
 write to a collection and may create what the write needs, so that looking changes nothing. Both may be tried again after a
 failure.
 
+Whoever opens or closes a store may be cancelled, and goes at once: what is half open is then closed without him, and who enters
+the store next waits for that.
+
 A store works on one event loop at a time. What it opened ends with its loop, and on the next one it opens itself anew. So it
 does in a process that was forked from the one in which it was opened.
 """
@@ -12,10 +15,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from stores.arguments import check_name
 from stores.errors import (
@@ -87,6 +90,8 @@ class Lifecycle:
         """Blocks that the store is in: the last to end closes it."""
         self._setup_lock = LoopLock()
         self._close_lock = LoopLock()
+        self._ending: asyncio.Task[None] | None = None
+        """The event loop itself keeps no task alive."""
         self._set_up_collections: set[str] = set()
 
     @property
@@ -128,7 +133,8 @@ class Lifecycle:
         if self._is_open_on(loop):
             return
         self._refuse_closed()
-        async with self._setup_lock, self._close_lock:
+        async with self._setup_lock, AsyncExitStack() as closing:
+            await closing.enter_async_context(self._close_lock)
             await self._come_to(loop)
             if self._loop is not None:
                 return
@@ -137,12 +143,28 @@ class Lifecycle:
                 await self._seed_store()
                 self._refuse_closed()  # meanwhile
             except BaseException as exc:
-                await self._cleanup_failed_setup()
+                closing.pop_all()
+                ending = self._to_its_end(self._cleanup_failed_setup())
+                if isinstance(exc, asyncio.CancelledError):
+                    raise  # at once: what hung, or waits for another program, may do so for long yet
+                await asyncio.shield(ending)
                 if not isinstance(exc, Exception) or isinstance(exc, (StoreSetupError, StoreClosedError)):
                     raise
                 why = self._told(exc).removeprefix(f"{self._where()}: ")  # an error that was translated says where, too
                 raise StoreSetupError(f"The {self.traits.name} store at {self.location} could not be opened: {why}") from exc
             self._loop, self._process = loop, os.getpid()
+
+    def _to_its_end(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Release what was opened, whether or not somebody waits, and with it the close lock: who enters the store waits."""
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._close_lock.release()
+            if not task.cancelled():
+                task.exception()  # perhaps nobody else asks
+
+        self._ending = asyncio.create_task(work)
+        self._ending.add_done_callback(ended)
+        return self._ending
 
     def _refuse_closed(self) -> None:
         if self._closed:
@@ -211,8 +233,8 @@ class Lifecycle:
         was_open, self._loop, self._closed, self._entered = self._loop is not None, None, True, 0
         self._set_up_collections.clear()
         if was_open:
-            async with self._close_lock:  # who enters it now waits
-                await self._close()
+            await self._close_lock.acquire()
+            await asyncio.shield(self._to_its_end(self._close()))
 
     async def __aenter__(self) -> Self:
         self._closed = False

@@ -28,7 +28,7 @@ class LoopLock:
         self._held: asyncio.Lock | None = None
         self._process = os.getpid()
 
-    async def __aenter__(self) -> None:
+    async def acquire(self) -> None:
         """Take it."""
         if self._process != os.getpid():
             self._forget()  # a fork has no thread that would release it
@@ -42,12 +42,20 @@ class LoopLock:
             raise
         self._held = here
 
-    async def __aexit__(self, *exc_info: object) -> None:
-        """Release it."""
+    def release(self) -> None:
+        """Release it: whoever took it, on the event loop on which it was taken."""
         held, self._held = self._held, None
         self._taken.release()
         if held is not None:
             held.release()
+
+    async def __aenter__(self) -> None:
+        """Take it."""
+        await self.acquire()
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Release it."""
+        self.release()
 
     def _here(self) -> asyncio.Lock:
         """The running event loop's lock."""

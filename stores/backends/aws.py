@@ -233,7 +233,7 @@ class AwsClient:
         self._profile_name = profile_name
         self._ca_bundle = ca_bundle
         self._config = AioConfig(
-            http_session_cls=self._new_session,
+            http_session_cls=Session,
             max_pool_connections=max_connections,
             connect_timeout=connect_timeout,
             read_timeout=read_timeout,
@@ -263,15 +263,12 @@ class AwsClient:
         region = self._settings.get("region_name") or (meta.region_name if meta is not None else None)
         return f"{self._service}://{region}" if region else f"{self._service}:/"
 
-    def _new_session(self, **options: Any) -> Session:
-        self.session = Session(**options)
-        return self.session
-
     async def open(self) -> None:
         """Make the client, unless there is one. It connects at its first request."""
         if self._opened is None:
-            made = await asyncio.to_thread(self._make)
+            made = await asyncio.to_thread(self._make)  # which, when this is cancelled, goes on beside the next one
             self._opened = await made.__aenter__()
+            self.session = made._endpoint.http_session  # noqa: SLF001 - it has no public name
 
     async def close(self) -> None:
         """Close the client, unless it is the caller's."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -417,6 +418,30 @@ async def test_a_large_value(store: BaseStore, names: Names) -> None:
     value = {"text": "0123456789abcdef" * 1875}  # 30,000 characters, within every backend's limits
     await store.put("large", value, collection=names("c"))
     assert await store.get("large", collection=names("c")) == value
+
+
+@pytest.mark.parametrize(
+    "case",
+    [case for case in STORING if case.NAME != "mongodb"],  # pymongo loses the socket that it opens while it is closed
+    ids=by_name,
+)
+async def test_it_may_be_cancelled_wherever_it_opens_and_closes(make: Callable[..., BaseStore], names: Names) -> None:
+    others = asyncio.all_tasks()
+    store = make()
+    for turns in (*range(8), 20):
+        for way in (store.__aenter__, partial(store.get, "k", collection=names("c")), store.close):
+            task = asyncio.create_task(way())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+    async with store:
+        await store.put("k", {"n": 1}, collection=names("c"))
+        assert await store.get("k", collection=names("c")) == {"n": 1}
+        await store.delete("k", collection=names("c"))
+    async with asyncio.timeout(20):
+        while asyncio.all_tasks() - others:  # noqa: ASYNC110 - what drivers began ends by itself
+            await asyncio.sleep(0.01)
 
 
 @on_every_store

@@ -162,6 +162,46 @@ async def test_entering_again_waits_until_it_is_closed() -> None:
     assert await store.get("k") is None
 
 
+async def test_a_cancelled_close_is_completed_and_waited_for() -> None:
+    store = FragileStore()
+    await store.setup()
+    store.closing = asyncio.Event()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(store.close(), 0.01)
+    entering = asyncio.create_task(store.__aenter__())
+    await asyncio.sleep(0.01)
+    assert store.log == ["setup", "close"]
+    store.closing.set()
+    await entering
+    assert store.log == ["setup", "close", "closed", "setup"]
+
+
+async def test_who_is_cancelled_while_it_opens_does_not_wait_for_what_hangs() -> None:
+    class HungStore(FragileStore):
+        hangs = True
+
+        async def _setup(self) -> None:
+            await super()._setup()
+            if self.hangs:
+                await asyncio.Event().wait()
+
+        async def _cleanup_failed_setup(self) -> None:
+            self.closing = asyncio.Event()
+            await self._close()
+
+    store = HungStore()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(store.get("k"), 0.01)
+    store.hangs = False
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(store.get("k"), 0.01)
+    assert store.log == ["setup", "close"]
+    assert store.closing is not None
+    store.closing.set()
+    assert await store.get("k") is None
+    assert store.log == ["setup", "close", "closed", "setup", "get"]
+
+
 async def test_the_last_block_to_end_closes_it() -> None:
     store = FragileStore()
     async with store:

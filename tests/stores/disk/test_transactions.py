@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from functools import partial
 from pathlib import Path
 
@@ -101,6 +102,22 @@ async def test_a_writer_elsewhere_is_waited_for_and_then_told(folder: Path) -> N
         other.close()
         await store.put("k", {"n": 3})
         assert await store.get("k") == {"n": 3}
+
+
+async def test_who_is_cancelled_does_not_wait_for_a_writer_elsewhere(folder: Path) -> None:
+    async with DiskStore(directory=folder) as store:
+        await store.put("k", {"n": 1})
+    other = sqlite3.connect(folder / "cache.db", isolation_level=None)
+    other.execute("PRAGMA locking_mode=EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+    started = time.monotonic()
+    for call in (store.__aenter__(), store.get("k"), store.put("k", {"n": 2})):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(call, 0.1)
+    assert time.monotonic() - started < 30
+    other.close()
+    assert await store.get("k") == {"n": 1}
+    await store.close()
 
 
 async def test_a_full_disk_is_told_and_loses_nothing(folder: Path) -> None:
