@@ -361,6 +361,8 @@ class _Edge:
             and (isinstance(exc, Exception) or _cancelled_by_driver(exc))
         ):
             raise StoreClosedError(f"This {store.traits.name} store was closed during the call.") from exc
+        if ours is None and _cancelled_by_driver(exc):  # a client that was passed in, when its owner closes it
+            raise StoreConnectionError(f"{store._where()}: the client was closed during the call.") from exc  # noqa: SLF001 - as above
         if ours is not None and ours is not exc:
             raise ours from exc
 

@@ -232,6 +232,20 @@ async def test_what_fails_because_it_was_closed_says_so() -> None:
             assert isinstance(failed.value.__cause__, DriverTimeoutError)
 
 
+async def test_what_the_driver_cancels_fails_and_who_is_cancelled_is() -> None:
+    store = FragileStore()
+    await store.setup()
+    store.failures = [asyncio.CancelledError()]
+    with pytest.raises(StoreConnectionError, match="the client was closed during the call"):
+        await store.get("k")
+    task = asyncio.create_task(store.get("k"))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await store.get("k") is None
+
+
 async def test_seeds_are_sown_once() -> None:
     store = MemoryStore(seed={"c": {"kept": {"n": 1}, "deleted": {"n": 1}}})
     async with store:
