@@ -12,7 +12,7 @@ filter means: what they find is still tested here.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 __all__ = ["Matcher", "compile_filter", "store_glob"]
 
@@ -35,9 +35,9 @@ def compile_filter(text: str) -> Matcher | None:
             raise ValueError(f"broken regular expression: {error}") from None
     flags = re.DOTALL if any(map(str.isupper, text)) else re.DOTALL | re.IGNORECASE
     if text.startswith("~"):
-        return re.compile(".*?".join(map(re.escape, text[1:])), flags).search if len(text) > 1 else None
+        return re.compile(_in_order(map(re.escape, text[1:])), flags).match if len(text) > 1 else None
     if _is_glob(text):
-        return re.compile(_glob(text) + r"\Z", re.DOTALL).match
+        return re.compile(_glob(text), re.DOTALL).match
     literal = re.sub(r"\\(.)", r"\1", text)
     if flags & re.IGNORECASE:
         return re.compile(re.escape(literal), flags).search
@@ -49,15 +49,16 @@ def _is_glob(text: str) -> bool:
 
 
 def _glob(text: str) -> str:
-    out: list[str] = []
+    parts = [""]
+    """What stands before, between and behind the stars."""
     at = 0
     while at < len(text):
         char = text[at]
         at += 1
         if char == "*":
-            out.append(".*")
+            parts.append("")
         elif char == "?":
-            out.append(".")
+            parts[-1] += "."
         elif char == "[":
             end = text.find("]", at + 1)
             if end < 0:
@@ -65,14 +66,24 @@ def _glob(text: str) -> str:
             inside = text[at:end]
             negated = inside.startswith(("^", "!"))
             members = re.sub(r"([\\\[\]&~|^])", r"\\\1", inside[negated:])
-            out.append(f"[{'^' if negated else ''}{members}]")
+            parts[-1] += f"[{'^' if negated else ''}{members}]"
             at = end + 1
         else:
             if char == "\\" and at < len(text):
                 char = text[at]
                 at += 1
-            out.append(re.escape(char))
-    return "".join(out)
+            parts[-1] += re.escape(char)
+    first, *others = parts
+    if others:
+        first += _in_order(part for part in others[:-1] if part) + ".*" + others[-1]
+    return first + r"\Z"
+
+
+def _in_order(parts: Iterable[str]) -> str:
+    """Expressions of a fixed length, with anything before each. The first place where one fits will do, so no other is tried:
+    that would take minutes for a long key that almost matches.
+    """
+    return "".join(f"(?>.*?{part})" for part in parts)
 
 
 def store_glob(text: str) -> str | None:

@@ -25,12 +25,23 @@ from stores.names import compile_glob
         ("~usr1", "user:1", True),
         ("~1u", "user:1", False),
         ("*", "a\nb", True),
+        ("a*b*a", "abba", True),
+        ("a*b*a", "aab", False),
+        ("**a", "ba", True),
     ],
 )
 def test_filters(typed: str, key: str, *, matches: bool) -> None:
     matcher = compile_filter(typed)
     assert matcher is not None
     assert bool(matcher(key)) is matches
+
+
+@pytest.mark.parametrize("typed", ["*a" * 30 + "*b", "~" + "a" * 30 + "b"])
+def test_a_filter_gives_up_at_once_on_a_key_that_almost_matches(typed: str) -> None:
+    matcher = compile_filter(typed)
+    assert matcher is not None
+    assert not matcher("a" * 5_000)  # trying every way to match would never end
+    assert matcher("a" * 5_000 + "b")
 
 
 @pytest.mark.parametrize("typed", ["", "~"])
