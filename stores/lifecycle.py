@@ -232,7 +232,10 @@ class Lifecycle:
         await self._come_to(asyncio.get_running_loop())
         was_open, self._loop, self._closed, self._entered = self._loop is not None, None, True, 0
         self._set_up_collections.clear()
-        if was_open:
+        if was_open and self.traits.immediate:
+            async with self._close_lock:
+                await self._close()
+        elif was_open:
             await self._close_lock.acquire()
             await asyncio.shield(self._to_its_end(self._close()))
 
