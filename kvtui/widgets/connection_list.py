@@ -64,6 +64,8 @@ class Branch:
     problem: str | None = None
     troubled: bool = False
     """Whether it was degraded or down and is not ready again."""
+    absence: str | None = None
+    """That the bucket, table or folder was not there when the connection was opened, in half a sentence."""
     collections: dict[Collection, Place] = field(default_factory=dict)
     """By how the daemon is asked for them: names that are shown alike may be different ones."""
 

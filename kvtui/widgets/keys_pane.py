@@ -107,6 +107,8 @@ class KeysPane(KeysReader):
             return
         if marks := marks_of(info):
             lines.append(" · ".join(marks))
+        if branch.absence is not None and not branch.places:  # what is mistyped must not look as if it were empty
+            lines.append(branch.absence)
         if branch.places or not branch.complete:
             to = "go to its collections" if branch.expanded else "open it"
             self.say(info.name, *lines, helps="sidebar.open", to=to)

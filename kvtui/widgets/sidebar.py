@@ -219,6 +219,7 @@ class Sidebar(Pane):
             return
         branch.problem = message.problem
         if message.info is not None:
+            branch.absence = message.info.absence
             self._take_info(branch, message.info)
         else:
             branch.loading = False

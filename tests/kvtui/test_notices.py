@@ -45,3 +45,15 @@ async def test_the_key_that_opens_a_connection_works_where_it_is_named(fake: Dae
         await tui.sees("enter  go to its collections")
         await tui.press("2", "enter")
         await tui.sees("2 keys", "hello")
+
+
+async def test_what_does_not_exist_does_not_look_as_if_it_were_empty() -> None:
+    fake = Daemon()
+    fake.missing["scratch"] = "bucket 'sesions'"
+    async with running(fake.open) as tui:
+        await tui.sees("bucket 'sesions' does not exist yet", "first write makes it", "a  add a key")
+        fake.put("scratch", "greetings", "hello", {"to": "world"})
+        await tui.press("r")
+        await tui.sees("greetings")
+        await tui.press("g")
+        await tui.misses("does not exist yet")

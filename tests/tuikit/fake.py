@@ -53,6 +53,7 @@ class Daemon:
         self.production: set[str] = set()
         self.groups: dict[str, str] = {}
         self.colours: dict[str, str] = {}
+        self.missing: dict[str, str] = {}
         self.config_problem: str | None = None
         self.fail: dict[str, RequestError] = {}
         self.hold: dict[str, asyncio.Event] = {}
@@ -168,7 +169,7 @@ class Client:
         return [self.info(name) for name in self.daemon.data]
 
     def connect(self, connection: str) -> dict[str, Any]:
-        return self.info(connection)
+        return self.info(connection) | {"missing": self.daemon.missing.get(connection)}
 
     def scan_collections(
         self, connection: str, cursor: bytes | None = None, limit: int = 500, max_age: float | None = None
