@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tests.daemonkit import ROOT
@@ -29,3 +30,11 @@ def kvd(*arguments: str | bytes, stdin: bytes = b"", expect: int = OK) -> Done:
     assert found.status == expect, f"{arguments}: {found}"
     assert "Traceback" not in found.err
     return found
+
+
+def configure(home: Path, text: str) -> Path:
+    """Write connections.toml, of the home that the fixture is; returns its path."""
+    path = home / "config" / "kvd" / "connections.toml"
+    path.parent.mkdir()
+    path.write_text(text)
+    return path

@@ -14,22 +14,18 @@ import pytest
 from kvd import __version__, paths
 from kvd.blocking import BlockingClient
 from tests.daemonkit import ROOT, eventually
-from tests.kvd.command import ABSENT, REFUSED, UNREACHABLE, USAGE, kvd
+from tests.kvd.command import ABSENT, REFUSED, UNREACHABLE, USAGE, configure, kvd
 
 
 def test_read_only_is_status_3(home: Path) -> None:
-    folder = home / "config" / "kvd"
-    folder.mkdir()
-    (folder / "connections.toml").write_text(
-        "[connections.ro]\nstore = 'memory'\nread_only = true\n[connections.bad]\nstore = 'x'"
-    )
+    path = configure(home, "[connections.ro]\nstore = 'memory'\nread_only = true\n[connections.bad]\nstore = 'x'")
     for arguments in (["put", "ro/c/k", "{}"], ["rm", "ro/c/k"], ["ttl", "ro/c/k", "5s"], ["rm", "--collection", "ro/c"]):
         assert "read-only" in kvd(*arguments, expect=REFUSED).err
     kvd("get", "ro/c/k", expect=ABSENT)
     done = kvd("get", "bad/c/k", expect=UNREACHABLE)
-    assert f"{folder}/connections.toml:5: connections.bad.store: there is no store 'x'" in done.err
+    assert f"{path}:5: connections.bad.store: there is no store 'x'" in done.err
     assert "ro " in kvd("connections").out
-    assert f"{folder}/connections.toml:5: " in kvd("connections").err
+    assert f"{path}:5: " in kvd("connections").err
 
 
 def test_doctor_says_what_to_do(home: Path) -> None:
@@ -41,9 +37,7 @@ def test_doctor_says_what_to_do(home: Path) -> None:
     rows = kvd("doctor", "--json").rows
     assert {row["verdict"] for row in rows} == {"good"}
     assert {"connection scratch", "connection local"} <= {row["subject"] for row in rows}
-    folder = home / "config" / "kvd"
-    folder.mkdir()
-    (folder / "connections.toml").write_text("[connections.bad]\nstore = 'memory'\nred_only = true\n")
+    configure(home, "[connections.bad]\nstore = 'memory'\nred_only = true\n")
     kvd("reload", expect=1)
     done = subprocess.run([sys.executable, "-m", "kvd", "doctor"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1

@@ -10,15 +10,13 @@ from redis import Redis
 from kvd import requests
 from kvd.blocking import BlockingClient
 from kvd.remote import RemoteStore
-from tests.kvd.command import REFUSED, kvd
+from tests.kvd.command import REFUSED, configure, kvd
 
 
 @pytest.fixture
 def server(home: Path, redis_url: str, unique_name: str) -> Iterator[Redis]:
     """A Redis that is the connection `r`; its keys of this test begin with `unique_name::`."""
-    folder = home / "config" / "kvd"
-    folder.mkdir()
-    (folder / "connections.toml").write_text(f"[connections.r]\nstore = 'redis'\nargs.url = '{redis_url}'\n")
+    configure(home, f"[connections.r]\nstore = 'redis'\nargs.url = '{redis_url}'\n")
     with Redis.from_url(redis_url, decode_responses=True) as server:
         yield server
         for key in server.scan_iter(f"{unique_name}::*"):
@@ -62,10 +60,8 @@ def test_a_large_foreign_value_is_refused_without_being_read(server: Redis, uniq
 
 
 def test_what_is_too_large_for_one_step_is_put_all_the_same(home: Path, mongodb_url: str, unique_name: str) -> None:
-    folder = home / "config" / "kvd"
-    folder.mkdir()
     config = f"[connections.m]\nstore = 'mongodb'\nargs = {{ url = '{mongodb_url}', db_name = '{unique_name}' }}\n"
-    (folder / "connections.toml").write_text(config)
+    configure(home, config)
     for size in (9_000_000, 9_000_001):
         kvd("put", "m/c/k", stdin=b'{"a": "%s"}' % (b"x" * size))
     assert len(kvd("get", "m/c/k").out) == 9_000_011
@@ -87,16 +83,15 @@ async def test_programs_replace_it(server: Redis, unique_name: str) -> None:
 def test_an_object_and_a_file_of_another_program_are_refused(home: Path, s3_url: str, unique_name: str) -> None:
     (home / "tree" / "c").mkdir(parents=True)
     (home / "tree" / "c" / "k.json").write_text("hello")
-    folder = home / "config" / "kvd"
-    folder.mkdir()
-    (folder / "connections.toml").write_text(
+    configure(
+        home,
         f"""[connections.s3]
 store = "s3"
 args = {{ bucket_name = "{unique_name}", endpoint_url = "{s3_url}" }}
 [connections.tree]
 store = "filetree"
 args.data_directory = "{home}/tree"
-"""
+""",
     )
     s3 = boto3.client("s3", endpoint_url=s3_url)
     s3.create_bucket(Bucket=unique_name)

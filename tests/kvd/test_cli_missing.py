@@ -5,15 +5,14 @@ from pathlib import Path
 import boto3
 import pytest
 
-from tests.kvd.command import kvd
+from tests.kvd.command import configure, kvd
 
 
 @pytest.fixture
 def said(home: Path, s3_url: str, dynamodb_url: str, unique_name: str) -> dict[str, str]:
     """Connections to what does not exist, and what is said of each."""
-    folder = home / "config" / "kvd"
-    folder.mkdir()
-    (folder / "connections.toml").write_text(
+    configure(
+        home,
         f"""[connections.s3]
 store = "s3"
 args = {{ bucket_name = "{unique_name}", endpoint_url = "{s3_url}" }}
@@ -26,7 +25,7 @@ args.directory = "{home}/data"
 [connections.tree]
 store = "filetree"
 args.data_directory = "{home}/tree"
-"""
+""",
     )
     return {
         "s3": f"bucket '{unique_name}'",

@@ -10,7 +10,7 @@ import pytest
 
 from kvd.protocol import MAX_FRAME
 from tests.daemonkit import ROOT
-from tests.kvd.command import ABSENT, REFUSED, SYSTEM, UNREACHABLE, USAGE, kvd
+from tests.kvd.command import ABSENT, REFUSED, SYSTEM, UNREACHABLE, USAGE, configure, kvd
 
 
 def test_put_if_absent_says_that_something_is_there(daemon: Path, unique_name: str) -> None:
@@ -46,12 +46,11 @@ def test_a_listing_without_keys_says_so(daemon: Path, unique_name: str) -> None:
 
 def test_keys_that_have_no_address_are_counted(home: Path) -> None:
     (home / "tree" / "c").mkdir(parents=True)
-    folder = home / "config" / "kvd"
-    folder.mkdir()
-    (folder / "connections.toml").write_text(
+    configure(
+        home,
         f"""[connections.tree]
 store = "filetree"
-args = {{ data_directory = "{home}/tree", key_sanitization_strategy = "AlwaysHashStrategy" }}"""
+args = {{ data_directory = "{home}/tree", key_sanitization_strategy = "AlwaysHashStrategy" }}""",
     )
     for key in ("a", "b"):
         kvd("put", f"tree/c/{key}", "{}")
@@ -79,24 +78,19 @@ def test_what_cannot_be_done_names_connection_and_remedy(home: Path) -> None:
 
 
 def test_what_does_not_answer_is_named_with_its_address(home: Path) -> None:
-    folder = home / "config" / "kvd"
-    folder.mkdir()
     with socket.create_server(("127.0.0.1", 0)) as mute:
         url = f"redis://127.0.0.1:{mute.getsockname()[1]}"
-        (folder / "connections.toml").write_text(
-            f"[connections.mute]\nstore = 'redis'\nconnect_timeout = 0.3\nargs.url = '{url}'"
-        )
+        configure(home, f"[connections.mute]\nstore = 'redis'\nconnect_timeout = 0.3\nargs.url = '{url}'")
         assert kvd("ls", "mute", expect=UNREACHABLE).err == f"kvd: mute: {url} did not open within 0.3 seconds\n"
 
 
 def test_a_production_connection_is_marked(home: Path) -> None:
-    folder = home / "config" / "kvd"
-    folder.mkdir()
-    (folder / "connections.toml").write_text(
+    configure(
+        home,
         """[connections.live]
 store = "memory"
 production = true
-read_only = true"""
+read_only = true""",
     )
     assert "(production, read-only)" in kvd("connections").out
     assert "(production, read-only)" in kvd("status").out
@@ -105,15 +99,14 @@ read_only = true"""
 
 def test_doctor_advises_what_helps(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KV_NOT_THERE", raising=False)
-    folder = home / "config" / "kvd"
-    folder.mkdir()
-    (folder / "connections.toml").write_text(
+    configure(
+        home,
         """[connections.unset]
 store = "redis"
 args = { password = "${KV_NOT_THERE}" }
 [connections.away]
 store = "redis"
-args = { port = 1 }"""
+args = { port = 1 }""",
     )
     kvd("ls")
     said = {row["subject"]: row for row in kvd("doctor", "--json", expect=1).rows}
