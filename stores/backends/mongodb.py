@@ -50,8 +50,14 @@ MAX_NATIVES: Final = 1000
 RECHECK: Final = 60.0
 """Seconds after which a writer looks whether its indexes are still there (somebody may have dropped the collection)."""
 
-OURS: Final = {"version": 1, "key": {"$exists": True}, "value.object": {"$exists": True}}
-"""What the TTL index covers: another program's documents may have a field `expires_at` and must not be deleted for it."""
+EXPIRING: Final = {
+    "expires_at": {"$type": "date"},
+    "version": 1,
+    "key": {"$exists": True},
+    "value.object": {"$exists": True},
+}
+"""What the TTL index covers. Another program's documents may have a field `expires_at` and must not be deleted for it; what has
+no deadline costs its writers no second index."""
 
 
 class MongoDBV1CollectionSanitizationStrategy(HybridSanitizationStrategy):
@@ -221,7 +227,7 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
         if not any(key[0][0] == "key" for key in keys):
             missing.append(IndexModel("key"))
         if [("expires_at", 1)] not in keys:
-            missing.append(IndexModel("expires_at", expireAfterSeconds=0, partialFilterExpression=OURS))
+            missing.append(IndexModel("expires_at", expireAfterSeconds=0, partialFilterExpression=EXPIRING))
         if missing and self._auto_create:
             await native.create_indexes(missing)
         self._checked[collection] = time.monotonic()
