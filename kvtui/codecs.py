@@ -19,6 +19,8 @@ _DROPPED = {"\u200d", "\ufe0e", "\ufe0f"}
 """Joiners and variation selectors: terminals disagree on the width of what they join."""
 _PLAIN = re.compile(r"[ -~]*\Z")
 _PRINTABLE_ASCII = range(0x20, 0x7F)
+REMEMBERED = 256
+"""Characters of the longest text whose form is kept: rows are drawn again and again, values are not."""
 _SURROGATES = range(0xD800, 0xE000)
 _BYTE_SURROGATES = range(0xDC80, 0xDD00)
 
@@ -44,11 +46,15 @@ def _symbol(char: str) -> str:
     return char
 
 
-@lru_cache(maxsize=4096)
 def printable(text: str) -> str:
     r"""The text on one line, with a visible sign for all that has none: `␊` for a newline, `\xff` for an odd byte."""
     if _PLAIN.match(text):
         return text
+    return "".join(map(_symbol, text)) if len(text) > REMEMBERED else _printable(text)
+
+
+@lru_cache(maxsize=4096)
+def _printable(text: str) -> str:
     return "".join(map(_symbol, text))
 
 

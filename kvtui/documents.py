@@ -23,8 +23,8 @@ __all__ = ["CHUNK", "BytesDocument", "Document", "Row", "TextDocument"]
 CHUNK = 65_536
 """Bytes that are read at once of a value that is too large to be had whole."""
 CHUNKS_KEPT = 32
-COMPARED = 4_000
-"""Lines up to which two texts are compared as a person would; beyond, line by line."""
+COMPARED = 1_000
+"""Lines up to which what differs in two texts is compared as a person would, a tenth of a second; beyond, line by line."""
 HEX_BYTES = (16, 12, 8, 4)
 """Bytes in a row of the hex view: as many as there is room for."""
 
@@ -78,6 +78,8 @@ class TextDocument:
         self._rows: list[tuple[int, int, int, int]] = []
         """Number of the line, start and end in it, cells of indentation."""
         self._width = 0
+        self._coloured: tuple[int, list[tuple[int, int, str]]] = (-1, [])
+        """The line whose rows are being drawn, and its colours."""
         self._changed: set[int] = set()
         self._found: list[tuple[int, int, int]] = []
         """Number of the line, start and end in it, in their order."""
@@ -112,7 +114,7 @@ class TextDocument:
         if self._is_json and len(line) <= 16 * CHUNK:
             spans = tuple(
                 (max(first, start) - start + hang, min(last, end) - start + hang, name)
-                for first, last, name in jsontext.spans(line)
+                for first, last, name in self._spans(number)
                 if first < end and last > start
             )
         found = tuple(
@@ -122,6 +124,11 @@ class TextDocument:
         )
         margin = str(number + 1) if start == 0 else ""
         return Row(margin, " " * hang + line[start:end], spans, found, number in self._changed)
+
+    def _spans(self, number: int) -> list[tuple[int, int, str]]:
+        if self._coloured[0] != number:  # a line may have a thousand rows
+            self._coloured = number, list(jsontext.spans(self._lines[number]))
+        return self._coloured[1]
 
     def _found_in(self, number: int) -> list[tuple[int, tuple[int, int, int]]]:
         low, high = bisect_left(self._found, (number, 0, 0)), bisect_left(self._found, (number + 1, 0, 0))
@@ -182,12 +189,17 @@ class TextDocument:
     def mark_changes(self, before: TextDocument) -> None:
         """Mark the lines that are others than before."""
         old, new = before._lines, self._lines
+        short = min(len(old), len(new))
+        head = next((at for at in range(short) if old[at] != new[at]), short)
+        tail = next((at for at in range(short - head) if old[-1 - at] != new[-1 - at]), short - head)
+        old, new = old[head : len(old) - tail], new[head : len(new) - tail]
         if max(len(old), len(new)) > COMPARED:
-            self._changed = {number for number, line in enumerate(new) if number >= len(old) or old[number] != line}
+            changed = (at for at, line in enumerate(new) if at >= len(old) or old[at] != line)
+            self._changed.update(head + at for at in changed)
             return
         for kind, _, _, first, last in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
             if kind != "equal":
-                self._changed.update(range(first, last))
+                self._changed.update(range(head + first, head + last))
 
 
 def _ink(text: bytes) -> int:

@@ -12,6 +12,7 @@ filter means: what they find is still tested here.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterable
 
 __all__ = ["Matcher", "compile_filter", "store_glob"]
@@ -28,11 +29,19 @@ def compile_filter(text: str) -> Matcher | None:
     """
     if not text:
         return None
-    if text.startswith("re:"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # it would be written across the screen
         try:
-            return re.compile(text[3:]).search
-        except re.error as error:
-            raise ValueError(f"broken regular expression: {error}") from None
+            return _compiled(text)
+        except (re.error, OverflowError) as error:
+            raise ValueError(f"broken {'regular expression' if text.startswith('re:') else 'glob'}: {error}") from None
+        except RecursionError:
+            raise ValueError("broken regular expression: it is nested too deeply") from None
+
+
+def _compiled(text: str) -> Matcher | None:
+    if text.startswith("re:"):
+        return re.compile(text[3:]).search
     flags = re.DOTALL if any(map(str.isupper, text)) else re.DOTALL | re.IGNORECASE
     if text.startswith("~"):
         return re.compile(_in_order(map(re.escape, text[1:])), flags).match if len(text) > 1 else None
@@ -61,9 +70,9 @@ def _glob(text: str) -> str:
             parts[-1] += "."
         elif char == "[":
             end = text.find("]", at + 1)
-            if end < 0:
-                raise ValueError(r"this glob has a [ without ]; write \[ for the bracket itself")
             inside = text[at:end]
+            if end < 0 or inside in {"^", "!"}:
+                raise ValueError(r"this glob has a [ without ]; write \[ for the bracket itself")
             negated = inside.startswith(("^", "!"))
             members = re.sub(r"([\\\[\]&~|^])", r"\\\1", inside[negated:])
             parts[-1] += f"[{'^' if negated else ''}{members}]"

@@ -1,8 +1,9 @@
 """The keys of one collection as far as they are known: columns, not objects, and a sorted, filtered view over them.
 
-A row is an index into the columns; rows of keys that left are used again. `view` holds the rows that are shown, in order. Few
-changes at a time are worked into the view at once; sorting and filtering anew goes in slices, so that a million keys never
-hold the event loop, and what changed meanwhile is worked in at the end.
+A row is an index into the columns; rows of keys that left are used again. `view` holds the rows that are shown, in order.
+Changes that come together are worked into the view together, because that takes a step for each key in it. Sorting and
+filtering anew goes in slices, so that a million keys never hold the event loop, and what changed meanwhile is worked in
+at the end.
 """
 
 from __future__ import annotations
@@ -22,8 +23,6 @@ __all__ = ["KeyIndex", "Sort"]
 
 SLICE = 5_000
 """Rows handled between two turns of the event loop; about 5 ms."""
-FEW = 64
-"""Changes up to which the view is mended one by one."""
 
 
 def _first(pair: tuple[Any, int]) -> Any:
@@ -153,14 +152,18 @@ class KeyIndex:
         self._mend(changed, added=new)
         return new
 
-    def describe(self, address: Key, description: Description) -> None:
-        """Renew what is known of one key, adding it when it is new."""
-        row = self._rows.get(address)
-        added = row is None
-        if row is None:
-            row = self._add(address, address if isinstance(address, str) else address.value.hex())
-        self._describe(row, description)
-        self._mend([row], added=int(added))
+    def describe(self, found: Iterable[tuple[Key, Description]]) -> None:
+        """Renew what is known of keys, adding those that are new."""
+        changed: list[int] = []
+        new = 0
+        for address, description in found:
+            row = self._rows.get(address)
+            if row is None:
+                new += 1
+                row = self._add(address, address if isinstance(address, str) else address.value.hex())
+            self._describe(row, description)
+            changed.append(row)
+        self._mend(changed, added=new)
 
     def remove(self, addresses: Iterable[Key]) -> int:
         """Forget keys; answers how many were known."""
@@ -171,12 +174,7 @@ class KeyIndex:
             self.names[row] = ""
             self.expires[row] = math.inf
             self._tokens.pop(row, None)
-        if len(gone) <= FEW:
-            for row in gone:
-                if row in self.view:
-                    self.view.remove(row)
-        else:
-            self.view = [row for row in self.view if row not in gone]
+        self.view = [row for row in self.view if row not in gone]
         self._free.extend(gone)
         if self._rebuilding:
             self._touched |= gone

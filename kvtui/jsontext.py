@@ -15,12 +15,11 @@ from kvtui.codecs import printable
 
 __all__ = ["InvalidJsonError", "check_value", "compact", "indent", "is_json", "join_pairs", "spans"]
 
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
-_SPAN = re.compile(r'("(?:[^"\\]|\\.)*"?)(\s*:)?|(-?[0-9][0-9.eE+-]*)|(true|false|null)|([{}\[\],:]+)')
+_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
+_SPAN = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*"?)(\s*:)?|(-?[0-9][0-9.eE+-]*)|(true|false|null)|([{}\[\],:]+)')
 _PAIR = re.compile(r'\[\n +("(?:[^"\\]|\\.)*"),\n +([^\s\[\]{}",]+)\n +\]')
-_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
-_HIGH = range(0xD800, 0xDC00)
-_SURROGATES = range(0xD800, 0xE000)
+_HEX = "[0-9a-fA-F]"
+_ESCAPE = re.compile(rf"\\(?:u([dD][89abAB]{_HEX}{{2}})\\u([dD][c-fC-F]{_HEX}{{2}})|u({_HEX}{{4}})|.)", re.DOTALL)
 _TRAILING = "a comma with nothing behind it"
 
 
@@ -75,27 +74,19 @@ def _tokens(text: str) -> Iterator[str]:
 
 def _unescape(piece: str) -> str:
     """Show the characters of a string piece that were escaped without need."""
-    parts: list[str] = []
-    at = 0
-    for match in (found := list(_ESCAPE.finditer(piece))):
-        if match.start() < at:
-            continue  # the low half of a pair that is already done
-        parts.append(piece[at : match.start()])
-        at = match.end()
-        if match[1] is None:
-            parts.append(match[0])
-            continue
-        code = int(match[1], 16)
-        if code in _HIGH:
-            low = next((other for other in found if other.start() == at and other[1]), None)
-            if low is not None and 0xDC00 <= int(low[1], 16) < 0xE000:  # noqa: PLR2004 - the low surrogates
-                code = 0x10000 + ((code - 0xD800) << 10) + int(low[1], 16) - 0xDC00
-                at = low.end()
-        char = chr(code)
-        keep = code in _SURROGATES or char in '"\\' or printable(char) not in {char, ""}
-        parts.append(piece[match.start() : at] if keep else char)
-    parts.append(piece[at:])
-    return "".join(parts)
+    return _ESCAPE.sub(_shown, piece)
+
+
+def _shown(escape: re.Match[str]) -> str:
+    """The character of an escape, or the escape itself where the character could not be seen or would mean something else."""
+    high, low, code = escape.groups()
+    if high is not None:
+        char = chr(0x10000 + ((int(high, 16) - 0xD800) << 10) + int(low, 16) - 0xDC00)
+    elif code is not None:
+        char = chr(int(code, 16))
+    else:
+        return escape[0]
+    return escape[0] if char in '"\\' or printable(char) not in {char, ""} else char
 
 
 def is_json(text: str) -> bool:

@@ -332,15 +332,12 @@ class KeysReader(Pane):
     def _take_described(self, message: Described) -> None:
         if message.place != self.place:
             return
-        gone: list[Key] = []
-        for key, description in zip(message.keys, message.found, strict=True):
-            if description is not None:
-                self.index.describe(key, description)
-                if self._scan is not None:
-                    self._scan.seen.add(key)
-            elif key not in self.content.fading:
-                gone.append(key)
-        self._forget(gone)
+        answers = list(zip(message.keys, message.found, strict=True))
+        found = [(key, description) for key, description in answers if description is not None]
+        self.index.describe(found)
+        if self._scan is not None:
+            self._scan.seen.update(key for key, _ in found)
+        self._forget([key for key, description in answers if description is None and key not in self.content.fading])
 
     def _forget(self, keys: Sequence[Key]) -> None:
         self.index.remove(keys)

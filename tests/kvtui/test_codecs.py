@@ -1,3 +1,5 @@
+import tracemalloc
+
 import pytest
 from hypothesis import given, strategies as st
 from rich.cells import cell_len
@@ -22,6 +24,16 @@ from kvtui.codecs import elide, hex_row, printable, size_text, take_cells, text_
 )
 def test_names_are_shown_safely(name: str, shown: str) -> None:
     assert printable(name) == shown
+
+
+def test_long_texts_are_not_kept() -> None:
+    tracemalloc.start()
+    for number in range(20):
+        printable(f"{number}" + "x" * 1_000_000)
+        printable(f"{number}" + "é" * 100_000)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 1_000_000
 
 
 @given(st.text(alphabet=st.characters(), max_size=40))

@@ -1,4 +1,5 @@
 import json
+import time
 
 import pytest
 from rich.cells import cell_len
@@ -38,6 +39,15 @@ def test_colours_follow_a_wrapped_string() -> None:
     assert row is not None
     assert row.spans == ((2, len(row.text), "string"),)
     assert row.text.startswith("  s")
+
+
+def test_rows_of_one_long_line_are_drawn_at_once() -> None:
+    document = TextDocument('{"a": "' + "x y\\n" * 200_000 + '"}', is_json=True)
+    document.wrap(60)
+    begin = time.process_time()
+    for index in range(40):
+        document.row(index)
+    assert time.process_time() - begin < 2, "it took ten seconds when the line was coloured anew for each of its rows"
 
 
 def test_missing_bytes_are_named_and_then_shown() -> None:

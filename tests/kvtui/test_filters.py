@@ -49,7 +49,14 @@ def test_nothing_typed_filters_nothing(typed: str) -> None:
     assert compile_filter(typed) is None
 
 
-@pytest.mark.parametrize("typed", ["re:(", "a[b"])
+@pytest.mark.parametrize(
+    "typed",
+    [
+        *("re:(", "re:a{99999999999999999999}", "re:" + "(" * 5_000, "re:(?L)a"),
+        *("a[b", "[z-a]", "[!]", "[^]", "[a--b]"),
+    ],
+    ids=lambda typed: typed[:12],
+)
 def test_broken_filters_say_so(typed: str) -> None:
     with pytest.raises(ValueError, match=r"broken|without"):
         compile_filter(typed)
@@ -61,6 +68,11 @@ def test_any_text_quoted_matches_itself(key: str) -> None:
     matcher = compile_filter(quoted)
     assert matcher is not None
     assert matcher(key)
+
+
+@pytest.mark.parametrize("typed", ["re:[[a]", "[+--]"])
+def test_what_python_may_read_otherwise_one_day_is_no_matter_for_the_screen(typed: str) -> None:
+    assert compile_filter(typed)
 
 
 PIECES = st.lists(st.sampled_from([*"abzAZ09:*?[]!^-\\~é日", "user"]), max_size=12).map("".join)
