@@ -1,8 +1,9 @@
 """Elasticsearch: one index a collection, `lower(prefix-collection)`; one document an entry, its `_id` the sanitized key.
 
-Everything is read by `_mget` and written by `_bulk`, one entry too: both are exact at once, where searches only see what was
-refreshed, and both carry names in their body, where a `..` is no path. Writes refresh, so that searches see them; serverless
-projects refuse that, and list what was written a moment later. Compare-and-set is by sequence number and primary term.
+What is read comes by `_mget`, or by a get if it is one document with a plain `_id`, and is written by `_bulk`: these are exact
+at once, where searches only see what was refreshed, and batches carry names in their body, where a `..` is no path. Writes
+refresh, so that searches see them; serverless projects refuse that, and list what was written a moment later. Compare-and-set
+is by sequence number and primary term.
 Scans walk a point in time, which the server keeps for five minutes from page to page.
 """
 

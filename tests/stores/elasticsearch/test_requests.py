@@ -5,6 +5,7 @@ from typing import Any
 
 import elastic_transport
 import pytest
+from elasticsearch import NotFoundError
 
 from stores import ABSENT, ElasticsearchStore
 from stores.backends import elasticsearch_requests
@@ -42,7 +43,8 @@ async def test_many_keys_are_one_round_trip_and_a_given_client_stays_open(watche
     assert bare.take() == ["_mget", "_bulk"]
     await watched.put("k", {}, collection="c")
     await watched.get("k", collection="c")
-    assert bare.take() == ["_bulk", "_mget"]
+    await watched.get("_k", collection="c")
+    assert bare.take() == ["_bulk", "k", "_mget"]
     await watched.close()
     assert (await bare.info())["version"]
 
@@ -56,6 +58,21 @@ async def test_big_documents_go_in_more_batches(
     await watched.put_many([f"k{n}" for n in range(7)], [{"text": "x" * 4000}] * 7, collection="c")
     assert bare.take() == ["_bulk"] * 4
     assert len(await all_names(watched, "c")) == 8
+
+
+async def test_what_has_nothing_under_a_lone_key_is_no_error_and_a_stranger_is(
+    watched: ElasticsearchStore, bare: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await watched.get("k", collection="no_index") is None
+    await watched.put("first", {}, collection="c")
+    assert await watched.get("k", collection="c") is None
+
+    async def not_found(*_: Any, **__: Any) -> Any:
+        raise NotFoundError("not found", meta(404), "<h1>nothing here</h1>")
+
+    monkeypatch.setattr(bare, "perform_request", not_found)
+    with pytest.raises(KeyValueOperationError, match="not found"):
+        await watched.get("k", collection="c")
 
 
 def item(status: int, kind: str | None = None) -> dict[str, Any]:
