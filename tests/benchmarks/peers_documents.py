@@ -1,16 +1,18 @@
-"""Peers of the servers that hold documents: MongoDB, Elasticsearch."""
+"""Peers of the servers that hold documents: MongoDB, Elasticsearch.
+
+They keep documents in py-key-value's layout, under its indexes and mapping: what the format costs the server is no store's own.
+"""
 
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from stores.backends.elasticsearch_documents import MAPPING
 from tests.benchmarks.peer import Peer, Value
 
 
 class MongoDB:
-    """Documents in py-key-value's layout, found by their indexed field `key`: its price is no store's own."""
-
     def __init__(self, collection: Any) -> None:
         self.collection = collection
 
@@ -49,22 +51,27 @@ class Elasticsearch:
     def __init__(self, client: Any) -> None:
         self.client = client
 
+    def _document(self, key: str, value: Value) -> Value:
+        made = datetime.now(UTC).isoformat()
+        return {"key": key, "collection": "bare", "version": 1, "created_at": made, "value": {"flattened": value}}
+
     async def get(self, key: str) -> Value | None:
-        found: Value = (await self.client.get(index=self.INDEX, id=key))["_source"]
+        found: Value = (await self.client.get(index=self.INDEX, id=key))["_source"]["value"]["flattened"]
         return found
 
     async def put(self, key: str, value: Value) -> None:
-        await self.client.index(index=self.INDEX, id=key, document=value, refresh=True)
+        await self.client.index(index=self.INDEX, id=key, document=self._document(key, value), refresh=True)
 
     async def get_many(self, keys: list[str]) -> list[Value | None]:
         answer = await self.client.mget(index=self.INDEX, ids=keys)
-        return [one.get("_source") for one in answer["docs"]]
+        return [one["_source"]["value"]["flattened"] if one["found"] else None for one in answer["docs"]]
 
     async def _bulk(self, operations: list[Value]) -> None:
         await self.client.bulk(index=self.INDEX, operations=operations, refresh=True)
 
     async def put_many(self, keys: list[str], values: list[Value]) -> None:
-        await self._bulk([part for key, value in zip(keys, values, strict=True) for part in ({"index": {"_id": key}}, value)])
+        pairs = zip(keys, values, strict=True)
+        await self._bulk([part for key, value in pairs for part in ({"index": {"_id": key}}, self._document(key, value))])
 
     async def delete_many(self, keys: list[str]) -> None:
         await self._bulk([{"delete": {"_id": key}} for key in keys])
@@ -87,6 +94,7 @@ async def open_mongodb(endpoint: Any, _folder: Path, stack: AsyncExitStack) -> P
     client: Any = AsyncMongoClient(endpoint)
     stack.push_async_callback(client.close)
     await client["bare"]["bare"].create_index("key")
+    await client["bare"]["bare"].create_index("expires_at", expireAfterSeconds=0)
     return MongoDB(client["bare"]["bare"])
 
 
@@ -95,5 +103,5 @@ async def open_elasticsearch(endpoint: Any, _folder: Path, stack: AsyncExitStack
 
     client = AsyncElasticsearch(endpoint)
     stack.push_async_callback(client.close)
-    await client.indices.create(index=Elasticsearch.INDEX, mappings={"dynamic": False})
+    await client.indices.create(index=Elasticsearch.INDEX, mappings=MAPPING)
     return Elasticsearch(client)
