@@ -39,6 +39,9 @@ __all__ = ["DEFAULT_COLLECTION", "Lifecycle", "Scope"]
 
 DEFAULT_COLLECTION = "default_collection"
 
+MAX_SET_UP = 10_000
+"""Collections that are remembered as set up: names may be made up without an end."""
+
 Scope = str | Token
 """A collection whose default is resolved."""
 
@@ -225,6 +228,8 @@ class Lifecycle:
                 if isinstance(ours, StoreConnectionError):
                     raise ours from exc
                 raise StoreSetupError(f"Collection {collection!r} at {self.location} could not be set up: {exc}") from exc
+            if len(self._set_up_collections) >= MAX_SET_UP:
+                self._set_up_collections.clear()
             self._set_up_collections.add(collection)
 
     async def close(self) -> None:

@@ -4,7 +4,7 @@ What is kept is the value's JSON text, so that nobody's later change to a dict r
 every coroutine runs to its end in one step (`traits.immediate`).
 
 Expired entries are hidden at once and leave by themselves within a second: deadlines are noted by the whole second, and one
-timer wakes for the next of them.
+timer wakes for the next of them. A collection leaves with its last entry.
 """
 
 from __future__ import annotations
@@ -161,8 +161,14 @@ class MemoryStore(BaseDestroyStore, BaseDestroyCollectionStore, BaseEnumerateCol
             self._store(collection, key, held)
 
     async def _delete_managed_entry(self, *, key: Key, collection: Scope) -> bool:
-        cache = self._caches.get(_text(collection))
-        return cache is not None and cache.pop(_text(key), time.time())
+        name = _text(collection)
+        cache = self._caches.get(name)
+        if cache is None:
+            return False
+        lived = cache.pop(_text(key), time.time())
+        if not cache:
+            del self._caches[name]
+        return lived
 
     def _held(self, collection: Scope, key: Key) -> _Held | None:
         cache = self._caches.get(_text(collection))
@@ -173,7 +179,9 @@ class MemoryStore(BaseDestroyStore, BaseDestroyCollectionStore, BaseEnumerateCol
         if cache is None:
             return False
         cache.expire(time.time())
-        return len(cache) > 0
+        if not cache:
+            del self._caches[collection]
+        return bool(cache)
 
     def _store(self, collection: Scope, key: Key, held: _Held) -> None:
         name = _text(collection)
@@ -257,7 +265,8 @@ class MemoryStore(BaseDestroyStore, BaseDestroyCollectionStore, BaseEnumerateCol
         return True
 
     async def _delete_collection(self, *, collection: Scope) -> bool:
-        return self._caches.pop(_text(collection), None) is not None
+        name = _text(collection)
+        return self._holds_any(name) and self._caches.pop(name) is not None
 
     # Expiry
 
@@ -281,8 +290,10 @@ class MemoryStore(BaseDestroyStore, BaseDestroyCollectionStore, BaseEnumerateCol
 
     def _leave_expired(self) -> None:
         now = time.time()
-        for cache in self._caches.values():
+        for name, cache in list(self._caches.items()):
             cache.expire(now)
+            if not cache:
+                del self._caches[name]
         while self._due_heap and self._due_heap[0] <= now:
             self._due.discard(heapq.heappop(self._due_heap))
         self._timer = None

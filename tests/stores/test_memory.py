@@ -13,6 +13,7 @@ import time_machine
 from stores import ABSENT, MemoryStore, NullStore
 from stores.entry import utc_now
 from stores.errors import StoreSetupError
+from stores.lifecycle import MAX_SET_UP
 
 pytestmark = pytest.mark.anyio
 
@@ -38,6 +39,31 @@ async def test_expired_entries_leave_without_being_asked_for() -> None:
         await asyncio.sleep(1.4)
         assert len(cache) == 1
         assert await store.keys() == ["kept"]
+
+
+async def test_a_collection_leaves_with_its_last_entry() -> None:
+    async with MemoryStore() as store:
+        for n in range(MAX_SET_UP + 5):
+            await store.put("k", {}, collection=f"session {n}")
+            assert await store.delete("k", collection=f"session {n}")
+        await store.put("k", {}, collection="soon gone", ttl=0.05)
+        await store.put("k", {}, collection="kept")
+        await asyncio.sleep(1.2)
+        assert list(store._caches) == ["kept"]
+        assert len(store._set_up_collections) <= MAX_SET_UP
+        assert await store.destroy_collection("kept") is True
+        assert await store.destroy_collection("kept") is False
+
+
+async def test_a_collection_in_which_all_has_expired_is_not_there() -> None:
+    async with MemoryStore() as store:
+        with time_machine.travel(utc_now(), tick=False) as clock:
+            await store.put("k", {}, collection="c", ttl=1)
+            await store.put("k", {}, collection="d", ttl=1)
+            clock.shift(timedelta(seconds=1))
+            assert await store.destroy_collection("c") is False
+            assert await store.collections() == []
+            assert not store._caches
 
 
 async def test_deadlines_follow_the_wall_clock() -> None:
