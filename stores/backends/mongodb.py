@@ -387,7 +387,7 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
             else:
                 document = await self._successor(collection, key, new, stored)
                 if stored is None:
-                    done = await requests.insert(native, document)
+                    done = await requests.insert(native, key, document)
                 else:
                     done = bool((await native.replace_one(documents.unchanged(stored), document)).matched_count)
                 if done:
@@ -398,7 +398,8 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
 
     async def _successor(self, scope: Scope, key: Key, new: ManagedEntry | Record, stored: bytes | None) -> RawBSONDocument:
         """The whole document that takes the place of what is stored."""
-        [own_id] = documents.address(key).values() if stored is None else [bson.decode(stored, documents.CODEC)["_id"]]
+        replaced = None if stored is None else bson.decode(stored, documents.CODEC)
         if isinstance(new, Record):
-            return documents.encode_record(new, own_id, keep_id=stored is not None)
+            return documents.encode_record(new, key, replaced)
+        [own_id] = documents.address(key).values() if replaced is None else [replaced["_id"]]
         return documents.encode_entry(new, key, await self._written_name(scope), {"_id": own_id})

@@ -125,16 +125,25 @@ def encode_entry(entry: ManagedEntry, key: Key, collection: str, head: Document 
     return encode((head or {}) | ADAPTER.dump_dict(entry, key=key_text(key), collection=collection))
 
 
-def encode_record(record: Record, own_id: Any, *, keep_id: bool) -> RawBSONDocument:
-    """The document of a snapshot of foreign data, under its own `_id` or under the one of what it replaces."""
+def encode_record(record: Record, key: Key, replaced: Document | None) -> RawBSONDocument:
+    """The document of a snapshot of foreign data, such that it is found under this key.
+
+    Its `_id` is the one of what it replaces; where nothing is, the one that it had under this same key, else a new one.
+    """
     try:
         document = json_util.loads(record.body, json_options=json_util.CANONICAL_JSON_OPTIONS)
     except (ValueError, TypeError, RecursionError, BSONError):
         document = None
     if not isinstance(document, dict):
         raise SerializationError("A MongoDB document is restored from a JSON object.")
-    recorded = document.pop("_id", own_id)
-    return encode({"_id": own_id if keep_id else recorded} | document)
+    recorded = document.pop("_id", None)
+    [(field, value)] = address(key).items()
+    own_id = value
+    if field == "key":
+        if recorded is not None and document.get("key") == value:
+            own_id = recorded
+        document["key"] = value
+    return encode({"_id": own_id if replaced is None else replaced["_id"]} | document)
 
 
 def overwrite(entry: ManagedEntry, key: Key, collection: str) -> Document:

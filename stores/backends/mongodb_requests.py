@@ -131,9 +131,9 @@ async def upsert(native: Native, key: Key, update: documents.Document) -> None:
         try:
             await native.update_one(where, update, upsert=True)
         except driver.DuplicateKeyError as exc:
-            if not (exc.details or {}).get("keyPattern", {"_id": 1}).keys() <= {"_id", "key"}:
-                raise  # another unique index than ours refuses the value: trying again would not help
-            if await _is_taken(native, documents.key_text(key)):
+            if _is_refused_for_good(exc):
+                raise
+            if await _is_taken(native, documents.key_text(key), documents.key_text(key)):
                 with_any_id = {operator: fields for operator, fields in update.items() if operator != "$setOnInsert"}
                 await native.update_one(where, with_any_id, upsert=True)
                 return
@@ -159,12 +159,15 @@ async def upsert_all(native: Native, writes: Sequence[tuple[Key, documents.Docum
     await run_bounded(send, batched(writes, BATCH), limit=CONCURRENT_BATCHES)
 
 
-async def insert(native: Native, document: RawBSONDocument) -> bool:
-    """Put if absent: False when the `_id`, which is the key, was taken meanwhile."""
+async def insert(native: Native, key: Key, document: RawBSONDocument) -> bool:
+    """Put if absent: False when somebody else was first. Where only its `_id` is taken, a key's document gets another one."""
     try:
         await native.insert_one(document)
-    except driver.DuplicateKeyError:
-        if document["_id"] != document.get("key") or not await _is_taken(native, document["key"]):
+    except driver.DuplicateKeyError as exc:
+        if _is_refused_for_good(exc):
+            raise
+        name = documents.address(key).get("key")
+        if name is None or not await _is_taken(native, document["_id"], name):
             return False
         await native.insert_one(documents.encode({**bson.decode(document.raw, documents.CODEC), "_id": bson.ObjectId()}))
     return True
@@ -180,6 +183,11 @@ async def delete_live(native: Native, keys: Sequence[Key]) -> int:
     return sum(await run_bounded(remove, batched(keys, BATCH), limit=CONCURRENT_BATCHES))
 
 
-async def _is_taken(native: Native, key: str) -> bool:
-    """Whether another program's document, with another key or none, has this key as its `_id`."""
-    return await native.find_one({"_id": key, "key": {"$ne": key}}, {"_id": 1}) is not None
+def _is_refused_for_good(exc: driver.DuplicateKeyError) -> bool:
+    """Whether it is another unique index than ours that refuses the value, so that trying again would not help."""
+    return not (exc.details or {}).get("keyPattern", {"_id": 1}).keys() <= {"_id", "key"}
+
+
+async def _is_taken(native: Native, own_id: Any, key: str) -> bool:
+    """Whether a document with another key or none, which another program wrote, has this `_id`."""
+    return await native.find_one({"_id": own_id, "key": {"$ne": key}}, {"_id": 1}) is not None

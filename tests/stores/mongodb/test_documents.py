@@ -1,6 +1,7 @@
 """Documents, ours and others', and the collections around them: form, indexes, what is left alone, BSON's limits."""
 
 import datetime as dt
+import time
 from typing import Any
 
 import bson
@@ -11,8 +12,10 @@ from stores import ABSENT, MongoDBStore, MongoDBV1CollectionSanitizationStrategy
 from stores.backends import mongodb
 from stores.backends.mongodb_documents import read_record
 from stores.errors import (
+    ConflictError,
     DeserializationError,
     InvalidKeyError,
+    KeyValueOperationError,
     SerializationError,
     StoreSetupError,
     UnsupportedError,
@@ -187,6 +190,40 @@ async def test_an_id_that_is_taken_by_another_program_does_not_block_a_key(store
     await store.edit("c", {"n": 2}, collection="c", expected=ABSENT)
     assert await store.get_many(["a", "b", "c", "x"], collection="c") == [{"n": 2}] * 3 + [{"n": 3}]
     assert await bare["c"].count_documents({"n": 1}) == 3
+
+
+async def test_a_foreign_document_is_put_back_under_the_key_that_is_asked_for(store: MongoDBStore, bare: Database) -> None:
+    theirs = {"_id": "theirs", "n": 1}
+    keyed = {"_id": bson.ObjectId(), "key": "keyed", "n": 2}
+    await bare["c"].insert_many([theirs, keyed])
+    [token] = [name.token for name in await all_names(store, "c") if name.text == "theirs"]
+    for name, document in ((token, theirs), ("keyed", keyed)):
+        snapshot = await store.snapshot(name, collection="c")
+        assert snapshot
+        begun = time.monotonic()
+        await store.restore("copy", snapshot, collection="c", expected=ABSENT)
+        assert time.monotonic() - begun < 2
+        record = await store.read("copy", collection="c")
+        assert record
+        assert json_util.loads(record.body) == {**document, "key": "copy", "_id": json_util.loads(record.body)["_id"]}
+        assert await store.delete("copy", collection="c")
+    assert await bare["c"].find().to_list() == [theirs, keyed]
+    assert await store.delete("keyed", collection="c")
+    await bare["c"].insert_one({**keyed, "key": "of somebody else"})
+    assert snapshot
+    await store.restore("keyed", snapshot, collection="c", expected=ABSENT)
+    assert await bare["c"].count_documents({"key": "keyed", "n": 2}) == 1
+
+
+async def test_a_restored_document_that_another_index_refuses_is_refused_at_once(store: MongoDBStore, bare: Database) -> None:
+    await bare["c"].create_index("n", unique=True)
+    await bare["c"].insert_one({"_id": 1, "n": 7})
+    [name] = await all_names(store, "c")
+    snapshot = await store.snapshot(name.token, collection="c")
+    assert snapshot
+    with pytest.raises(KeyValueOperationError, match="'copy'") as refused:
+        await store.restore("copy", snapshot, collection="c")
+    assert not isinstance(refused.value, ConflictError)
 
 
 async def test_a_big_document_is_described_without_its_value(store: MongoDBStore) -> None:
