@@ -20,7 +20,16 @@ from elasticsearch import AsyncElasticsearch
 
 from stores.arguments import Secret
 from stores.backends import elasticsearch_documents as documents, elasticsearch_scans as scans
-from stores.backends.elasticsearch_errors import CONFLICT, ERRORS, NO_INDEX, answered, bulk_failure, types_of
+from stores.backends.elasticsearch_errors import (
+    CONFLICT,
+    ERRORS,
+    NO_INDEX,
+    answered,
+    bulk_failure,
+    cause_of,
+    innermost,
+    types_of,
+)
 from stores.backends.elasticsearch_names import (
     MAX_ID,
     MAX_INDEX,
@@ -222,16 +231,13 @@ class ElasticsearchStore(
         await create_index(self._api, index)
 
     def _translate(self, exc: BaseException, scope: Scope | None, key: Key | None) -> BaseKeyValueError | None:
-        ours = super()._translate(exc, scope, key)
+        ours = super()._translate(cause_of(exc), scope, key)
         if ours is None or not isinstance(exc, transport.ApiError):
             return ours
         return answered(ours.message or "", exc.meta.status, types_of(exc))
 
     def _told(self, exc: BaseException) -> str:
-        # the driver wraps what went wrong in itself, once more for each try, and each says what all others say
-        while isinstance(exc, transport.TransportError) and exc.errors and isinstance(exc.errors[-1], Exception):
-            exc = exc.errors[-1]
-        return super()._told(exc)
+        return super()._told(innermost(exc))
 
     @property
     def _api(self) -> AsyncElasticsearch:

@@ -21,7 +21,18 @@ from stores.errors import (
     ValueTooLargeError,
 )
 
-__all__ = ["CONFLICT", "ERRORS", "NO_INDEX", "RETRIED", "answered", "bulk_failure", "item_failure", "types_of"]
+__all__ = [
+    "CONFLICT",
+    "ERRORS",
+    "NO_INDEX",
+    "RETRIED",
+    "answered",
+    "bulk_failure",
+    "cause_of",
+    "innermost",
+    "item_failure",
+    "types_of",
+]
 
 CONFLICT: Final = "version_conflict_engine_exception"
 NO_INDEX: Final = "index_not_found_exception"
@@ -48,6 +59,20 @@ BY_STATUS: Final[Mapping[int, tuple[type[BaseKeyValueError], str]]] = {
     413: (ValueTooLargeError, "The server's http.max_content_length is the limit."),
     **dict.fromkeys(RETRIED, (StoreConnectionError, "The server is overloaded or not ready.")),
 }
+
+
+def cause_of(exc: BaseException) -> BaseException:
+    """The driver's exception; what the library below it says of a client that its owner closes is turned into one."""
+    if type(exc) is RuntimeError and str(exc) == "Session is closed":
+        return transport.ConnectionError("the client was closed during the call")
+    return exc
+
+
+def innermost(exc: BaseException) -> BaseException:
+    """What went wrong: the driver wraps it in itself, once more for each try, and each says what all others say."""
+    while isinstance(exc, transport.TransportError) and exc.errors and isinstance(exc.errors[-1], Exception):
+        exc = exc.errors[-1]
+    return exc
 
 
 def types_of(exc: transport.ApiError) -> list[str]:

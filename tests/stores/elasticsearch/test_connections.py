@@ -9,6 +9,7 @@ from typing import Any
 import elastic_transport
 import elasticsearch
 import pytest
+from elasticsearch import AsyncElasticsearch
 
 from stores import ElasticsearchStore
 from stores.backends.elasticsearch_requests import with_port
@@ -90,6 +91,23 @@ async def test_a_connection_that_is_cut_once_is_not_even_noticed(
         opened = proxy.accepted
         await asyncio.gather(*(store.get("k", collection="c") for _ in range(200)))
         assert proxy.accepted - opened <= 10
+
+
+async def test_a_client_that_its_owner_closes_in_the_middle_is_said(
+    elasticsearch_url: str, unique_name: str, bare: Counting
+) -> None:
+    async with Proxy(*addresses(elasticsearch_url)[0]) as proxy:
+        client = AsyncElasticsearch(f"http://127.0.0.1:{proxy.port}", connections_per_node=2)
+        async with ElasticsearchStore(elasticsearch_client=client, index_prefix=unique_name) as store:
+            proxy.delay(0.02)
+            waiting = [asyncio.create_task(store.get("k", collection="c")) for _ in range(20)]
+            await asyncio.sleep(0.03)
+            await client.close()
+            ended = await asyncio.gather(*waiting, return_exceptions=True)
+        await client.close()  # it had opened a session again
+    for one in ended:
+        assert one is None or isinstance(one, StoreConnectionError)
+    assert any("the client was closed during the call" in str(one) for one in ended)
 
 
 def exceptions(module: Any) -> Iterator[type[Exception]]:
