@@ -10,6 +10,7 @@ Scans walk a point in time, which the server keeps for five minutes from page to
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Final, overload
 from urllib.parse import urlsplit
@@ -24,6 +25,7 @@ from stores.backends.elasticsearch_errors import (
     CONFLICT,
     ERRORS,
     NO_INDEX,
+    RefusedError,
     answered,
     bulk_failure,
     cause_of,
@@ -232,9 +234,11 @@ class ElasticsearchStore(
 
     def _translate(self, exc: BaseException, scope: Scope | None, key: Key | None) -> BaseKeyValueError | None:
         ours = super()._translate(cause_of(exc), scope, key)
-        if ours is None or not isinstance(exc, transport.ApiError):
-            return ours
-        return answered(ours.message or "", exc.meta.status, types_of(exc))
+        if ours is not None and isinstance(exc, transport.ApiError):
+            return answered(ours.message or "", exc.meta.status, types_of(exc))
+        if ours is not None and isinstance(exc, RefusedError):
+            return answered(ours.message or "", exc.status, exc.types)
+        return ours
 
     def _told(self, exc: BaseException) -> str:
         return super()._told(innermost(exc))
@@ -367,7 +371,11 @@ class ElasticsearchStore(
         """The callers' names of indices, asked of their entries: an index's name has lost its case, or more."""
         found = zip(indices, await scans.samples(self._api, indices), strict=True)
         names = [(self._names.collection(index, named), is_filled) for index, (named, is_filled) in found]
-        return [name for name, is_filled in names if is_filled or not hide_empty]
+        return [
+            name if is_filled is not None else replace(name, exact=False)
+            for name, is_filled in names
+            if is_filled is not False or not hide_empty
+        ]
 
     async def _scan_keys(self, *, collection: Scope, cursor: bytes | None, limit: int, match: str | None) -> Page[Name]:
         limit = limit if match is None else max(limit, MATCH_PAGE)

@@ -22,42 +22,80 @@ from stores.errors import (
 )
 
 __all__ = [
+    "BLOCKED",
     "CONFLICT",
     "ERRORS",
     "NO_INDEX",
+    "OVERLOADED",
     "RETRIED",
+    "RefusedError",
     "answered",
     "bulk_failure",
     "cause_of",
+    "deletion_failure",
     "innermost",
     "item_failure",
+    "types_in",
     "types_of",
 ]
 
+BLOCKED: Final = "cluster_block_exception"
 CONFLICT: Final = "version_conflict_engine_exception"
 NO_INDEX: Final = "index_not_found_exception"
-RETRIED: Final = frozenset({429, 502, 503, 504})
+STARTING: Final = 503
+TIMED_OUT: Final = 504
+RETRIED: Final = frozenset({429, 502, STARTING, TIMED_OUT})
 """Statuses that say "not now"."""
+OVERLOADED: Final = 429
+
+
+class RefusedError(Exception):
+    """Something inside an answer was refused, while the request as a whole was not."""
+
+    def __init__(self, message: str, status: int, types: list[str]) -> None:
+        """Keep what the server said.
+
+        Args:
+            message: for a person.
+            status: that the whole request would have had; 0 where the server tells none.
+            types: the server's names for the error, the root causes first.
+        """
+        super().__init__(message)
+        self.status = status
+        self.types = types
+
 
 ERRORS: Final[Mapping[type[BaseException], type[BaseKeyValueError]]] = {
     transport.TransportError: StoreConnectionError,  # also an answer that is not JSON: whoever answered is no Elasticsearch
     transport.ApiError: KeyValueOperationError,
+    RefusedError: KeyValueOperationError,
     driver.UnsupportedProductError: StoreSetupError,
 }
 
+NOT_NOW: Final = (StoreConnectionError, "The server is overloaded or not ready.")
 BY_TYPE: Final[Mapping[str, tuple[type[BaseKeyValueError], str]]] = {
     CONFLICT: (ConflictError, ""),
     "document_parsing_exception": (SerializationError, ""),
     "mapper_parsing_exception": (SerializationError, ""),
     "invalid_index_name_exception": (InvalidKeyError, "Choose another collection or a sanitization strategy."),
-    "cluster_block_exception": (ReadOnlyError, "The index takes no writes now; a full disk is the usual reason."),
+    BLOCKED: (ReadOnlyError, "The index takes no writes now; a full disk is the usual reason."),
     "search_context_missing_exception": (CursorExpiredError, "Start the scan again."),
+    "index_closed_exception": (KeyValueOperationError, "Open the index, or choose another collection."),
+    **dict.fromkeys(
+        (
+            "circuit_breaking_exception",
+            "es_rejected_execution_exception",
+            "no_shard_available_action_exception",
+            "unavailable_shards_exception",
+        ),
+        NOT_NOW,
+    ),
 }
 BY_STATUS: Final[Mapping[int, tuple[type[BaseKeyValueError], str]]] = {
     401: (StoreSetupError, "Check the API key, or user name and password."),
     403: (KeyValueOperationError, "The user or API key lacks the right to do this on these indices."),
     413: (ValueTooLargeError, "The server's http.max_content_length is the limit."),
-    **dict.fromkeys(RETRIED, (StoreConnectionError, "The server is overloaded or not ready.")),
+    **dict.fromkeys(RETRIED, NOT_NOW),
 }
 
 
@@ -77,7 +115,11 @@ def innermost(exc: BaseException) -> BaseException:
 
 def types_of(exc: transport.ApiError) -> list[str]:
     """The server's names for an error, the root causes first."""
-    error = exc.body.get("error") if isinstance(exc.body, dict) else None
+    return types_in(exc.body.get("error") if isinstance(exc.body, dict) else None)
+
+
+def types_in(error: Any) -> list[str]:
+    """As `types_of`, of an error as it stands in an answer."""
     if not isinstance(error, dict):
         return []
     causes = [cause.get("type") for cause in error.get("root_cause") or ()]
@@ -87,7 +129,7 @@ def types_of(exc: transport.ApiError) -> list[str]:
 def answered(message: str, status: int, types: list[str]) -> BaseKeyValueError:
     """The error for a status and the server's names for what went wrong, with advice."""
     for name in types:
-        if name in BY_TYPE:
+        if name in BY_TYPE and not (name == BLOCKED and status == STARTING):
             cls, advice = BY_TYPE[name]
             break
     else:
@@ -95,15 +137,28 @@ def answered(message: str, status: int, types: list[str]) -> BaseKeyValueError:
     return cls(f"{message}. {advice}" if advice else message)
 
 
-def bulk_failure(items: list[dict[str, Any]]) -> BaseKeyValueError | None:
+def bulk_failure(items: list[dict[str, Any]]) -> RefusedError | None:
     """How many operations of a batch failed, and why the first one did; None when all went well."""
     failed = [item for item in items if "error" in item]
-    return item_failure(failed[0], f"{len(failed)} of {len(items)} writes to Elasticsearch failed") if failed else None
+    return None if not failed else item_failure(failed[0], f"{len(failed)} of {len(items)} writes failed, the first of them")
 
 
-def item_failure(item: dict[str, Any], message: str) -> BaseKeyValueError:
+def item_failure(item: dict[str, Any], message: str) -> RefusedError:
     """The error for one item of an answer."""
     error = item["error"]
     cause = error.get("caused_by", {}).get("reason")
-    told = f"{message}: {error.get('type')}: {error.get('reason')}" + (f" ({cause})" if cause else "")
-    return answered(told, item.get("status", 0), [str(error.get("type"))])
+    which = f" ({item['_id']!r})" if "_id" in item else ""
+    told = f"{message}{which}: {error.get('type')}: {error.get('reason')}" + (f" ({cause})" if cause else "")
+    return RefusedError(told, item.get("status", 0), types_in(error))
+
+
+def deletion_failure(answer: dict[str, Any]) -> RefusedError | None:
+    """Why deleting by query ended before all was deleted; None when it did not."""
+    deleted = f"{answer.get('deleted', 0)} of {answer.get('total', 0)} documents were deleted"
+    failures = answer.get("failures")
+    if failures:
+        failed = failures[0]
+        cause = failed.get("cause") or failed.get("reason") or {}  # of a write, or of the search before it
+        status = int(failed.get("status", 0))
+        return RefusedError(f"{deleted}, then it failed: {cause.get('type')}: {cause.get('reason')}", status, types_in(cause))
+    return RefusedError(f"{deleted}, then a search took too long", TIMED_OUT, []) if answer.get("timed_out") else None

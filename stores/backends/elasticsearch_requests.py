@@ -15,10 +15,10 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from elastic_transport import AiohttpHttpNode, ConnectionError as TransportConnectionError, NodeConfig
-from elasticsearch import AsyncElasticsearch, BadRequestError, NotFoundError
+from elasticsearch import ApiError, AsyncElasticsearch, BadRequestError, NotFoundError
 
 from stores.backends.elasticsearch_documents import MAPPING
-from stores.backends.elasticsearch_errors import NO_INDEX, RETRIED, item_failure, types_of
+from stores.backends.elasticsearch_errors import BLOCKED, NO_INDEX, OVERLOADED, RETRIED, item_failure, types_of
 from stores.batches import batched, run_bounded
 
 __all__ = ["BATCH", "Node", "Operation", "bulk", "create_index", "has_our_mapping", "mget", "operations", "with_port"]
@@ -103,7 +103,7 @@ async def mget(
         answer = await client.mget(index=index, ids=batch, source_includes=fields)
         for document in answer["docs"]:
             if "error" in document and document["error"].get("type") != NO_INDEX:
-                raise item_failure(document, "A read from Elasticsearch failed")
+                raise item_failure(document, "A read failed")
         return [document if document.get("found") else None for document in answer["docs"]]
 
     pages = await run_bounded(fetch, batched(ids, BATCH), limit=CONCURRENT_BATCHES)
@@ -134,11 +134,17 @@ async def bulk(
         left = list(range(len(batch)))
         for attempt in range(ATTEMPTS):
             lines: list[Any] = [line for number in left for line in batch[number] if line is not None]
-            answer = await client.bulk(operations=lines, refresh=refresh)
-            for number, item in zip(left, answer["items"], strict=True):
-                [results[number]] = item.values()
-            left = [number for number in left if results[number]["status"] in RETRIED]
-            if not left or once:
+            last = once or attempt == ATTEMPTS - 1
+            try:
+                answer = await client.bulk(operations=lines, refresh=refresh)
+            except ApiError as exc:
+                if last or exc.status_code != OVERLOADED:
+                    raise
+            else:
+                for number, item in zip(left, answer["items"], strict=True):
+                    [results[number]] = item.values()
+                left = [number for number in left if _is_passing(results[number])]
+            if not left or last:
                 break
             await asyncio.sleep(BACKOFF * 2**attempt * random.uniform(0.5, 1))
         return [results[number] for number in range(len(batch))]
@@ -147,6 +153,11 @@ async def bulk(
     pages = await run_bounded(send, batches, limit=CONCURRENT_BATCHES)
     pages.append(await send(last, refresh=refresh))
     return [result for page in pages for result in page]
+
+
+def _is_passing(item: dict[str, Any]) -> bool:
+    """Whether an operation was refused for a reason that passes; a disk that is full is answered 429, too."""
+    return item["status"] in RETRIED and item["error"].get("type") != BLOCKED
 
 
 def _chunks(operations: Sequence[Operation]) -> Iterator[Sequence[Operation]]:

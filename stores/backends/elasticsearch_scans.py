@@ -13,6 +13,7 @@ from typing import Any, Final
 import elasticsearch as driver
 from elasticsearch import AsyncElasticsearch
 
+from stores.backends.elasticsearch_errors import NO_INDEX, OVERLOADED, deletion_failure, item_failure, types_in
 from stores.errors import CursorExpiredError
 
 __all__ = ["delete_by_query", "delete_expired", "other_collections", "page_of_hits", "samples"]
@@ -61,17 +62,29 @@ async def page_of_hits(
     return hits, None
 
 
-async def samples(api: AsyncElasticsearch, indices: Sequence[str]) -> list[tuple[str | None, bool]]:
-    """Of each index the collection that one of its entries names, and whether there is anything in it at all."""
+async def samples(api: AsyncElasticsearch, indices: Sequence[str]) -> list[tuple[str | None, bool | None]]:
+    """Of each index the collection that one of its entries names, and whether there is anything in it at all.
+
+    None for the latter where the index cannot be read now, as when a node that holds a part of it is away.
+    """
     searches: list[Document] = []
     for index in indices:
-        searches += [{"index": index}, {"size": 1, "_source": ["collection"], "query": {"exists": {"field": "collection"}}}]
-        searches += [{"index": index}, {"size": 1, "_source": False}]
-    answers = [answer.get("hits", {}).get("hits", []) for answer in (await api.msearch(searches=searches))["responses"]]
-    names = [hits[0]["_source"]["collection"] if hits else None for hits in answers[::2]]
-    return [
-        (name if isinstance(name, str) else None, bool(anything)) for name, anything in zip(names, answers[1::2], strict=True)
-    ]
+        where = {"index": index, "allow_partial_search_results": False}
+        searches += [where, {"size": 1, "_source": ["collection"], "query": {"exists": {"field": "collection"}}}]
+        searches += [where, {"size": 1, "_source": False}]
+    answers = (await api.msearch(searches=searches))["responses"]
+    for answer in answers:
+        if answer.get("status") == OVERLOADED:
+            raise item_failure(answer, "A search failed")
+    found: list[tuple[str | None, bool | None]] = []
+    for naming, any_at_all in zip(answers[::2], answers[1::2], strict=True):
+        hits = naming.get("hits", {}).get("hits", [])
+        name = hits[0]["_source"]["collection"] if hits else None
+        anything = bool(any_at_all["hits"]["hits"]) if "hits" in any_at_all else None
+        if NO_INDEX in types_in(any_at_all.get("error")):  # deleted meanwhile
+            anything = False
+        found.append((name if isinstance(name, str) else None, anything))
+    return found
 
 
 async def other_collections(api: AsyncElasticsearch, index: str, collection: str) -> list[Document]:
@@ -85,9 +98,15 @@ async def delete_by_query(api: AsyncElasticsearch, index: str, query: Document, 
     """How many went; what is changed meanwhile stays."""
     patient = api.options(request_timeout=LONG)
     try:
-        answer = await patient.delete_by_query(index=index, query=query, conflicts="proceed", refresh=refresh)
+        answer = (await patient.delete_by_query(index=index, query=query, conflicts="proceed", refresh=refresh)).body
     except driver.NotFoundError:
         return 0
+    except driver.ApiError as exc:
+        if not isinstance(exc.body, dict) or "failures" not in exc.body:
+            raise
+        answer = exc.body
+    if (failure := deletion_failure(answer)) is not None:
+        raise failure
     return int(answer["deleted"])
 
 
