@@ -104,7 +104,7 @@ async def mget(
         for document in answer["docs"]:
             if "error" in document and document["error"].get("type") != NO_INDEX:
                 raise item_failure(document, "A read failed")
-        return [document if document.get("found") else None for document in answer["docs"]]
+        return [_with_source(document) if document.get("found") else None for document in answer["docs"]]
 
     pages = await run_bounded(fetch, batched(ids, BATCH), limit=CONCURRENT_BATCHES)
     return [document for page in pages for document in page]
@@ -117,6 +117,12 @@ async def _get(client: AsyncElasticsearch, index: str, own_id: str, fields: list
         if NO_INDEX in types_of(exc) or (isinstance(exc.body, dict) and exc.body.get("found") is False):
             return None
         raise  # whoever answered is no Elasticsearch
+    return _with_source(document)
+
+
+def _with_source(document: dict[str, Any]) -> dict[str, Any]:
+    """The document; other programs' indices need not keep what was stored."""
+    document.setdefault("_source", {})
     return document
 
 

@@ -54,7 +54,7 @@ async def page_of_hits(
         )
     except driver.NotFoundError as exc:
         raise CursorExpiredError("The server no longer keeps this scan's place: start the scan again.") from exc
-    hits: list[Document] = answer["hits"]["hits"]
+    hits: list[Document] = [{"_source": {}, **hit} for hit in answer["hits"]["hits"]]
     pit = answer.get("pit_id", pit)
     if len(hits) == size:
         return hits, json.dumps([pit, hits[-1]["sort"]]).encode()
@@ -79,7 +79,7 @@ async def samples(api: AsyncElasticsearch, indices: Sequence[str]) -> list[tuple
     found: list[tuple[str | None, bool | None]] = []
     for naming, any_at_all in zip(answers[::2], answers[1::2], strict=True):
         hits = naming.get("hits", {}).get("hits", [])
-        name = hits[0]["_source"]["collection"] if hits else None
+        name = hits[0].get("_source", {}).get("collection") if hits else None
         anything = bool(any_at_all["hits"]["hits"]) if "hits" in any_at_all else None
         if NO_INDEX in types_in(any_at_all.get("error")):  # deleted meanwhile
             anything = False

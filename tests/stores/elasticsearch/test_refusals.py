@@ -11,7 +11,7 @@ import pytest
 
 from stores import ElasticsearchStore, Name, Token
 from stores.backends import elasticsearch_requests
-from stores.errors import BaseKeyValueError, KeyValueOperationError, ReadOnlyError, StoreConnectionError
+from stores.errors import BaseKeyValueError, DeserializationError, KeyValueOperationError, ReadOnlyError, StoreConnectionError
 
 pytestmark = pytest.mark.anyio
 
@@ -83,6 +83,10 @@ def get(store: ElasticsearchStore) -> Awaitable[Any]:
     return store.get("k", collection="c")
 
 
+def get_many(store: ElasticsearchStore) -> Awaitable[Any]:
+    return store.get_many(["k", "l"], collection="c")
+
+
 def put(store: ElasticsearchStore) -> Awaitable[Any]:
     return store.put("k", {}, collection="c")
 
@@ -99,19 +103,19 @@ BLOCKED = "cluster_block_exception"
 BY_A_DISK = deleted(403, failures=[{"index": "p-c", "id": "1", "status": 403, "cause": error(BLOCKED)}])
 CASES: dict[str, tuple[Call, list[tuple[str, Answer]], type[BaseKeyValueError], str]] = {
     "a shard is away": (
-        get,
+        get_many,
         [("_mget", document("no_shard_available_action_exception"))],
         StoreConnectionError,
         "the reason.*not ready",
     ),
-    "the index is closed": (get, [("_mget", document("index_closed_exception"))], KeyValueOperationError, "Open the index"),
-    "it starts": (get, [("_mget", whole(503, BLOCKED))], StoreConnectionError, "not ready"),
-    "its memory is full": (get, [("_mget", whole(429, "circuit_breaking_exception"))], StoreConnectionError, "overloaded"),
+    "the index is closed": (get, [("_doc", whole(400, "index_closed_exception"))], KeyValueOperationError, "Open the index"),
+    "it starts": (get, [("_doc", whole(503, BLOCKED))], StoreConnectionError, "not ready"),
+    "its memory is full": (get, [("_doc", whole(429, "circuit_breaking_exception"))], StoreConnectionError, "overloaded"),
     "its disk is full": (put, [("_bulk", item("index", 429, BLOCKED))], ReadOnlyError, "'k'.*the reason.*full disk"),
     "it is busy": (put, [("_bulk", whole(429, "es_rejected_execution_exception"))], StoreConnectionError, "overloaded"),
     "a primary is away": (
         delete,
-        [("_mget", (200, {"docs": [FOUND]})), ("_bulk", item("delete", 503, "unavailable_shards_exception"))],
+        [("_doc", (200, FOUND)), ("_bulk", item("delete", 503, "unavailable_shards_exception"))],
         StoreConnectionError,
         "1 of 1 writes failed.*'k'.*not ready",
     ),
@@ -158,6 +162,21 @@ async def test_what_only_stands_in_the_way_for_a_while_is_tried_again(store: Ela
     with pytest.raises(ReadOnlyError):
         await put(store)
     assert sum("_bulk" in line for line in server.asked) == 1, "a full disk stays full"
+
+
+async def test_a_document_whose_source_is_not_stored_is_foreign_data(store: ElasticsearchStore, server: Scripted) -> None:
+    sourceless = {name: value for name, value in FOUND.items() if name != "_source"}
+    server.rules = [
+        ("_doc", (200, sourceless)),
+        ("_mget", (200, {"docs": [sourceless, {**sourceless, "_id": "l"}]})),
+        ("_pit", (200, {"id": "place"})),
+        ("_search", (200, {"hits": {"hits": [{"_id": "k", "sort": [1]}]}})),
+    ]
+    with pytest.raises(DeserializationError, match="another program's document"):
+        await get(store)
+    with pytest.raises(DeserializationError, match="another program's document"):
+        await get_many(store)
+    assert [name.text for name in (await store.scan_keys("c")).items] == ["k"]
 
 
 async def test_a_collection_that_cannot_be_read_now_is_not_hidden(store: ElasticsearchStore, server: Scripted) -> None:
