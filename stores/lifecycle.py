@@ -153,7 +153,8 @@ class Lifecycle:
                 await asyncio.shield(ending)
                 if not isinstance(exc, Exception) or isinstance(exc, (StoreSetupError, StoreClosedError)):
                     raise
-                why = self._told(exc).removeprefix(f"{self._where()}: ")  # an error that was translated says where, too
+                ours = exc if isinstance(exc, BaseKeyValueError) else self._translate(exc, None, None)
+                why = self._told(ours or exc).removeprefix(f"{self._where()}: ")  # what is translated says where, too
                 raise StoreSetupError(f"The {self.traits.name} store at {self.location} could not be opened: {why}") from exc
             self._loop, self._process = loop, os.getpid()
 

@@ -6,6 +6,8 @@ taken back and never sent twice: when the connection is lost, everybody who stil
 connects anew. A server that owes an answer and sends nothing for `timeout` seconds counts as lost.
 
 Small requests have a connection of their own, so that they do not wait behind a batch.
+
+A server that is no longer the one to ask is left for the one that its address now leads to (`Link.renew`).
 """
 
 from __future__ import annotations
@@ -23,6 +25,10 @@ Answered = Callable[[list[Any] | Exception], None]
 
 RECEIVE: Final = 64 << 10
 """Bytes received in one go."""
+
+
+RENEWAL: Final = 1.0
+"""Seconds between two connections that are opened in the place of ones that work."""
 
 
 class Answers(Protocol):
@@ -180,6 +186,10 @@ def _settle(answered: asyncio.Future[list[Any]], answers: list[Any] | Exception)
         answered.set_result(answers)
 
 
+def _left(line: Line, answers: list[Any] | Exception) -> None:
+    line.close()
+
+
 class Link:
     """At most two lines to one server, opened when they are needed and again when they are lost."""
 
@@ -191,6 +201,9 @@ class Link:
     def _forget(self) -> None:
         self._lines: list[Line | None] = [None, None]
         self._locks = [asyncio.Lock(), asyncio.Lock()]
+        self._leaving: list[Line] = []
+        """Lines on which answers are still owed and nothing more is asked."""
+        self._renewed = -RENEWAL
 
     async def open(self) -> None:
         """Connect."""
@@ -223,9 +236,23 @@ class Link:
                 line.close()
             return line
 
+    def renew(self, request: bytes) -> None:
+        """Connect anew for what is asked from now on. What was asked is answered, and last this request with one answer."""
+        now = asyncio.get_running_loop().time()
+        if now - self._renewed < RENEWAL:
+            return
+        self._renewed = now
+        lines, self._lines[:] = [line for line in self._lines if line is not None], [None, None]
+        self._leaving = [line for line in self._leaving if line.is_open]
+        for line in lines:
+            if line.send(request, 1, partial(_left, line)):
+                self._leaving.append(line)
+            else:
+                line.close()
+
     def close(self) -> None:
-        """Close both."""
-        lines = self._lines
+        """Close all."""
+        lines = [*self._lines, *self._leaving]
         self._forget()
         for line in lines:
             if line is not None:

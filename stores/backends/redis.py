@@ -197,6 +197,7 @@ class RedisStore(RespStore, BaseDestroyStore, BaseEnumerateKeysStore, BaseContex
 
     async def _setup(self) -> None:
         await self._sender.open()
+        await self._check_alone()
 
     async def _cleanup_failed_setup(self) -> None:
         self._sender.close()
@@ -215,6 +216,10 @@ class RedisStore(RespStore, BaseDestroyStore, BaseEnumerateKeysStore, BaseContex
         if link is None or name is None:
             return False
         return link.send(_pack(("GET", name)), partial(_text_came, answer))
+
+    def _leave_replica(self) -> None:
+        if self._sender.link is not None:
+            self._sender.link.renew(_pack(("PING",)))
 
     async def _delete_store(self) -> bool:
         await self._run("FLUSHDB")
@@ -302,7 +307,8 @@ class _Borrowed:
                     except ResponseError as exc:
                         replies.append(exc)
             finally:
-                if len(replies) < len(commands):  # nobody else may read the answers that are still to come
+                # nobody else may read the answers that are still to come, and the address may lead to another server by now
+                if len(replies) < len(commands) or any(isinstance(reply, RedisReadOnlyError) for reply in replies):
                     await connection.disconnect(nowait=True)
                 await self._pool.release(connection)
             return replies

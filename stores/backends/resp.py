@@ -37,6 +37,7 @@ from stores.errors import (
     KeyValueStoreError,
     ReadOnlyError,
     StoreConnectionError,
+    StoreSetupError,
     UnsupportedError,
 )
 from stores.lifecycle import Scope
@@ -51,18 +52,26 @@ REPLICA = (ReadOnlyError, "This server is a replica; write to its primary.")
 PASSWORD = (StoreConnectionError, "Check the username and the password.")
 OF_ANOTHER = (UnsupportedError, "Only what was taken from such a server can be put back there.")
 UNREADY = (StoreConnectionError, "The server cannot answer that at the moment.")
+CROWDED = (StoreConnectionError, "The server takes no more connections: raise its maxclients, or close some.")
+PROTECTED = (StoreConnectionError, "The server answers its own machine only, until it has a password.")
+ONE_OF_MANY = (KeyValueStoreError, "This server is one node of a cluster: use ValkeyStore with its cluster_nodes.")
 TROUBLE: dict[str, tuple[type[BaseKeyValueError], str]] = {
     "OOM": (KeyValueStoreError, "The server is full: raise its maxmemory, or delete something."),
     "DUMP payload": OF_ANOTHER,
-    **dict.fromkeys(("NOPERM", "PermissionDenied"), DENIED),
+    "max number of clients reached": CROWDED,
+    "DENIED": PROTECTED,
+    **dict.fromkeys(("NOPERM", "PermissionDenied", "The user executing the script can't run"), DENIED),
     **dict.fromkeys(("READONLY", "ReadOnly"), REPLICA),
     **dict.fromkeys(("NOAUTH", "WRONGPASS", "AuthenticationFailed"), PASSWORD),
-    **dict.fromkeys(("LOADING", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN", "BUSY", "MISCONF", "NOREPLICAS", "MOVED"), UNREADY),
-    **dict.fromkeys(("BusyLoadingError", "ClusterDown", "MasterDown", "TryAgain", "Moved", "Ask"), UNREADY),
+    **dict.fromkeys(("LOADING", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN", "BUSY", "MISCONF", "NOREPLICAS"), UNREADY),
+    **dict.fromkeys(("BusyLoadingError", "ClusterDown", "MasterDown", "TryAgain"), UNREADY),
+    **dict.fromkeys(("MOVED", "ASK", "CROSSSLOT", "Moved", "Ask", "CrossSlot"), ONE_OF_MANY),
 }
-"""The server's error codes, and GLIDE's words for some of them."""
+"""The server's error codes and words, and GLIDE's for some of them."""
 
-_TROUBLE = re.compile(rf"(?:^|: - )(?:ResponseError: |ERR )?({'|'.join(TROUBLE)})\b")
+_TROUBLE = re.compile(rf"(?:^|: -?\s?)(?:ResponseError: |ERR )?({'|'.join(TROUBLE)})\b")
+"""Servers before 7.0 put an error inside a script behind where it happened."""
+_CLUSTER_SIZE = re.compile(rb"cluster_size:(\d+)")
 
 
 class Strategies(TypedDict, total=False):
@@ -75,13 +84,34 @@ class Strategies(TypedDict, total=False):
 class RespStore(RecordedStore, ABC):
     """Everything but the connection."""
 
+    _clustered = False
+    """Whether all nodes of a cluster are asked."""
+
     def _translate(self, exc: BaseException, scope: Scope | None, key: Key | None) -> BaseKeyValueError | None:
         ours = super()._translate(exc, scope, key)
         found = None if ours is None else _TROUBLE.search(str(exc))
         if ours is None or found is None:
             return ours
-        kind, advice = TROUBLE[found[1]]
-        return kind(f"{ours.message} {advice}")
+        trouble = TROUBLE[found[1]]
+        if trouble is REPLICA:
+            self._leave_replica()
+        elif trouble is ONE_OF_MANY and self._clustered:
+            trouble = UNREADY  # it is being resharded
+        kind, advice = trouble
+        told = (ours.message or "").rstrip(". ")
+        return kind(f"{told}. {advice}")
+
+    def _leave_replica(self) -> None:
+        """Look for the primary, which had this address perhaps until just now, before the next request."""
+
+    async def _check_alone(self) -> None:
+        """Refuse a node that holds only a part of a cluster's entries: the others would seem to be missing."""
+        if self._clustered:
+            return
+        [told] = await self._ask([("CLUSTER", "INFO")])
+        size = _CLUSTER_SIZE.search(told) if isinstance(told, bytes) else None  # else an error: no cluster, or no right to ask
+        if size is not None and int(size[1]) > 1:
+            raise StoreSetupError(f"{self._where()}: {ONE_OF_MANY[1]}")
 
     def _load(self, raw: bytes, collection: Scope, key: Key) -> ManagedEntry:
         try:

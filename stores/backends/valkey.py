@@ -231,6 +231,7 @@ class ValkeyStore(RespStore, BaseContextManagerStore, BaseStore):
         [reply] = await self._execute([("PING",)])
         if not is_denied(reply):
             checked(reply)
+        await self._check_alone()
 
     async def _cleanup_failed_setup(self) -> None:
         await self._close()
