@@ -28,10 +28,11 @@ async def reference(endpoint: str, tag: str, folder: Path) -> AsyncIterator[Any]
 
 async def clean(endpoint: str, tag: str, folder: Path) -> None:
     """Remove what the test made."""
-    from aiobotocore.session import get_session
     from botocore.exceptions import ClientError
 
-    async with get_session().create_client("s3", endpoint_url=endpoint) as client:
+    from tests.awskit import session
+
+    async with session.create_client("s3", endpoint_url=endpoint) as client:
         try:
             while found := (await client.list_objects_v2(Bucket=bucket(tag))).get("Contents"):
                 await client.delete_objects(Bucket=bucket(tag), Delete={"Objects": [{"Key": one["Key"]} for one in found]})

@@ -4,11 +4,9 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from aiobotocore.session import get_session
 
 from stores import DynamoDBStore
-
-session = get_session()  # reads botocore's models once
+from tests.awskit import session
 
 
 @pytest.fixture

@@ -21,9 +21,10 @@ from yarl import URL
 from stores import S3Store
 from stores.backends import s3 as s3_module, s3_requests
 from stores.errors import DeserializationError, ReadOnlyError, StoreConnectionError
+from tests.awskit import session
 from tests.faults.proxy import Proxy, Way
 from tests.servers.lease import addresses, private_server
-from tests.stores.s3.conftest import remove, session
+from tests.stores.s3.conftest import remove
 
 pytestmark = pytest.mark.anyio
 
