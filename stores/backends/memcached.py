@@ -10,36 +10,33 @@ when it started.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, TypedDict, Unpack, overload
 
 from aiomcache import Client
-from aiomcache.exceptions import ClientException
 
 from stores.arguments import Secret
 from stores.backends import memcached_protocol as protocol
 from stores.backends.envelope import open_text
+from stores.backends.memcached_errors import ERRORS, AnswerError, advised
 from stores.backends.memcached_items import Items, earlier, exptime, flags_of, foreign
-from stores.backends.memcached_protocol import Answer, AnswerError
-from stores.backends.memcached_server import BATCH, CONCURRENT_BATCHES, DEFAULT_ITEM_LIMIT, LostError, Server
+from stores.backends.memcached_protocol import Answer
+from stores.backends.memcached_server import BATCH, CONCURRENT_BATCHES, DEFAULT_ITEM_LIMIT, Server
 from stores.backends.memcached_walk import Pick, Walk
 from stores.base import BaseContextManagerStore, BaseDestroyStore, BaseStore
 from stores.batches import made_in_turns, run_batched
 from stores.cursors import HeldCursors
 from stores.entry import ManagedEntry
 from stores.errors import (
+    BaseKeyValueError,
     ConflictError,
     DeserializationError,
-    KeyValueOperationError,
-    KeyValueStoreError,
-    StoreConnectionError,
     ValueTooLargeError,
 )
 from stores.joined import JOINT, collection_of, compound, written_names
 from stores.lifecycle import Scope
-from stores.names import OUTSIDE, Key, Name, Page, Token, compile_glob, decode_name, encode_name
+from stores.names import OUTSIDE, Key, Name, Page, Token, compile_glob, decode_name, encode_name, shown
 from stores.records import ABSENT, ANY, DatedText, Description, Expected, Record, Version
 from stores.sanitization import HashExcessLengthStrategy, SanitizationStrategy
 from stores.traits import Traits
@@ -92,14 +89,7 @@ class MemcachedStore(BaseDestroyStore, BaseContextManagerStore, BaseStore):
         "most 250 bytes. A walk reads a dump of all names.",
     )
 
-    _errors: ClassVar = {
-        ClientException: KeyValueOperationError,
-        AnswerError: KeyValueStoreError,
-        LostError: StoreConnectionError,
-        OSError: StoreConnectionError,
-        EOFError: StoreConnectionError,
-        asyncio.LimitOverrunError: StoreConnectionError,
-    }
+    _errors: ClassVar = ERRORS
 
     _joins_names = True
 
@@ -188,6 +178,10 @@ class MemcachedStore(BaseDestroyStore, BaseContextManagerStore, BaseStore):
     async def _close(self) -> None:
         self._server.close()
         self._walks.clear()
+
+    def _translate(self, exc: BaseException, scope: Scope | None, key: Key | None) -> BaseKeyValueError | None:
+        ours = super()._translate(exc, scope, key)
+        return None if ours is None else advised(ours, exc)
 
     # Names
 
@@ -297,9 +291,16 @@ class MemcachedStore(BaseDestroyStore, BaseContextManagerStore, BaseStore):
             return protocol.store(name, body, exptime=exptime(entry.expires_at))
 
         requests = await made_in_turns(request, keys, entries)
-        for key, answer in zip(keys, await self._server.ask(requests), strict=True):
-            if answer.code != b"HD":
-                raise KeyValueOperationError(f"{self.location} did not store {key!r}: {answer.code.decode()}.")
+        answers = await self._server.ask_all(requests)
+        failed = [index for index, answer in enumerate(answers) if isinstance(answer, AnswerError) or answer.code != b"HD"]
+        if failed:
+            answer = answers[failed[0]]
+            told = str(answer) if isinstance(answer, AnswerError) else answer.code.decode()
+            raise AnswerError(
+                told
+                if len(keys) == 1
+                else f"{len(failed)} of {len(keys)} entries were not stored, the first of them {shown(keys[failed[0]])}: {told}"
+            )
 
     async def _delete_managed_entry(self, *, key: Key, collection: Scope) -> bool:
         return await self._delete_managed_entries(keys=[key], collection=collection) > 0
@@ -309,8 +310,8 @@ class MemcachedStore(BaseDestroyStore, BaseContextManagerStore, BaseStore):
         return sum(answer.code == b"HD" for answer in answers)
 
     async def _delete_store(self) -> bool:
-        [answer] = await self._server.ask([b"flush_all\r\n"])
-        return answer.code == b"OK"
+        await self._server.flush()
+        return True
 
     # Browse
 

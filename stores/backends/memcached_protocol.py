@@ -12,11 +12,11 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
+from stores.backends.memcached_errors import AnswerError
 from stores.errors import InvalidKeyError
 
 __all__ = [
     "Answer",
-    "AnswerError",
     "Answers",
     "authenticate",
     "check_name",
@@ -30,13 +30,14 @@ __all__ = [
 MAX_NAME: Final = 250
 """Bytes of a name as it is sent."""
 
+LONGEST_LINE: Final = 8192
+"""Bytes; a line without an end is no answer."""
+CODES: Final = frozenset({b"HD", b"EN", b"NF", b"NS", b"EX", b"OK", b"STORED"})
+"""Of the answers without a value."""
+
 _ODD = re.compile(rb"[\x00-\x20\x7f]")
 _VALUE = re.compile(rb"VA (\d+)([^\r\n]*)\r\n")
 _NAMES_IN_DUMP = re.compile(rb"^key=(\S*) ", re.MULTILINE)
-
-
-class AnswerError(Exception):
-    """The server could not do what was asked; the message is its own."""
 
 
 class Answer(NamedTuple):
@@ -86,13 +87,15 @@ class Answers:
             return Answer(b"VA", _flags(head[2]), self._buffer[start:end])
         end = self._buffer.find(b"\r\n", self._at)
         if end < 0:
+            if len(self._buffer) - self._at > LONGEST_LINE:
+                raise ValueError("a line without an end")
             return None
         line = self._buffer[self._at : end]
         code, _, flags = line.partition(b" ")
         if code == b"SERVER_ERROR":
             self._at = end + 2
             return AnswerError(line.decode(errors="replace"))
-        if not code.isupper() or code in (b"VA", b"ERROR", b"CLIENT_ERROR"):
+        if code not in CODES:
             raise ValueError(line[:80].decode(errors="replace"))
         self._at = end + 2
         return Answer(code, _flags(flags))

@@ -9,12 +9,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from stores.backends import memcached_protocol as protocol
-from stores.backends.memcached_protocol import Answer, AnswerError
+from stores.backends.memcached_errors import AnswerError, LostError, is_incapable
+from stores.backends.memcached_protocol import Answer
 from stores.backends.pipelined import Line, Link
 from stores.batches import run_batched
 from stores.errors import StoreConnectionError, UnsupportedError
 
-__all__ = ["BATCH", "CONCURRENT_BATCHES", "DEFAULT_ITEM_LIMIT", "LostError", "Server"]
+__all__ = ["BATCH", "CONCURRENT_BATCHES", "DEFAULT_ITEM_LIMIT", "Server"]
 
 BATCH = 200
 CONCURRENT_BATCHES = 4
@@ -29,10 +30,6 @@ RECEIVED_AT_ONCE = 64 << 10
 DUMP_ATTEMPTS = 20
 DUMP_PAUSE = 0.1
 """Seconds between attempts while somebody else's dump is under way."""
-
-
-class LostError(Exception):
-    """A connection failed."""
 
 
 class Server:
@@ -99,18 +96,30 @@ class Server:
 
     async def ask(self, requests: Sequence[bytes]) -> list[Answer]:
         """Send requests, in batches; their answers in order. Raises the first AnswerError."""
+        answers = await self.ask_all(requests)
+        for answer in answers:
+            if isinstance(answer, AnswerError):
+                raise answer
+        return answers
+
+    async def ask_all(self, requests: Sequence[bytes]) -> list[Any]:
+        """As `ask`, an AnswerError in the place of an answer."""
 
         async def part(requests: Sequence[bytes]) -> list[Any]:
             return await self._link.ask(b"".join(requests), len(requests), is_batch=len(requests) >= LARGE)
 
         if len(requests) <= BATCH:
-            answers = await part(requests)
-        else:
-            answers = await run_batched(part, requests, size=BATCH, limit=CONCURRENT_BATCHES)
-        for answer in answers:
-            if isinstance(answer, AnswerError):
-                raise answer
-        return answers
+            return await part(requests)
+        return await run_batched(part, requests, size=BATCH, limit=CONCURRENT_BATCHES)
+
+    async def flush(self) -> None:
+        """Empty the server. UnsupportedError where it does not let itself be emptied (its option -F)."""
+        async with self._asked(b"flush_all\r\n") as reader, self._patience():
+            answer = (await reader.readuntil(b"\n")).rstrip().decode(errors="replace")
+        if is_incapable(answer):
+            raise UnsupportedError(f"The memcached at {self.host}:{self.port} does not let itself be emptied: {answer}.")
+        if answer != "OK":
+            raise AnswerError(answer)
 
     async def dump(self) -> AsyncIterator[list[bytes]]:
         """All names, in the form of the dump, as they come; the server makes one dump at a time.
@@ -126,10 +135,10 @@ class Server:
                         begun = True
                         yield names
                 except AnswerError as exc:
-                    if begun:
-                        raise
-                    if str(exc).startswith("BUSY"):
+                    if not begun and str(exc).startswith("BUSY"):
                         await asyncio.sleep(DUMP_PAUSE)
+                    elif begun or not is_incapable(str(exc)):
+                        raise
                     elif over == "hash":
                         over = "all"
                     else:

@@ -12,8 +12,8 @@ import pytest
 from aiomcache import Client
 
 from stores import ABSENT, OUTSIDE, MemcachedStore, MemcachedV1KeySanitizationStrategy, Token
-from stores.backends.memcached_protocol import Answer, AnswerError, Answers
-from stores.backends.memcached_server import LostError
+from stores.backends.memcached_errors import AnswerError, LostError
+from stores.backends.memcached_protocol import LONGEST_LINE, Answer, Answers
 from stores.errors import (
     BaseKeyValueError,
     ConflictError,
@@ -410,6 +410,16 @@ def test_answers_are_cut_the_same_however_they_arrive() -> None:
     ]
     for size in (1, 2, 3, 7, len(stream)):
         assert cut(size) == whole
-    for nonsense in (b"CLIENT_ERROR bad data chunk\r\n", b"ERROR\r\n", b"\r\n", b"hello\r\n", b"VA x\r\n", b"VA\r\n"):
+    for nonsense in (
+        b"CLIENT_ERROR bad data chunk\r\n",
+        b"ERROR\r\n",
+        b"\r\n",
+        b"hello\r\n",
+        b"VA x\r\n",
+        b"VA\r\n",
+        b"XX\r\n",
+        b"END\r\n",
+        b"HD" * LONGEST_LINE,
+    ):
         with pytest.raises((ValueError, IndexError)):
             list(Answers().cut(nonsense))
