@@ -4,6 +4,7 @@ Rules: a server starts when the first test that needs it is collected, once for 
 What a machine cannot have is skipped with the reason, and fails when `CI=true`. Nothing outlives the run.
 """
 
+import gc
 import itertools
 import os
 
@@ -36,6 +37,8 @@ AWS = {
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")  # a machine that is busy is no mistake of what is tested
 
+gc.set_threshold(20_000)  # at the usual 700, a quarter of the time of tests with a screen goes into looking for garbage
+
 supervision = pytest.StashKey[Supervision]()
 numbers = itertools.count()
 
@@ -55,6 +58,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Start all that will be needed side by side, while the first tests already run."""
+    gc.freeze()  # what is loaded by now stays
     fixtures = {name for item in session.items if isinstance(item, pytest.Function) for name in item.fixturenames}
     kinds = [kind for name, kind in KIND_OF_FIXTURE.items() if name in fixtures and KINDS[kind].variable not in os.environ]
     if kinds and not session.config.option.collectonly:
