@@ -109,7 +109,7 @@ async def test_a_server_that_announces_a_huge_array_holds_nobody_up() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while asked := await reader.read(4096):
-                writer.write(b"+OK\r\n" if b"SELECT" in asked else answers.pop(0))
+                writer.write(answers.pop(0) if b"GET\r\n" in asked else b"+OK\r\n")
         finally:
             writer.close()
             left.release()
