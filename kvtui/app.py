@@ -17,7 +17,7 @@ from textual.widget import Widget
 from textual.widgets import Input, TextArea
 
 from kvtui import keymap
-from kvtui.codecs import size_text
+from kvtui.codecs import printable, size_text
 from kvtui.messages import Changed, Failed, Offline, Online
 from kvtui.screens.browser import BrowserScreen
 from kvtui.screens.pick import Pick, help_choices
@@ -107,6 +107,7 @@ class KvtuiApp(App[None]):
             self.notify(f"{size} are too much to paste; values of this size are edited with E, in $EDITOR.", severity="error")
             return
         if isinstance(event, events.Key):
+            self.app_focus = True  # some terminals do not say that they have it again
             screen, focused = self.screen, self.focused
             if isinstance(focused, Input | TextArea) and not event.is_printable:
                 await self._catch_up(focused)
@@ -196,7 +197,7 @@ class KvtuiApp(App[None]):
         for command in keymap.COMMANDS:
             if command.scope not in {"list", "filter", "editor"} and command.name != "command_palette":
                 said = filter(None, (keymap.key_label(command.keys), self._browser.why_not(command)))
-                yield SystemCommand(command.help, " · ".join(said) or " ", partial(self.do, command.id))
+                yield SystemCommand(command.help, printable(" · ".join(said)) or " ", partial(self.do, command.id))
         for system in super().get_system_commands(screen):
             if system.title in {"Theme", "Screenshot"}:
                 yield system

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from rich.cells import cell_len
 
-__all__ = ["elide", "hex_row", "printable", "size_text", "take_cells", "text_row"]
+__all__ = ["elide", "hex_row", "printable", "signs", "size_text", "take_cells", "text_row"]
 
 _INVISIBLE = {"Cf", "Zl", "Zp", "Cn", "Co"}
 _DROPPED = {"\u200d", "\ufe0e", "\ufe0f"}
@@ -56,6 +56,18 @@ def printable(text: str) -> str:
 @lru_cache(maxsize=4096)
 def _printable(text: str) -> str:
     return "".join(map(_symbol, text))
+
+
+def signs(text: str) -> str:
+    """The text with one sign in place of each character that has none, so that places in it stay what they are: for what is
+    being edited.
+    """
+    return text if _PLAIN.match(text) else "".join(char if _symbol(char) == char else _one_sign(char) for char in text)
+
+
+def _one_sign(char: str) -> str:
+    sign = _symbol(char)
+    return sign if len(sign) == 1 else "\ufffd"
 
 
 def take_cells(text: str, width: int) -> str:

@@ -56,6 +56,8 @@ def left_text(deadline: float | None, now: float) -> str:
     for size, unit, part, part_unit in _UNITS:
         if whole >= size:
             many, rest = divmod(whole, size)
+            if unit == "y" and many > 9999:  # noqa: PLR2004 - the last year of dates
+                return ">9999y"
             if many >= 100 or (unit == "y" and many >= 10):  # noqa: PLR2004 - no room for the smaller unit
                 return f"{many}{unit}"
             return f"{many}{unit} {rest // part:02d}{part_unit}"

@@ -40,13 +40,20 @@ def edit_outside(text: str) -> str:
         NoEditorError: there is none, or it failed.
     """
     command = editor_command()
-    with tempfile.TemporaryDirectory(prefix="kvtui-") as folder:
-        path = Path(folder, "value.json")
-        path.write_text(text, "utf-8", "surrogateescape")
-        try:
-            done = subprocess.run([*command, str(path)], check=False)  # noqa: S603 - the command is the user's own
-        except OSError as error:
-            raise NoEditorError(f"{command[0]} cannot be run: {error.strerror}") from None
-        if done.returncode:
-            raise NoEditorError(f"{command[0]} ended with status {done.returncode}; nothing was changed.")
-        return path.read_text("utf-8", "surrogateescape")
+    try:
+        with tempfile.TemporaryDirectory(prefix="kvtui-") as folder:
+            path = Path(folder, "value.json")
+            path.write_text(text, "utf-8", "surrogateescape")
+            _run([*command, str(path)])
+            return path.read_text("utf-8", "surrogateescape")
+    except OSError as error:
+        raise NoEditorError(f"The text cannot be handed over: {error.strerror}; nothing was changed.") from None
+
+
+def _run(command: list[str]) -> None:
+    try:
+        done = subprocess.run(command, check=False)  # noqa: S603 - the command is the user's own
+    except OSError as error:
+        raise NoEditorError(f"{command[0]} cannot be run: {error.strerror}") from None
+    if done.returncode:
+        raise NoEditorError(f"{command[0]} ended with status {done.returncode}; nothing was changed.")

@@ -47,6 +47,11 @@ class Place:
         return self.collection == OUTSIDE
 
     @property
+    def typable(self) -> str:
+        """The name by which a person goes there: the collection's own, or how it is shown where it has none."""
+        return self.collection if self.collection and isinstance(self.collection, str) else self.name
+
+    @property
     def label(self) -> str:
         """As a person reads it."""
         return f"{self.connection} / {self.name}"

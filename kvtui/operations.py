@@ -10,6 +10,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -106,7 +107,8 @@ async def create(session: Session, new: NewEntry) -> None:
         Taken: one of this name is there.
         DaemonError: it could not be written.
     """
-    request = requests.edit(new.connection, new.collection, new.key, new.value.encode(), ttl=new.ttl, expected=ABSENT)
+    body = new.value.encode("utf-8", "surrogateescape")
+    request = requests.edit(new.connection, new.collection, new.key, body, ttl=new.ttl, expected=ABSENT)
     try:
         await session.call(request)
     except RequestError as error:
@@ -232,13 +234,9 @@ def copies(entry: Entry, record: Record) -> list[tuple[str, str]]:
     address = f"{entry.place.connection}/{entry.place.name}/{entry.name}"
     forms = [("address for kvd", address)]
     if record.kind == "entry":
-        compact = jsontext.compact(text)
-        forms = [
-            ("indented JSON", jsontext.indent(text)),
-            ("JSON on one line", compact),
-            ("Python literal", repr(json.loads(text))),
-            *forms,
-        ]
+        forms = [("indented JSON", jsontext.indent(text)), ("JSON on one line", jsontext.compact(text)), *forms]
+        with suppress(ValueError, RecursionError):  # of integers and levels that Python does not take there is no literal
+            forms.insert(2, ("Python literal", repr(json.loads(text))))
     else:
         forms = [("text", text), ("hexadecimal", record.body.hex(" ")), ("Python bytes", repr(record.body)), *forms]
     return forms

@@ -193,8 +193,10 @@ class BrowserScreen(EntryActions):
     @on(Changed)
     def _changed(self, message: Changed) -> None:
         change = message.change
-        if change.operation == "resync" and not change.connection:
-            self.action_refresh()
+        if change.operation == "resync" and not change.connection:  # some changes were not told
+            self.sidebar.read_again()
+            self.keys_pane.refresh_soon()
+            self.value_pane.reread()
             return
         self.sidebar.take_change(change)
         self.keys_pane.take_change(change)
@@ -368,7 +370,7 @@ class BrowserScreen(EntryActions):
             return ""
 
         place = self.keys_pane.place
-        start = "" if place is None or place.by_token else f"{place.connection}/{encode_part(place.name)}/"
+        start = "" if place is None or place.by_token else f"{place.connection}/{encode_part(place.typable)}/"
         prompt = Prompt("Go to", value=start, placeholder="connection/collection/key", check=meaning)
         text = await self.app.push_screen_wait(prompt)
         if text is not None:

@@ -9,8 +9,7 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.markup import escape
-from textual.screen import ModalScreen
+from textual.content import Content
 from textual.widgets import Input, Label, Static
 
 from kvd.durations import parse_ttl
@@ -18,9 +17,12 @@ from kvd.errors import DaemonError
 from kvtui import jsontext
 from kvtui.codecs import printable
 from kvtui.limits import Limits
+from kvtui.messages import label_of
 from kvtui.operations import NewEntry, Taken, create
+from kvtui.screens.dialogs import Answer, Ask, Dialog
 from kvtui.session import Session
 from kvtui.widgets.editor import Editor
+from kvtui.widgets.line_input import Field
 
 __all__ = ["CreateScreen", "Draft"]
 
@@ -37,11 +39,13 @@ class Draft:
     title: str = "New key"
 
 
-class CreateScreen(ModalScreen[NewEntry | None]):
-    """Asks for collection, key, TTL and value, and creates the entry; never writes over one that is there."""
+class CreateScreen(Dialog[NewEntry | None]):
+    """Asks for collection, key, TTL and value, and creates the entry; never writes over one that is there. A value that was
+    typed is given up only when the reader says so.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "dismiss(None)", show=False, priority=True),
+        Binding("escape", "leave", show=False, priority=True),
         Binding("ctrl+s", "save", show=False, priority=True),
         Binding("tab", "app.focus_next", show=False, priority=True),
         Binding("shift+tab", "app.focus_previous", show=False, priority=True),
@@ -52,11 +56,13 @@ class CreateScreen(ModalScreen[NewEntry | None]):
         self._session = session
         self._draft = draft
         self._limits = limits
+        self._creating = False
+        self._created: NewEntry | None = None
 
     def compose(self) -> ComposeResult:
         draft = self._draft
         with Vertical(classes="dialog -wide") as dialog:
-            dialog.border_title = escape(printable(f"{draft.title} in {draft.connection}"))
+            dialog.border_title = Content(printable(f"{draft.title} in {draft.connection}"))
             dialog.border_subtitle = "ctrl+s creates · esc leaves"
             for name, label, value, placeholder in (
                 ("collection", "collection", draft.collection, "the connection's default collection"),
@@ -65,7 +71,7 @@ class CreateScreen(ModalScreen[NewEntry | None]):
             ):
                 with Horizontal(classes="field"):
                     yield Label(label)
-                    yield Input(value, placeholder=placeholder, id=name, compact=True, select_on_focus=False)
+                    yield Field(value, placeholder=placeholder, id=name, compact=True, select_on_focus=False)
             with Horizontal(classes="field -tall"):
                 yield Label("value")
                 yield Editor(id="value")
@@ -83,15 +89,29 @@ class CreateScreen(ModalScreen[NewEntry | None]):
     def _typed(self) -> None:
         value = self.query_one(Editor).text
         too_much = self._limits.complaint(value)
-        hint = self.query_one(".dialog--hint", Static)
-        hint.set_class(too_much is not None, "-wrong")
-        hint.update(too_much or self._limits.room(value) or "")
+        self._say(too_much or self._limits.room(value) or "", wrong=too_much is not None)
 
     @on(Input.Submitted)
     def _next(self) -> None:
         self.focus_next()
 
+    @work
+    async def action_leave(self) -> None:
+        if self.query_one(Editor).dirty:
+            answers = [Answer("keep", "Keep editing"), Answer("drop", "Discard", "error")]
+            names = [label_of(self._field("key"))]
+            question = Ask("Discard the new key?", ["What you typed was not saved."], answers, names=names)
+            if await self.app.push_screen_wait(question) != "drop":
+                return
+        self.dismiss(None)
+
+    def on_screen_resume(self) -> None:
+        if self._created is not None:  # while something else was asked
+            self.dismiss(self._created)
+
     def action_save(self) -> None:
+        if self._creating:
+            return
         try:
             ttl = parse_ttl(self._field("ttl")) if self._field("ttl").strip() else None
         except ValueError as error:
@@ -107,8 +127,10 @@ class CreateScreen(ModalScreen[NewEntry | None]):
         new = NewEntry(self._draft.connection, self._field("collection") or None, self._field("key"), value, ttl)
         self._create(new)
 
-    @work(exclusive=True)
+    @work
     async def _create(self, new: NewEntry) -> None:
+        self._creating = True
+        self._say("Creating…")
         try:
             await create(self._session, new)
         except Taken:
@@ -116,13 +138,19 @@ class CreateScreen(ModalScreen[NewEntry | None]):
         except DaemonError as error:
             self._complain(str(error), "#key")
         else:
+            self._created = new
             self.dismiss(new)
+        finally:
+            self._creating = False
 
     def _field(self, name: str) -> str:
         return self.query_one(f"#{name}", Input).value
 
-    def _complain(self, text: str, where: str) -> None:
+    def _say(self, text: str, *, wrong: bool = False) -> None:
         hint = self.query_one(".dialog--hint", Static)
-        hint.add_class("-wrong")
+        hint.set_class(wrong, "-wrong")
         hint.update(printable(text))
+
+    def _complain(self, text: str, where: str) -> None:
+        self._say(text, wrong=True)
         self.set_focus(self.query_one(where))

@@ -9,18 +9,19 @@ from typing import ClassVar, Literal
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.markup import escape
-from textual.screen import ModalScreen
+from textual.content import Content
+from textual.screen import ModalScreen, ScreenResultType
 from textual.widgets import Button, Input, Static
 
 from kvtui.codecs import elide, printable
 from kvtui.documents import Document
-from kvtui.widgets.line_input import LineInput
+from kvtui.widgets.line_input import Field, LineInput
 from kvtui.widgets.value_view import ValueView
 
-__all__ = ["Answer", "Ask", "Prompt"]
+__all__ = ["Answer", "Ask", "Dialog", "Prompt"]
 
 LISTED = 8
 """Names that a dialog lists before it only counts."""
@@ -37,7 +38,15 @@ class Answer:
     kind: Literal["default", "primary", "error"] = "default"
 
 
-class Ask(ModalScreen[str | None]):
+class Dialog(ModalScreen[ScreenResultType]):
+    """What stands above the screen until it is answered."""
+
+    def dismiss(self, result: ScreenResultType | None = None) -> AwaitComplete:
+        """Answer, once: Textual takes away whichever screen is on top, and a double click answers twice."""
+        return super().dismiss(result) if self.app.screen is self else AwaitComplete()
+
+
+class Ask(Dialog[str | None]):
     """A question with buttons. The first answer has the focus, so it must be the harmless one; or the line to type in has it.
 
     Args:
@@ -75,7 +84,7 @@ class Ask(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
-            dialog.border_title = escape(self._question)
+            dialog.border_title = Content(self._question)
             if self._names:
                 yield Static(self._listed(), classes="dialog--names", markup=False)
             for line in self._lines:
@@ -83,10 +92,10 @@ class Ask(ModalScreen[str | None]):
             if self._document is not None:
                 yield ValueView()
             if self._must_type is not None:
-                yield Input(placeholder=f"type {self._must_type} to go on", compact=True, id="must-type")
+                yield Field(placeholder=f"type {self._must_type} to go on", compact=True, id="must-type")
             with Horizontal(classes="dialog--buttons"):
                 for answer in self._answers:
-                    button = Button(escape(answer.label), name=answer.value, variant=answer.kind, compact=True)
+                    button = Button(Content(answer.label), name=answer.value, variant=answer.kind, compact=True)
                     button.disabled = self._must_type is not None and answer is not self._answers[0]
                     yield button
 
@@ -118,7 +127,7 @@ class Ask(ModalScreen[str | None]):
         self.dismiss(message.button.name)
 
 
-class Prompt(ModalScreen[str | None]):
+class Prompt(Dialog[str | None]):
     """A line to type.
 
     Args:
@@ -150,7 +159,7 @@ class Prompt(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
-            dialog.border_title = escape(self._question)
+            dialog.border_title = Content(self._question)
             dialog.border_subtitle = "enter accepts · esc leaves"
             if self._subject:
                 yield Static(Text(printable(self._subject), overflow="fold"), classes="dialog--names", markup=False)

@@ -5,10 +5,12 @@ The other things that can be done to entries are in `kvtui.screens.entry_actions
 
 from __future__ import annotations
 
+import asyncio
+
 from textual import work
 
 from kvd.errors import ConnectionLostError, DaemonError
-from kvd.model import ABSENT, Record, Version
+from kvd.model import ABSENT, Record
 from kvtui import jsontext, operations
 from kvtui.documents import TextDocument
 from kvtui.external import NoEditorError, edit_outside, editor_command
@@ -43,89 +45,90 @@ class EditActions(Offers):
         try:
             editor_command()
             record = await operations.whole(self.session, entry)
-            if record is None:
-                self.say("This key is gone.", wrong=True)
-                return
-            if record.kind != "entry":
-                self.say(foreign_text(record.kind, "is only shown"), wrong=True)
-                return
-            before = jsontext.indent(record.body.decode("utf-8", "surrogateescape"))
-            text = before
-            while True:
-                with self.app.suspend():
-                    text = edit_outside(text)
-                if text.rstrip() == before.rstrip():
-                    self.say("Nothing was changed.")
-                    return
-                try:
-                    value = jsontext.check_value(text)
-                    break
-                except jsontext.InvalidJsonError as error:
-                    again = Ask(
-                        "This is not a value",
-                        [str(error)],
-                        [Answer("again", "Edit again", "primary"), Answer("drop", "Discard the changes", "error")],
-                    )
-                    if await self.app.push_screen_wait(again) == "drop":
-                        return
         except (NoEditorError, DaemonError) as error:
             self.say(str(error), wrong=True)
             return
-        await self._save(Edited(entry, record), value)
+        if record is None:
+            self.say("This key is gone.", wrong=True)
+        elif record.kind != "entry":
+            self.say(foreign_text(record.kind, "is only shown"), wrong=True)
+        else:
+            await self._edit_outside(Edited(entry, record))
+
+    async def _edit_outside(self, edited: Edited) -> None:
+        """Have a value edited until it is saved, or whoever edits it gives it up."""
+        before = await asyncio.to_thread(jsontext.indent, edited.base.body.decode("utf-8", "surrogateescape"))
+        text = before
+        while True:
+            try:
+                with self.app.suspend():
+                    text = edit_outside(text)
+            except NoEditorError as error:
+                self.say(str(error), wrong=True)
+                return
+            if text.rstrip() == before.rstrip():
+                self.say("Nothing was changed.")
+                return
+            try:
+                value = await asyncio.to_thread(jsontext.check_value, text)
+            except jsontext.InvalidJsonError as error:
+                title, why_not = "This is not a value", str(error)
+            else:
+                title, why_not = "Not saved", await self._save(edited, value) or ""
+                if not why_not:
+                    return
+            answers = [Answer("again", "Edit again", "primary"), Answer("drop", "Discard the changes", "error")]
+            if await self.app.push_screen_wait(Ask(title, [why_not], answers, names=[edited.entry.label])) == "drop":
+                return
 
     def on_value_pane_save_wanted(self, message: ValuePane.SaveWanted) -> None:
         self.save(message.edited, message.value)
 
-    @work(exclusive=True, group="save")
+    @work(group="save")
     async def save(self, edited: Edited, value: str) -> None:
-        """Write what was edited, asking where it is no longer what was read."""
-        editor = self.value_pane.editor
-        try:
-            await self._save(edited, value)
-        finally:
-            editor.read_only = False
-
-    async def _save(self, edited: Edited, value: str) -> None:
+        """Write what was edited in place. Meanwhile it may have been given up, and something else be edited."""
         pane = self.value_pane
-        base: Version | None = edited.base.version
-        while base is not None:
+        why_not = await self._save(edited, value)
+        if pane.edited is edited:
+            pane.editor.read_only = False
+            pane.complain(why_not or "", wrong=True)
+        elif why_not is not None:
+            self.say(why_not, wrong=True)
+
+    async def _save(self, edited: Edited, value: str) -> str | None:
+        """Write what was edited, asking where it is no longer what was read; answers why it is not saved, None when that is
+        settled.
+        """
+        base = edited.base.version
+        while True:
             try:
                 await operations.save(self.session, edited.entry, value, base)
                 break
             except operations.Conflict as conflict:
-                if _is(conflict.current, value):
+                current = conflict.current
+                if _is(current, value):
                     break  # the answer was lost, but not the write
-                base = await self._settle(edited, conflict.current)
+                choice = await self.app.push_screen_wait(_conflict_question(edited, current))
+                if choice == "theirs":
+                    self._end_edit(edited)
+                    return None
+                if choice != "mine":
+                    return f"Not saved yet: {'this key is gone' if current is None else 'someone else changed it'}."
+                base = ABSENT if current is None else current.version
+            except ConnectionLostError:
+                return "The daemon is away and may not have saved this. What you typed stays."
             except DaemonError as error:
-                lost = isinstance(error, ConnectionLostError)
-                self._not_saved("The daemon is away and may not have saved this. What you typed stays." if lost else str(error))
-                return
-        if base is None:
-            return
+                return str(error)
         self.say("Saved.")
-        if pane.edited is None:
-            pane.reread()
-        else:
-            pane.end_edit()
-
-    async def _settle(self, edited: Edited, current: Record | None) -> Version | None:
-        """Ask what becomes of an edit whose entry is another one now; answers what to write on top of, None for not at all."""
-        choice = await self.app.push_screen_wait(_conflict_question(edited, current))
-        if choice == "mine":
-            return ABSENT if current is None else current.version
-        if choice == "theirs":
-            self.value_pane.end_edit()
-        else:
-            self._not_saved(
-                "Not saved yet: this key is gone." if current is None else "Not saved yet: someone else changed it."
-            )
+        self._end_edit(edited)
         return None
 
-    def _not_saved(self, why: str) -> None:
-        if self.value_pane.edited is None:
-            self.say(why, wrong=True)
+    def _end_edit(self, edited: Edited) -> None:
+        """Show what is there now, unless something else is being edited."""
+        if self.value_pane.edited is edited:
+            self.value_pane.end_edit()
         else:
-            self.value_pane.complain(why, wrong=True)
+            self.value_pane.reread()
 
     @work(exclusive=True, group="leave")
     async def on_value_pane_leave_wanted(self) -> None:

@@ -6,11 +6,13 @@ A part of the browser screen, kept apart for its size, as editing is (`kvtui.scr
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 
 from textual import work
 
+from kvd import requests
 from kvd.durations import format_ttl, parse_ttl
 from kvd.errors import DaemonError
 from kvd.model import Record
@@ -27,6 +29,8 @@ from kvtui.screens.pick import Choice, Pick
 __all__ = ["EntryActions"]
 
 
+COPY_MOST = 4 * 1_048_576
+"""Bytes of a value that are copied: the terminal takes them all before it shows anything else."""
 SLOW_FROM = 1_000
 """Keys from which on it is said that changing them goes on."""
 
@@ -244,8 +248,9 @@ class EntryActions(EditActions):
         except DaemonError as error:
             self.say(str(error), wrong=True)
         else:
-            self.keys_pane.describe([entry.key, name])
-            self.keys_pane.open(entry.place, seek=name)
+            if self.keys_pane.place == entry.place:
+                self.keys_pane.describe([entry.key, name])
+                self.keys_pane.go_to(name)
             self.say("Renamed.")
 
     # Copying
@@ -270,7 +275,7 @@ class EntryActions(EditActions):
         record = None if entry is None else await self._for_copy(entry)
         if entry is None or record is None:
             return
-        forms = dict(operations.copies(entry, record))
+        forms = dict(await asyncio.to_thread(operations.copies, entry, record))
         shown = [Choice(name, name, text[:200]) for name, text in forms.items()]
         picked = await self.app.push_screen_wait(Pick("Copy as", shown))
         if picked is not None:
@@ -278,13 +283,17 @@ class EntryActions(EditActions):
             self.say(f"Copied as {picked}.")
 
     async def _for_copy(self, entry: Entry) -> Record | None:
+        place = entry.place
         try:
-            record = await operations.whole(self.session, entry)
+            record = await self.session.call(requests.read(place.connection, place.collection, entry.key, length=COPY_MOST))
         except DaemonError as error:
             self.say(str(error), wrong=True)
             return None
         if record is None:
             self.say("This key is gone.", wrong=True)
+        elif len(record.body) < record.length:
+            self.say(f"{size_text(record.length)} are too much for the clipboard.", wrong=True)
+            return None
         return record
 
 

@@ -60,7 +60,10 @@ class Offers(Screen[None]):
 
     def say(self, text: str, *, wrong: bool = False) -> None:
         """Say something in passing."""
-        self.notify(printable(text), severity="error" if wrong else "information", markup=False, timeout=8 if wrong else 3)
+        text = printable(text)
+        if any(said.message == text for said in self.app._notifications):  # noqa: SLF001 - Textual has no other way
+            return
+        self.notify(text, severity="error" if wrong else "information", markup=False, timeout=8 if wrong else 3)
 
     def current(self) -> Entry | None:
         """The entry whose value is shown or edited."""

@@ -11,13 +11,14 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.markup import escape
-from textual.screen import ModalScreen
+from textual.content import Content
 from textual.strip import Strip
 from textual.widgets import Input
 
 from kvtui import keymap
 from kvtui.codecs import printable, take_cells
+from kvtui.screens.dialogs import Dialog
+from kvtui.widgets.line_input import Field
 from kvtui.widgets.lines import Lines
 
 __all__ = ["Choice", "Pick", "help_choices"]
@@ -80,7 +81,7 @@ class Choices(Lines):
         return strip.adjust_cell_length(width).apply_style(self.cursor_style(strong=True)) if at_cursor else strip
 
 
-class Pick(ModalScreen[str | None]):
+class Pick(Dialog[str | None]):
     """A list to pick from. Answers with the value of what was picked, or None.
 
     Args:
@@ -106,10 +107,10 @@ class Pick(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog -list") as dialog:
-            dialog.border_title = escape(self._question)
+            dialog.border_title = Content(self._question)
             dialog.border_subtitle = "enter picks · esc leaves"
             if self._narrow:
-                yield Input(placeholder="type to find", compact=True)
+                yield Field(placeholder="type to find", compact=True)
             yield Choices(self._choices)
 
     def on_mount(self) -> None:

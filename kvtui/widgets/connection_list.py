@@ -156,6 +156,8 @@ class ConnectionList(Lines):
             self.place_cursor(nodes.index(before))
         elif before is not None and Node(before.connection) in nodes:
             self.place_cursor(nodes.index(Node(before.connection)))
+        else:
+            self.place_cursor(self.cursor)
         self.changed()
 
     def is_heading(self, index: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from rich.style import Style
+from rich.text import Text
 from textual import events
 from textual.binding import BindingType
 from textual.message import Message
@@ -12,6 +13,7 @@ from textual.widgets import TextArea
 from textual.widgets.text_area import TextAreaTheme
 
 from kvtui import keymap
+from kvtui.codecs import signs
 
 __all__ = ["EDIT_MOST", "Editor"]
 
@@ -66,6 +68,11 @@ class Editor(TextArea):
         except Exception:  # noqa: BLE001 - tree-sitter fails in its own ways; plain text is edited as well
             self.language = None
         self.take_theme()
+
+    def get_line(self, line_index: int) -> Text:
+        """A line as it is drawn: what is pasted reaches the terminal as no command to it."""
+        line = self.document.get_line(line_index)
+        return Text("\t".join(map(signs, line.split("\t"))), end="", no_wrap=True)
 
     def go_to(self, line: int, column: int) -> None:
         """Put the cursor where something is wrong; both count from one."""

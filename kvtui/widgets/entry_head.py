@@ -8,7 +8,7 @@ from rich.text import Text
 from textual.widgets import Static
 
 from kvd.model import Record
-from kvtui.codecs import size_text
+from kvtui.codecs import printable, size_text
 from kvtui.countdown import TENTHS_BELOW, left_text, moment_text, until_text, urgency
 from kvtui.messages import Entry
 from kvtui.widgets.key_list import kind_label
@@ -76,7 +76,7 @@ class EntryHead(Static):
             when = "until" if record.expires_at > now else "at"
             text.append(f"  {when} {until_text(record.expires_at, now)}", label)
         text.append("\ntype     ", label)
-        text.append(kind_label(record.kind), plain)
+        text.append(printable(kind_label(record.kind)), plain)
         text.append(f"  {size_text(record.size)}", label)
         if record.created_at is not None:
             text.append("\ncreated  ", label)

@@ -123,8 +123,7 @@ class KeyList(Lines):
             top = self.scroll_offset.y + place - self.cursor
             self.set_reactive(Lines.cursor, place)
             self.changed()
-            self.scroll_to(y=max(0, top), animate=False)
-            self.scroll_to_cursor()
+            self.scroll_to(y=max(0, top), animate=False, immediate=True)
         else:
             self.changed()
         self._take_current()
@@ -259,7 +258,7 @@ class KeyList(Lines):
         deadline = self.index.deadline(row)
         how = urgency(deadline, now)
         marked = address in self.marked
-        kind = kind_label(self.index.kinds[row])
+        kind = printable(kind_label(self.index.kinds[row]))
         faint = self.part("lines--faint")
         key_style = self.part("keys--marked") if marked else None if name else faint
         parts: list[tuple[str, Style | None]] = [

@@ -81,9 +81,9 @@ class KeysPane(KeysReader):
         self.read_only = read_only
         if place == self.place:
             if seek is not None:
-                self.seek(seek)
+                self.go_to(seek)
             return
-        self._seek = seek
+        self.want(seek)
         self.place, self.production = place, production
         self.content.kinds_first = place.by_token
         self._empty()
@@ -91,12 +91,21 @@ class KeysPane(KeysReader):
         self.say("Reading keys…")
         self.refresh_keys()
 
+    def go_to(self, name: str) -> None:
+        """Put the cursor on the key of a name, now or as soon as it is known; no filter hides it."""
+        if self.index.matcher is not None and not self.index.matcher(name):
+            self.set_filter("")
+        self.want(name)
+        self.seek()
+
     def close(self, branch: Branch) -> None:
         """Show no keys, but what there is to say of a connection."""
         self.workers.cancel_node(self)
         self.end_walks()
         self.place = None
+        self.want(None)
         self._empty()
+        self.set_filter("")
         info = branch.info
         self.caption(info.name)
         lines = [info.store if info.location in {"", info.store} else f"{info.store}  ·  {info.location}"]
@@ -170,6 +179,8 @@ class KeysPane(KeysReader):
         self.action_back()
 
     def action_filter(self) -> None:
+        if self.place is None:
+            return
         self.filter.display = True
         self.screen.set_focus(self.filter)
 
@@ -214,6 +225,7 @@ class KeysPane(KeysReader):
     @on(Lines.Moved)
     def _moved(self, message: Lines.Moved) -> None:
         message.stop()
+        self.want(None)
 
     @on(Lines.Pressed)
     def _pressed(self, message: Lines.Pressed) -> None:

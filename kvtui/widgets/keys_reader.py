@@ -19,10 +19,10 @@ from textual.widgets import Static
 from kvd import requests
 from kvd.errors import DaemonError
 from kvd.model import Change, Description, Key, KeyRow, Page
-from kvtui.codecs import printable
+from kvtui.codecs import elide, printable
 from kvtui.filters import store_glob
 from kvtui.index import KeyIndex
-from kvtui.messages import Entry, Place
+from kvtui.messages import Entry, Place, label_of
 from kvtui.scan import Scan
 from kvtui.session import Session
 from kvtui.widgets.key_list import KeyList
@@ -36,6 +36,10 @@ DESCRIBE_MOST = 500
 DESCRIBE_SECONDS = 0.1
 """How many keys are asked about at once, and how often at most: somebody may write thousands of them a second."""
 SWEEP_SECONDS = 2.0
+SWEEP_MOST = 5_000
+"""How often keys are asked about that expired out of sight, and how many of them."""
+REFRESH_SECONDS = 2.0
+"""How often a walk is begun at most because of changes that were not named."""
 SHOW_SECONDS = 0.2
 """How often a running walk is drawn at most."""
 
@@ -87,6 +91,11 @@ class KeysReader(Pane):
         self._describing: Timer | None = None
         self._seek: str | None = None
         """The name of a key to put the cursor on as soon as it is known."""
+        self._absent = False
+        """Whether the store said that there is no such key."""
+        self._walked_at = 0.0
+        self._again: Timer | None = None
+        """When it is walked again after changes that were not named."""
 
     def compose(self) -> ComposeResult:
         yield LineInput(placeholder="text, glob *, re:…, ~fuzzy", id="filter", compact=True)
@@ -131,9 +140,24 @@ class KeysReader(Pane):
         if self.place is None:
             return
         self.end_walks()
+        self._walked_at = time.monotonic()
         self._scan = Scan(self.place, production=self.production)
         self._walk(self._scan)
         self.describe_scan()
+
+    def refresh_soon(self) -> None:
+        """Walk anew, but neither often nor before the walk at hand is done: somebody may write all the time."""
+        if self._again is None:
+            wait = self._walked_at + REFRESH_SECONDS - time.monotonic()
+            self._again = self.set_timer(max(0.001, wait), self._refresh_again)
+
+    def _refresh_again(self) -> None:
+        self._again = None
+        scan = self._scan
+        if scan is not None and not (scan.complete or scan.paused or scan.problem):
+            self._again = self.set_timer(REFRESH_SECONDS, self._refresh_again)
+        else:
+            self.refresh_keys()
 
     @work(exclusive=True, group="scan")
     async def _walk(self, scan: Scan) -> None:
@@ -221,7 +245,7 @@ class KeysReader(Pane):
         complete = scan is not None and scan.complete
         self._shown_at = time.monotonic()
         self.content.reload()
-        self.seek(self._seek)
+        self.seek()
         self.describe_scan()
         if self.index.view:
             self.show_content()
@@ -246,10 +270,22 @@ class KeysReader(Pane):
             helps = "filter.keep" if searches and self.filter.has_focus and not self.production else "keys.scan"
             self.say(wanted, rest, helps=helps, to="search the rest" if searches else "read on")
 
-    def seek(self, name: str | None) -> None:
-        """Put the cursor on the key of a name, now or as soon as it is known."""
-        address = None if name is None else self.index.find(name)
-        self._seek = None if address is not None and self.content.go_to(address) else name
+    def want(self, name: str | None) -> None:
+        """Take up the name of the key that is sought, None for none any more."""
+        self._seek, self._absent = name, False
+
+    def seek(self) -> None:
+        """Put the cursor on the key that is sought as soon as it is known, or say that there is none."""
+        name, scan = self._seek, self._scan
+        if name is None:
+            return
+        address = self.index.find(name)
+        if address is None:
+            if scan is not None and (scan.complete or scan.paused) and (self._absent or scan.place.by_token):
+                self.want(None)
+                self.notify(f"There is no key {elide(label_of(name), 40)} here.", severity="error", markup=False)
+        elif self.content.go_to(address):
+            self.want(None)
 
     def say_doing(self, what: str | None) -> None:
         """Say in the frame what is being done to many keys, until that is None."""
@@ -295,7 +331,7 @@ class KeysReader(Pane):
         if change.collection is not None and change.collection != place.collection:
             return
         if not change.keys or change.collection is None:
-            self.refresh_keys()
+            self.refresh_soon()
         elif change.operation in {"delete", "expired"} and not any(self._is_fading(key) for key in change.keys):
             self._forget(change.keys)
         else:
@@ -335,6 +371,7 @@ class KeysReader(Pane):
         answers = list(zip(message.keys, message.found, strict=True))
         found = [(key, description) for key, description in answers if description is not None]
         self.index.describe(found)
+        self._absent |= any(key == self._seek and description is None for key, description in answers)
         if self._scan is not None:
             self._scan.seen.update(key for key, _ in found)
         self._forget([key for key, description in answers if description is None and key not in self.content.fading])
@@ -353,7 +390,7 @@ class KeysReader(Pane):
         self._forget(message.addresses)
 
     def _sweep(self) -> None:
-        """Let go of expired keys that nobody sees."""
+        """Ask about expired keys that nobody sees: another program may have renewed them."""
         seen = {self.content.address_at(line) for line in self.content.seen}
-        if gone := [key for key in self.index.expired(time.time()) if key not in seen and key not in self.content.fading]:
-            self._forget(gone)
+        over = (key for key in self.index.expired(time.time()) if key not in seen and key not in self.content.fading)
+        self.describe(list(islice(over, SWEEP_MOST)))

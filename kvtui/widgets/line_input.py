@@ -1,19 +1,31 @@
-"""A line to type in whose keys take effect in the order in which they come, however fast."""
+"""Lines to type in: nothing that stands in one, typed, pasted or a key's own name, reaches the terminal as a command to it."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Input
 
-__all__ = ["LineInput"]
+from kvtui.codecs import signs
+
+__all__ = ["Field", "LineInput"]
 
 
-class LineInput(Input):
-    """A line to type in. Enter submits it, escape leaves it."""
+class Field(Input):
+    """A line to type in."""
+
+    @property
+    def _value(self) -> Text:
+        """What is drawn for the value; Textual draws it as it is."""
+        return Text(signs(self.value), no_wrap=True, overflow="ignore", end="")
+
+
+class LineInput(Field):
+    """A line whose keys take effect in the order in which they come, however fast. Enter submits it, escape leaves it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", show=False)]
     ENDS: ClassVar[frozenset[str]] = frozenset({"enter", "escape"})

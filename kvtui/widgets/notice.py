@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 from textual.widgets import Static
 
+from kvtui.codecs import printable
 from kvtui.keymap import COMMANDS, key_label
 
 __all__ = ["Notice"]
@@ -16,9 +17,9 @@ class Notice(Static):
     def say(self, headline: str, *lines: str, helps: str | None = None, to: str | None = None, wrong: bool = False) -> None:
         """Show a headline, lines below it, and the key of the command (by its id) that helps, with what it does here."""
         text = Text(justify="center")
-        text.append(headline, self._style("notice--wrong" if wrong else "notice--head"))
+        text.append(printable(headline), self._style("notice--wrong" if wrong else "notice--head"))
         for line in lines:
-            text.append(f"\n\n{line}", self._style("notice--text"))
+            text.append(f"\n\n{printable(line)}", self._style("notice--text"))
         if helps is not None:
             command = next(command for command in COMMANDS if command.id == helps)
             text.append("\n\n")

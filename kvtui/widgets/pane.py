@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.cells import cell_len
 from textual.containers import Vertical
-from textual.markup import escape
+from textual.content import Content
 from textual.widget import Widget
 
 from kvtui.codecs import elide, printable
@@ -47,11 +47,11 @@ class Pane(Vertical):
         """Set the title above, and below as many of the notes as there is room for; they are never read as markup."""
         self._title, self._notes = title, notes
         room = max(4, self.size.width - 4)
-        self.border_title = escape(elide(printable(title), room))
+        self.border_title = Content(elide(printable(title), room))
         shown = notes
         while len(shown) > 1 and cell_len(" · ".join(shown)) > room:
             shown = shown[:-1]
-        self.border_subtitle = escape(elide(" · ".join(shown), room))
+        self.border_subtitle = Content(elide(" · ".join(shown), room))
 
     def on_resize(self) -> None:
         self.caption(self._title, *self._notes)

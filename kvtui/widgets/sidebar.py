@@ -116,11 +116,13 @@ class Sidebar(Pane):
         first = not before
         if not rows and problem is None:
             rows = [branch.info for branch in before.values()] if not first else []
+        at = listing.node
         listing.branches = {}
         for info in in_groups(rows):
             branch = before.get(info.name) or Branch(info)
             self._take_info(branch, info)
             listing.branches[info.name] = branch
+        listing.rebuild()
         if problem is not None and not rows:
             self.say("Broken configuration", problem, helps="browser.refresh", to="read it again", wrong=True)
             return
@@ -128,14 +130,20 @@ class Sidebar(Pane):
             self.say("No connections", "They are named in connections.toml.", helps="browser.refresh", to="read it again")
             return
         self.show_content()
-        listing.rebuild()
         for name, branch in listing.branches.items():
             if branch.expanded or name == target or (first and len(rows) <= OPEN_AT_START and not branch.info.production):
                 self.unfold(name, max_age=max_age)
         if first:
             self._wanted = target or next(iter(listing.branches))
             listing.go_to(self._wanted)
+        if first or listing.node != at:
             self._look()
+
+    def read_again(self) -> None:
+        """Read the collections that are shown once more."""
+        for name, branch in self.content.branches.items():
+            if branch.expanded:
+                self.unfold(name)
 
     def take_change(self, change: Change) -> None:
         """Work a change into what is shown."""
@@ -185,11 +193,13 @@ class Sidebar(Pane):
     def unfold(self, connection: str, *, max_age: float | None = None) -> None:
         """Open a connection and read its collections, again if they are known; `max_age` is that of `scan_collections`."""
         branch = self.branch(connection)
-        if branch is None or branch.loading:
+        if branch is None:
             return
-        branch.expanded = branch.loading = True
+        branch.expanded = True
+        if not branch.loading:
+            branch.loading = True
+            self._read(connection, max_age)
         self.content.rebuild()
-        self._read(connection, max_age)
 
     @work(group="read")
     async def _read(self, connection: str, max_age: float | None) -> None:
@@ -225,7 +235,8 @@ class Sidebar(Pane):
             branch.loading = False
             self.update_states()
         self.content.rebuild()
-        self._look()
+        if self.content.node == Node(message.connection):
+            self._look()  # what is said of it
 
     @on(PageRead)
     def _take_page(self, message: PageRead) -> None:
@@ -245,7 +256,8 @@ class Sidebar(Pane):
             self._look()  # what is said of it
         if self._wanted == message.connection and branch.places:
             self._wanted = None
-            self.content.go_to(message.connection, branch.places[0])
+            if self.content.node == Node(message.connection):  # who went elsewhere stays there
+                self.content.go_to(message.connection, branch.places[0])
 
     # Moving
 

@@ -45,11 +45,12 @@ class ValueReader(Pane):
     class Read(Message):
         """An entry was read; None: it is not there. No document: its value is the one that is shown."""
 
-        def __init__(self, entry: Entry, record: Record | None, document: Document | None) -> None:
+        def __init__(self, entry: Entry, record: Record | None, document: Document | None, *, as_hex: bool) -> None:
             super().__init__()
             self.entry = entry
             self.record = record
             self.document = document
+            self.as_hex = as_hex
 
     class Failed(Message):
         """An entry could not be read."""
@@ -136,7 +137,7 @@ class ValueReader(Pane):
             if record is not None and (known is None or known.version != record.version):
                 before = None if known is None else self.view.document
                 document = await asyncio.to_thread(make_document, record, as_hex=as_hex, before=before)
-            self.post_message(self.Read(entry, record, document))
+            self.post_message(self.Read(entry, record, document, as_hex=as_hex))
         except RequestError as error:
             self.post_message(self.Failed(entry, error.message))
         except DaemonError as error:
@@ -146,7 +147,7 @@ class ValueReader(Pane):
 
     @on(Read)
     def _take(self, message: Read) -> None:
-        if message.entry != self.entry or self.holds:
+        if message.entry != self.entry or message.as_hex != self._as_hex or self.holds:
             return
         before, self.record = self.record, message.record
         self._stale = False
@@ -161,6 +162,7 @@ class ValueReader(Pane):
             self.view.show(message.document, keep_place=before is not None, other_form=self._other_form)
             self._other_form = False
             self.take_document()
+        self.view.ask()
         self.describe()
         self.show_content()
 
@@ -223,7 +225,10 @@ class ValueReader(Pane):
         try:
             record = await self.session.call(request)
         except DaemonError as error:
-            self.notify(printable(str(error)), title="The value cannot be read on", severity="error", markup=False)
+            if not self._stale:  # what is scrolled through asks again and again
+                self._stale = True
+                self.notify(printable(str(error)), title="The value cannot be read on", severity="error", markup=False)
+                self.describe()
             return None
         if record is None or record.version != known.version:
             self.reread()

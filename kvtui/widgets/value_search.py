@@ -131,6 +131,8 @@ class ValueSearch(ValueReader):
         try:
             at = await find_bytes(read, document.length, wanted, start, backwards=backwards)
         except OtherValueError:
+            self._finding = ""
+            self.describe()
             return
         self.post_message(self.Found(document, None if at is None else range(at, at + len(wanted))))
 

@@ -73,6 +73,7 @@ class ValueView(Lines):
             offset = self._offset()
             self.changed()
             self._go_to(offset)
+        self.ask()
 
     def _offset(self) -> int:
         """The byte of the value at which the reader is."""
