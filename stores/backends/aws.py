@@ -41,7 +41,7 @@ from stores.errors import (
     ValueTooLargeError,
 )
 
-__all__ = ["ERRORS", "AwsClient", "Backoff", "cause_of", "has_code", "refuses_credentials", "was_repeated"]
+__all__ = ["ERRORS", "AwsClient", "Backoff", "cause_of", "has_code", "is_throttled", "refuses_credentials", "was_repeated"]
 
 TOTAL_ATTEMPTS: Final = 3
 
@@ -69,17 +69,18 @@ BAD_CREDENTIALS: Final = frozenset(
 DENIED: Final = frozenset({"403", "AccessDenied", "AccessDeniedException", "AllAccessDisabled", "MethodNotAllowed"})
 TOO_LARGE: Final = frozenset({"EntityTooLarge", "ItemCollectionSizeLimitExceededException", "MaxMessageLengthExceeded"})
 BAD_NAME: Final = frozenset({"InvalidURI", "KeyTooLong", "KeyTooLongError"})
+THROTTLED: Final = ("ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException")
+"""Nothing at all was done."""
 OVERLOADED: Final = frozenset(
     {
         "LimitExceededException",
         "OperationAborted",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
+        "ReplicatedWriteConflictException",
         "RequestTimeout",
         "SlowDown",
-        "ThrottlingException",
         "TooManyRequestsException",
         "TransactionConflictException",
+        *THROTTLED,
     }
 )
 WRITES: Final = ("BatchWrite", "Create", "Delete", "Put", "Update")
@@ -136,7 +137,7 @@ def cause_of(exc: BaseException) -> BaseException:
     """What a ClientError means, with advice; any other exception as it is."""
     if not isinstance(exc, ClientError):
         return exc
-    code, told = _code(exc), str(exc)
+    code, told = _code(exc), f"{str(exc).rstrip('. ')}."
     operation = str(getattr(exc, "operation_name", None))
     if code in BAD_CREDENTIALS:
         return _BadCredentials(f"{told} Check the access key, the secret key, the session token or the profile, and the clock.")
@@ -149,7 +150,7 @@ def cause_of(exc: BaseException) -> BaseException:
     if code in BAD_NAME:
         return _BadName(told)
     if code in OVERLOADED or _metadata(exc).get("HTTPStatusCode", 0) >= SERVER_TROUBLE:
-        return _Unavailable(told)
+        return _Unavailable(f"{told} The service is busy, or this is more than it was set up for: try again later.")
     return _Refused(told)
 
 
@@ -161,6 +162,11 @@ def has_code(exc: ClientError, *codes: str) -> bool:
 def refuses_credentials(exc: ClientError) -> bool:
     """Whether no request at all would be answered (a single right that is missing is something else)."""
     return _code(exc) in BAD_CREDENTIALS
+
+
+def is_throttled(exc: ClientError) -> bool:
+    """Whether nothing was done because this was too much at once."""
+    return _code(exc) in THROTTLED
 
 
 def was_repeated(exc: ClientError) -> bool:

@@ -1,7 +1,7 @@
 """One DynamoDB table and the requests that it gets: made at the first write, asked in whole batches, and nothing lost.
 
-A table that is missing answers reads with nothing. What a batch leaves unprocessed is asked for again, with pauses that grow
-while nothing gets done, and is an error in the end.
+A table that is missing answers reads with nothing. What a batch leaves unprocessed, or a service that throttles refuses whole,
+is asked for again, with pauses that grow while nothing gets done, and is an error in the end.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from botocore.exceptions import ClientError
 
-from stores.backends.aws import AwsClient, Backoff, has_code, refuses_credentials
+from stores.backends.aws import AwsClient, Backoff, has_code, is_throttled, refuses_credentials
 from stores.backends.dynamodb_items import SCHEMA, Item, place_of
 from stores.batches import batched, run_bounded
 from stores.errors import StoreConnectionError, StoreSetupError
@@ -134,7 +134,8 @@ class Table:
         try:
             await self._aws.opened.update_time_to_live(TableName=self._name, TimeToLiveSpecification=wanted)
         except ClientError as exc:
-            if "already enabled" not in str(exc):
+            # what was changed a short while ago may not be changed yet; what has expired is hidden without it, too
+            if "already enabled" not in str(exc) and "modified multiple times" not in str(exc):
                 raise
 
     # Requests
@@ -178,7 +179,12 @@ class Table:
             left = [place_of(collection, key) for key in batch]
             while left:
                 request = {self._name: {"Keys": left, "ConsistentRead": consistent, **projection}}
-                reply = await self.ask("batch_get_item", RequestItems=request)
+                try:
+                    reply = await self.ask("batch_get_item", RequestItems=request)
+                except ClientError as exc:
+                    if is_throttled(exc) and await backoff.pause(progress=False):
+                        continue
+                    raise
                 if reply is None:
                     return {}
                 got: list[Item] = reply.get("Responses", {}).get(self._name, [])
@@ -204,7 +210,12 @@ class Table:
             backoff = Backoff()
             left = [request(what) for what in batch]
             while left:
-                reply = await self.write("batch_write_item", RequestItems={self._name: left})
+                try:
+                    reply = await self.write("batch_write_item", RequestItems={self._name: left})
+                except ClientError as exc:
+                    if is_throttled(exc) and await backoff.pause(progress=False):
+                        continue
+                    raise
                 still = reply.get("UnprocessedItems", {}).get(self._name, [])
                 if still and not await backoff.pause(progress=len(still) < len(left)):
                     raise StoreConnectionError(f"{self.location} is overloaded: {len(still)} items were not written.")

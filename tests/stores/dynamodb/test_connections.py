@@ -122,6 +122,7 @@ def test_every_exception_of_the_driver_becomes_ours() -> None:
         ("AccessDeniedException", 400, "PutItem", ReadOnlyError),
         ("AccessDeniedException", 400, "Query", StoreConnectionError),
         ("ProvisionedThroughputExceededException", 400, "GetItem", StoreConnectionError),
+        ("ReplicatedWriteConflictException", 400, "PutItem", StoreConnectionError),
         ("InternalServerError", 500, "GetItem", StoreConnectionError),
         ("ValidationException", 400, "GetItem", KeyValueOperationError),
         ("SomethingNew", 400, "GetItem", KeyValueOperationError),

@@ -1,10 +1,12 @@
 """How many requests work takes, what is asked for again, and what is refused before anything is sent."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from stores import DynamoDBStore
 from stores.backends import aws, dynamodb_table
@@ -67,6 +69,40 @@ async def test_what_is_never_processed_is_an_error(
             await store.put_many(["a", "b"], [{}, {}])
         with pytest.raises(StoreConnectionError, match="2 keys were not read"):
             await store.get_many(["a", "b"])
+
+
+THROTTLED = ClientError({"Error": {"Code": "ProvisionedThroughputExceededException", "Message": "too much"}}, "Batch")
+
+
+async def test_batches_that_are_throttled_are_asked_for_again(
+    make: Callable[..., DynamoDBStore], bare: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: Counter[str] = Counter()
+
+    def at_times(name: str) -> Callable[..., Any]:
+        async def answer(operation: Any, **parameters: Any) -> Any:
+            asked[name] += 1
+            if asked[name] % 3:
+                raise THROTTLED
+            return await operation(**parameters)
+
+        return answer
+
+    async def never(_: Any, **parameters: Any) -> Any:
+        raise THROTTLED
+
+    monkeypatch.setattr(dynamodb_table, "Backoff", lambda: aws.Backoff(first=0.001, attempts=50))
+    counted = Counted(bare, batch_write_item=at_times("write"), batch_get_item=at_times("read"))
+    keys = [f"k{number}" for number in range(120)]
+    async with make(client=counted, endpoint_url=None) as store:
+        await store.put_many(keys, [{"n": number} for number in range(120)])
+        assert await store.get_many(keys) == [{"n": number} for number in range(120)]
+        assert await store.delete_many(keys) == 120
+        assert asked["write"] > 20
+        counted.answers = dict.fromkeys(("batch_write_item", "batch_get_item"), never)
+        for call in (lambda: store.put_many(keys, [{}] * 120), lambda: store.get_many(keys)):
+            with pytest.raises(StoreConnectionError, match=r"collection 'default_collection'.*too much\. The service is busy"):
+                await call()
 
 
 async def test_collections_are_found_without_reading_their_items(make: Callable[..., DynamoDBStore], bare: Any) -> None:

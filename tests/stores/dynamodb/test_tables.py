@@ -4,9 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from stores import DynamoDBStore
 from stores.errors import StoreSetupError
+from tests.stores.drivers import Counted
 
 pytestmark = pytest.mark.anyio
 
@@ -46,6 +48,18 @@ async def test_looking_leaves_the_tables_ttl_off_and_the_first_write_turns_it_on
         assert await status() == "ENABLED"
     async with make() as again:
         await again.put("k", {})  # enabling twice would be an error
+
+
+async def test_a_ttl_that_was_changed_a_short_while_ago_stands_in_no_writes_way(
+    make: Callable[..., DynamoDBStore], bare: Any
+) -> None:
+    async def refuse(_: Any, **parameters: Any) -> Any:
+        told = "Time to live has been modified multiple times within a fixed interval"
+        raise ClientError({"Error": {"Code": "ValidationException", "Message": told}}, "UpdateTimeToLive")
+
+    async with make(client=Counted(bare, update_time_to_live=refuse), endpoint_url=None) as store:
+        await store.put("k", {"n": 1}, ttl=100)
+        assert await store.get("k") == {"n": 1}
 
 
 async def test_a_table_of_another_shape_is_refused(make: Callable[..., DynamoDBStore], bare: Any, table: str) -> None:
