@@ -27,15 +27,24 @@ OK, FAILED, REFUSED = 0, 1, 3
 _ANSWER_TIMEOUT = 10.0
 _PATH_TIMEOUT = 2.0
 """Seconds in which a daemon must say where its files are: who looks into the log of one that hangs does not wait for it."""
+_LOOK_TIMEOUT = 1.0
+"""Seconds that who asks for states waits for servers which nobody has asked lately: one that is gone mostly refuses at once."""
+_LOOK_PAUSE = 0.01
 _LEAVE_TIMEOUT = 20.0
 """Seconds that a daemon may take to leave, beside those that it gives to what is in flight."""
 
 
-def _ask_status(path: Path, timeout: float = _ANSWER_TIMEOUT) -> dict[str, Any]:
+def _ask_status(path: Path, timeout: float = _ANSWER_TIMEOUT, *, look: float = 0.0) -> dict[str, Any]:
+    """The daemon's status; `look`: the seconds that it may take to look at what nobody has used lately."""
     request = requests.status()
     request = requests.Request(request.method, request.params, request.decode, timeout=timeout)
+    until = time.monotonic() + look
     with BlockingClient.open(path, spawn=False, greet=False) as client:
-        return client.call(request)
+        now = client.call(request)
+        while any(one.get("looking") for one in now.get("connections", ())) and time.monotonic() < until:
+            time.sleep(_LOOK_PAUSE)
+            now = client.call(request)
+    return now
 
 
 def _file_of(socket: Path, name: str, usual: Path) -> Path:
@@ -48,7 +57,7 @@ def _file_of(socket: Path, name: str, usual: Path) -> Path:
 
 def status(options: argparse.Namespace) -> int:
     """Show what the daemon is and does. Starts none."""
-    now = _ask_status(options.socket)
+    now = _ask_status(options.socket, look=_LOOK_TIMEOUT)
     if options.json:
         say_json(now)
         return OK
@@ -172,8 +181,8 @@ def connections(options: argparse.Namespace) -> int:
     """List the connections, or change connections.toml and have the daemon read it again."""
     if options.action is not None:
         return _change_connections(options)
-    with BlockingClient.open(options.socket) as client:
-        now = client.call(requests.status())
+    BlockingClient.open(options.socket).close()  # it starts the daemon where none runs
+    now = _ask_status(options.socket, look=_LOOK_TIMEOUT)
     found = now["connections"]
     if options.json:
         for connection in found:

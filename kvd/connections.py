@@ -98,6 +98,7 @@ class Connection:
         self._retry: asyncio.TimerHandle | None = None
         self._attempts = 0
         self._closed = False
+        self._looked_at = 0.0
 
     # What others see
 
@@ -120,6 +121,11 @@ class Connection:
             "default_collection": self.default_collection,
             "traits": self._traits,
         }
+
+    def status(self) -> dict[str, Any]:
+        """Return the same with what it does."""
+        figures = self.figures.pack() | {"at_backend": self.at_backend}
+        return self.info() | {"figures": figures, "looking": self.health.looking}
 
     @property
     def at_backend(self) -> int:
@@ -274,6 +280,17 @@ class Connection:
         """Note that the backend failed or did not answer."""
         if self.store is not None and self.store.traits.persistent:
             self.health.trouble(self.store, reason)
+
+    def look(self, apart: float) -> None:
+        """Find out in the background whether the server of an open store still answers, unless somebody is about to learn it.
+
+        Args:
+            apart: seconds after the last look within which there is no other.
+        """
+        now = time.monotonic()
+        if self.store is not None and self.store.traits.pings and not self.at_backend and now - self._looked_at >= apart:
+            self._looked_at = now
+            self.health.look(self.store)
 
     def _fare(self, state: str, reason: str | None) -> None:
         """Be in the state that the store's health says."""

@@ -129,11 +129,12 @@ async def _live(
 
 
 async def _watch(server: Server, place: Place) -> None:
-    """Once a tick: leave when nobody needs the daemon, and see to it that it can be found."""
+    """Once a tick: leave when nobody needs the daemon, see to it that it can be found, and to what its clients are told."""
     while True:
         await asyncio.sleep(TICK)
         try:
             server.send_away_the_silent()
+            server.look_at_idle()
             if not place.is_ours():
                 server.log.warning("%s was removed or replaced", place.path)
                 server.unlisten()

@@ -117,7 +117,8 @@ def _version(packed: Any) -> Version:
 
 def status() -> Request[dict[str, Any]]:
     """What the daemon is and does: version, pid, uptime, clients, memory, the files that it was started with (`config`, `log`),
-    the seconds that it gives to what is in flight when it leaves (`drain`), connections with their figures.
+    the seconds that it gives to what is in flight when it leaves (`drain`), connections with their figures. Of one with
+    `looking`, more may be known in a moment: its server was not asked for anything lately, and is now.
     """
     return Request("status", {}, _same)
 

@@ -35,6 +35,10 @@ __all__ = ["Server"]
 
 ACCEPTS: Final = 64
 """Clients accepted in one turn of the loop."""
+LOOKS_APART: Final = 15.0
+"""Seconds between looks at a connection of which nobody asks anything, while a client is told of states."""
+ASKED_APART: Final = 1.0
+"""The same where its state is asked for."""
 HELLO_TIMEOUT: Final = 30.0
 """Seconds that a client has to say hello."""
 
@@ -199,11 +203,10 @@ class Server:
     # What concerns the daemon as a whole
 
     def status(self, session: Session) -> dict[str, Any]:
-        """Return what `kvd status` shows."""
-        connections = [
-            connection.info() | {"figures": connection.figures.pack() | {"at_backend": connection.at_backend}}
-            for connection in self.pool.visible(session)
-        ]
+        """Return what `kvd status` shows. What stands open and is not used is looked at, for who asks again."""
+        visible = self.pool.visible(session)
+        for connection in visible:
+            connection.look(ASKED_APART)
         return {
             "version": __version__,
             "protocol": PROTOCOL,
@@ -218,8 +221,14 @@ class Server:
             "drain": self.pool.config.daemon.drain,
             "config": str(self.pool.config.path),
             "problems": list(self.pool.config.problems),
-            "connections": connections,
+            "connections": [connection.status() for connection in visible],
         } | self.facts
+
+    def look_at_idle(self) -> None:
+        """While somebody is told of states, find out what those of unused connections are."""
+        if self.hub:
+            for connection in self.pool:
+                connection.look(LOOKS_APART)
 
     def stop(self, reason: str) -> None:
         """Ask the daemon to drain and leave."""

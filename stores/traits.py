@@ -24,6 +24,8 @@ class Traits:
     browses_keys: bool = True
     flat: bool = False
     """Whether collections are only beginnings of names, so that to find them is to look at every name: worth sharing."""
+    pings: bool = False
+    """Whether it is a server that may be asked now and then whether it still answers: one that charges nothing for it."""
     expiry: Literal["native", "on read", "none"] = "native"
     """Who removes expired entries: the backend by itself, or nobody until `cull` (they are only hidden)."""
     ttl_granularity: float = 0.000001

@@ -89,6 +89,7 @@ class ElasticsearchStore(
 
     traits = Traits(
         name="elasticsearch",
+        pings=True,
         expiry="on read",
         scan="snapshot",
         binary_keys=False,

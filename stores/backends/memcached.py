@@ -76,6 +76,7 @@ class MemcachedStore(BaseDestroyStore, BaseContextManagerStore, BaseStore):
 
     traits: ClassVar[Traits] = Traits(
         name="memcached",
+        pings=True,
         flat=True,
         persistent=True,
         ttl_granularity=1.0,

@@ -76,6 +76,7 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
 
     traits = Traits(
         name="mongodb",
+        pings=True,
         ttl_granularity=0.001,
         binary_keys=False,
         big_integers=False,

@@ -81,6 +81,7 @@ class RedisStore(RespStore, BaseDestroyStore, BaseEnumerateKeysStore, BaseContex
 
     traits: ClassVar[Traits] = Traits(
         name="redis",
+        pings=True,
         flat=True,
         ttl_granularity=0.001,
         foreign_ttl=True,

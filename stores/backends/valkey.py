@@ -76,6 +76,7 @@ class ValkeyStore(RespStore, BaseContextManagerStore, BaseStore):
 
     traits: ClassVar[Traits] = Traits(
         name="valkey",
+        pings=True,
         flat=True,
         ttl_granularity=0.001,
         foreign_ttl=True,

@@ -1,12 +1,19 @@
 """A backend that failed and works again is found out by the daemon, though nobody asks that backend for anything."""
 
+import asyncio
+import logging
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.daemonkit import RawClient, eventually, running
+from kvd import health, server as kvd_server
+from kvd.config import load
+from stores import RedisStore
+from tests.daemonkit import PATIENCE, RawClient, eventually, running
+from tests.faults.proxy import Proxy
 from tests.servers.lease import Server, private_server
 
 CONFIG = """
@@ -85,3 +92,80 @@ def test_nobody_waits_for_another_attempt_to_open() -> None:
             eventually(lambda: state(client)[0] == "connecting")
             assert client.refused("get", connection="remote", key="k")["message"].startswith("remote is down: ")
             assert state(client)[0] == "connecting"
+
+
+def test_who_asks_for_states_is_soon_told_of_a_server_that_died_unused(redis: Server) -> None:
+    with running(CONFIG.format(url=redis.url)) as daemon, daemon.client() as client:
+        assert client.reply(client.ask("connect", {"connection": "remote"}, timeout=60))[0] is None
+        redis.kill()
+        assert state(client) == ("ready", None)  # nobody has asked it for anything
+        (told,) = client.call("status")["connections"]
+        assert (told["state"], told["looking"]) == ("ready", True)
+        eventually(lambda: state(client)[0] != "ready")
+        assert "Connection refused" in state(client)[1]
+        assert "looks" not in state(client)[1]
+        redis.start()
+        eventually(lambda: state(client) == ("ready", None))
+        assert "Traceback" not in daemon.said()
+
+
+class Watcher:
+    """Who is told of states."""
+
+    def __init__(self) -> None:
+        self.told = asyncio.Event()
+
+    def sees(self, connection: str) -> bool:
+        return True
+
+    def post(self, change: dict[str, Any]) -> None:
+        assert change["connection"] == "remote"
+        self.told.set()
+
+
+@pytest.mark.anyio
+async def test_while_somebody_watches_unused_servers_are_looked_at(
+    redis: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kvd.server.LOOKS_APART", 0.0)
+    path = tmp_path / "connections.toml"
+    path.write_text(CONFIG.format(url=redis.url) + f'[connections.asleep]\nstore = "redis"\nargs.url = "{redis.url}"\n')
+    server, watcher = kvd_server.Server(load(path), logging.getLogger("kvd.test")), Watcher()
+    used, asleep = server.pool
+    try:
+        await used.open()
+        await asyncio.to_thread(redis.kill)
+        server.look_at_idle()
+        unasked = used.health.looking
+        server.hub.subscribe(watcher, None)
+        server.look_at_idle()
+        assert (unasked, used.health.looking) == (False, True)
+        async with asyncio.timeout(PATIENCE):
+            await watcher.told.wait()
+        assert used.state != "ready"
+        assert asleep.state == "idle"
+    finally:
+        await server.pool.close()
+
+
+@pytest.mark.anyio
+async def test_a_backend_that_is_slow_is_not_taken_for_dead(redis: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOOK", "FIRST_PAUSE"):
+        monkeypatch.setattr(health, name, 0.4)
+    told: list[str] = []
+    known = asyncio.Event()
+
+    def become(state: str, _reason: str | None) -> None:
+        told.append(state)
+        if state != "degraded":
+            known.set()
+
+    async with Proxy(*redis.address) as proxy, RedisStore(host="127.0.0.1", port=proxy.port) as store:
+        await store.get("k")
+        proxy.delay(0.3)  # each way: longer than a look may take, and shorter than until the next
+        looked = health.Health("remote", become)
+        looked.trouble(store, "it was late")
+        async with asyncio.timeout(PATIENCE):
+            await known.wait()
+        looked.end()
+    assert told == ["degraded", "degraded", "ready"]
