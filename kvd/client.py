@@ -92,6 +92,7 @@ class _Link(asyncio.Protocol):
         self._direct = True
         """Whether a lone request goes out at once: not while paused, nor after several answers, which may bring several."""
         self._reason: str | None = None
+        self.leaving = False
 
     # towards the daemon
 
@@ -194,6 +195,7 @@ class _Link(asyncio.Protocol):
             if name is None:
                 self._reason = RequestError.unpack(params).message
         elif name == "closing":
+            self.leaving = True
             self._reason = f"the daemon left: {params.get('reason', 'it was told to')}"
         elif name == "change" and self.readers:
             change = read_change(params)
@@ -258,6 +260,11 @@ class Client:
     def is_open(self) -> bool:
         """Whether the connection still stands, as far as is known."""
         return self._link.lost is None
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether the daemon said that it leaves: what is asked from then on it does not begin."""
+        return self._link.leaving
 
     async def call(self, request: Request[T]) -> T:
         """Ask, and wait for the answer. Cancelling the task that waits cancels the request.

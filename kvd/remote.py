@@ -8,7 +8,7 @@ further capability (`keys`, `collections`, `destroy`, …) that the store has, b
 and editing are those of `stores`. No driver is loaded here.
 
 When the daemon goes in the middle of a call, that call fails with StoreConnectionError, since nobody knows whether it
-happened; the next call connects again.
+happened; the next call connects again. What a daemon that leaves in good order has not begun, the next one is asked.
 """
 
 from __future__ import annotations

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from kvd import requests
 from kvd.client import Client
-from kvd.errors import DaemonError
+from kvd.errors import Code, ConnectionLostError, DaemonError, RequestError
 from kvd.model import ConnectionInfo
 from kvd.remote_edge import from_daemon
 from kvd.requests import Request
@@ -21,6 +21,9 @@ from stores.locks import LoopLock
 __all__ = ["RemoteLink"]
 
 T = TypeVar("T")
+
+LEAVE_TIMEOUT: Final = 60.0
+"""Seconds that a daemon which leaves is waited for."""
 
 
 class RemoteLink:
@@ -64,14 +67,12 @@ class RemoteLink:
         async with self._opening:
             self._leave_loop()
             try:
-                if self._client is None or not self._usable(self._client):
-                    self._info = None
-                    self._client = await Client.open(self._path, spawn=self._spawn)
-                client = self._client
-                if self._info is None:
-                    if ":" in self._asked:
-                        self.connection = (await client.call(requests.open_url(self._asked))).connection
-                    self._info = await client.call(requests.connect(self.connection))
+                try:
+                    client = await self._connected()
+                except RequestError as error:
+                    if self._client is None or not await self._outlives(self._client, error, was_leaving=False):
+                        raise
+                    client = await self._connected()
             except (DaemonError, OSError) as error:
                 await self._let_go()
                 raise self._translated(error) from error
@@ -80,13 +81,46 @@ class RemoteLink:
                 self._refuse_closed()
             return client
 
+    async def _connected(self) -> Client:
+        if self._client is None or not self._usable(self._client):
+            self._info = None
+            self._client = await Client.open(self._path, spawn=self._spawn)
+        client = self._client
+        if self._info is None:
+            if ":" in self._asked:
+                self.connection = (await client.call(requests.open_url(self._asked))).connection
+            self._info = await client.call(requests.connect(self.connection))
+        return client
+
     async def call(self, request: Request[T]) -> T:
-        """Ask the daemon; its errors become those of `stores`."""
+        """Ask the daemon, or the one after it where it left and did not begin; its errors become those of `stores`."""
         client = self._ready or await self.opened()
+        was_leaving = client.is_leaving
+        try:
+            return await client.call(request)
+        except DaemonError as error:
+            if not await self._outlives(client, error, was_leaving=was_leaving):
+                raise self._translated(error) from error
+        client = await self.opened()
         try:
             return await client.call(request)
         except DaemonError as error:
             raise self._translated(error) from error
+
+    async def _outlives(self, client: Client, error: DaemonError, *, was_leaving: bool) -> bool:
+        """Wait for the end of a daemon that leaves, if what it was asked can be asked of the next one: it was not begun."""
+        if isinstance(error, RequestError):
+            begun = error.code != Code.SHUTTING_DOWN or error.detail is not None
+        else:
+            begun = not (was_leaving and isinstance(error, ConnectionLostError))
+        if begun or not self._owned or self._closed:
+            return False
+        try:
+            async with asyncio.timeout(LEAVE_TIMEOUT):
+                await client.closed()
+        except TimeoutError:
+            return False
+        return not self._closed
 
     def tell(self, request: Request[Any]) -> None:
         """Ask without waiting, if there is a connection: for what ends with the connection anyway."""

@@ -39,6 +39,8 @@ LOOKS_APART: Final = 15.0
 """Seconds between looks at a connection of which nobody asks anything, while a client is told of states."""
 ASKED_APART: Final = 1.0
 """The same where its state is asked for."""
+LAST_WORDS: Final = 0.02
+"""Seconds between saying that the daemon leaves and closing the first connection."""
 HELLO_TIMEOUT: Final = 30.0
 """Seconds that a client has to say hello."""
 
@@ -281,6 +283,7 @@ class Server:
         for session in list(self.sessions):
             session.say_closing(self.stop_reason)
         deadline = time.monotonic() + seconds
+        await asyncio.sleep(LAST_WORDS)  # what was asked by who did not know it is refused, so that they know it was not begun
         while self.busy and time.monotonic() < deadline:  # noqa: ASYNC110 - a dozen things can keep it busy
             await asyncio.sleep(0.02)
         for session in list(self.sessions):

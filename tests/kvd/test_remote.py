@@ -193,6 +193,32 @@ async def test_a_killed_daemon_fails_the_call_and_serves_the_next(home: Path) ->
         assert await store.get("k") == {"a": 1}
 
 
+async def test_a_daemon_that_leaves_fails_nothing_that_it_did_not_begin(home: Path) -> None:
+    """Each restart in the midst of calls; none of them fails."""
+    async with await RemoteStore.open("local") as store:
+        ended = False
+        counts = dict.fromkeys(range(4), 0)
+
+        async def write(number: int) -> None:
+            while not ended:
+                counts[number] += 1
+                await store.put(f"k{number}", {"n": counts[number]})
+                assert await store.get(f"k{number}") == {"n": counts[number]}
+
+        writers = [asyncio.create_task(write(number)) for number in range(4)]
+        pids = set()
+        for _ in range(5):
+            client = await store._link.opened()
+            pids.add(client.server.pid)
+            await asyncio.sleep(0.1)
+            os.kill(client.server.pid, signal.SIGTERM)
+            await client.closed()
+            await store.get("k0")
+        ended = True
+        await asyncio.gather(*writers)
+        assert len(pids) == 5
+
+
 async def test_a_closed_store_says_so_and_can_be_entered_again(daemon: Path) -> None:
     store = await RemoteStore.open("scratch")
     await store.close()
