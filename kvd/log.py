@@ -8,10 +8,11 @@ from __future__ import annotations
 import logging
 import os
 import re
+import select
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 __all__ = ["Redactor", "open_log"]
 
@@ -100,9 +101,21 @@ class _RotatingFile(logging.Handler):
         super().close()
 
 
-class _Terminal(logging.StreamHandler):  # type: ignore[type-arg]  # it is generic for the type checker only
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
-        """Do nothing: a terminal that is gone is no reason to stop."""
+class _Terminal(logging.Handler):
+    """Writes to stderr what that takes at once: a terminal that is held, or a pipe nobody reads, holds up no client."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._descriptor = stream.fileno()
+        self._encoding = stream.encoding
+        self._room = select.poll()
+        self._room.register(self._descriptor, select.POLLOUT)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(Exception):  # a terminal that is gone is no reason to stop
+            left = (self.format(record) + "\n").encode(self._encoding, "backslashreplace")
+            while left and self._room.poll(0):
+                left = left[os.write(self._descriptor, left[: select.PIPE_BUF]) :]
 
 
 def open_log(path: Path | None, redactor: Redactor, *, terminal: bool) -> logging.Logger:
@@ -120,7 +133,7 @@ def open_log(path: Path | None, redactor: Redactor, *, terminal: bool) -> loggin
         log.removeHandler(handler)
         handler.close()
     handlers: list[logging.Handler] = [] if path is None else [_RotatingFile(path)]
-    if terminal:
+    if terminal and sys.stderr is not None:
         handlers.append(_Terminal(sys.stderr))
     loop_log = logging.getLogger("asyncio")
     loop_log.handlers.clear()

@@ -1,6 +1,7 @@
 """How the daemon starts, keeps its place and ends, whatever is done to its files and its process."""
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -357,3 +358,14 @@ def test_root_and_a_background_daemon_leave_no_child(tmp_path: Path) -> None:
             assert Path(f"/proc/{pid}/cwd").readlink() == Path("/")
             client.call("stop")
         eventually(lambda: is_gone(pid))
+
+
+def test_a_terminal_that_takes_nothing_holds_nobody_up() -> None:
+    with running() as daemon, daemon.client() as client:
+        assert daemon.process is not None
+        assert daemon.process.stderr is not None
+        fcntl.fcntl(daemon.process.stderr, fcntl.F_SETPIPE_SZ, 4096)
+        for _ in range(200):  # each writes a line
+            client.call("reload")
+        assert daemon.said().count("configuration read again") == 200
+        assert b"listening on" in daemon.process.stderr.read1(4096)  # type: ignore[attr-defined]  # it is buffered
