@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kvd import __version__, paths
 from kvd.errors import Code, DaemonError, RequestError
-from kvd.terminal import complain, told_retry
+from kvd.terminal import ASK_DOCTOR, complain, told_retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -309,7 +309,9 @@ def _told(error: DaemonError) -> str:
     name, told = error.connection, str(error)
     if name is not None and not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", told):
         told = f"{name}: {told}"
-    return told + told_retry(error.detail.get("retry_at") if isinstance(error.detail, dict) else None)
+    told += told_retry(error.detail.get("retry_at") if isinstance(error.detail, dict) else None)
+    is_configured = name is not None and ":" not in name
+    return f"{told}; {ASK_DOCTOR}" if is_configured and error.code in {Code.SETUP_FAILED, Code.UNREACHABLE} else told
 
 
 def _status_of(error: DaemonError) -> int:

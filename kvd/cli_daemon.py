@@ -19,7 +19,7 @@ from kvd import __version__, paths, requests, spawn
 from kvd.blocking import BlockingClient
 from kvd.durations import format_ttl
 from kvd.errors import ConfigError, ConnectionLostError, DaemonError, UnreachableDaemonError
-from kvd.terminal import complain, say, say_json, show_size, show_table, told_retry, visible
+from kvd.terminal import ASK_DOCTOR, complain, say, say_json, show_size, show_table, told_retry, visible
 
 __all__ = ["connections", "logs", "reload", "restart", "status", "stop"]
 
@@ -82,6 +82,8 @@ def status(options: argparse.Namespace) -> int:
         if connection.get("reason"):
             reason = visible(connection["reason"]) + told_retry(connection.get("retry_at"))
             say(f"{visible(connection['name'])} is {connection['state']}: {reason}")
+    if any(connection["state"] in {"degraded", "down"} for connection in now.get("connections", ())):
+        say(ASK_DOCTOR)
     return OK
 
 

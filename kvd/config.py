@@ -80,8 +80,8 @@ class ConnectionConfig:
     """What it is marked with where it is shown: one of `COLOURS`."""
     timeout: float = 30.0
     """Seconds that a request may take when it does not say itself."""
-    connect_timeout: float = 10.0
-    """Seconds that opening may take."""
+    connect_timeout: float = 12.0
+    """Seconds that opening may take. Longer than the stores' own timeout, whose message says more."""
     max_in_flight: int = 64
     """Requests that may be at the backend at once; the others wait."""
     problems: tuple[str, ...] = ()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kvd import __version__, paths, requests, spawn
+from kvd.advice import advice
 from kvd.blocking import BlockingClient
 from kvd.errors import DaemonError, RequestError
 from kvd.terminal import say, say_json, visible
@@ -79,7 +80,7 @@ def examine(socket: Path) -> Iterator[Finding]:
     if not now.get("problems") and Path(now.get("config", "")).is_file():
         yield Finding("good", "configuration", f"no mistakes in {now.get('config')}")
     for connection in now.get("connections", ()):
-        yield from _connection(socket, connection["name"])
+        yield from _connection(socket, connection["name"], connection["store"])
 
 
 def _folder(socket: Path) -> Finding:
@@ -138,7 +139,7 @@ def _how_to_end(socket: Path) -> str:
     return f"end its process (`kill -9 {pid}`)" if pid.isdecimal() else "end its process"
 
 
-def _connection(socket: Path, name: str) -> Iterator[Finding]:
+def _connection(socket: Path, name: str, store: str) -> Iterator[Finding]:
     subject = f"connection {name}"
     try:
         info = _ask(socket, requests.connect(name))
@@ -154,15 +155,15 @@ def _connection(socket: Path, name: str) -> Iterator[Finding]:
         if error.code == "unsupported":
             yield Finding("note", subject, error.message)
         else:
-            yield Finding("bad", subject, error.message.removeprefix(f"{name}: "), _advice(error))
+            yield Finding("bad", subject, error.message.removeprefix(f"{name}: "), _advice(store, error))
     except DaemonError as error:
         yield Finding("bad", subject, str(error))
 
 
-def _advice(error: RequestError) -> str:
+def _advice(store: str, error: RequestError) -> str:
     """What to do about a connection, beside what its error says."""
     if error.code != "config_error":
-        return "start its server, or correct connections.toml and run `kvd reload`"
+        return advice(store, error.message)
     return "" if "`kvd " in error.message else "correct connections.toml, then run `kvd reload`"
 
 

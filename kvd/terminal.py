@@ -6,9 +6,11 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
-__all__ = ["complain", "say", "say_json", "show_size", "show_table", "told_retry", "visible"]
+__all__ = ["ASK_DOCTOR", "complain", "say", "say_json", "show_size", "show_table", "told_retry", "visible"]
+
+ASK_DOCTOR: Final = "`kvd doctor` says what to do"
 
 
 def say(text: str = "") -> None:
