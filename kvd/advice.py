@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from kvd.config_fields import store_fields, store_names
-
 __all__ = ["advice"]
 
 _RELOAD: Final = "in connections.toml, then run `kvd reload`"
@@ -64,5 +62,7 @@ def advice(store: str, message: str) -> str:
 
 def _authority(store: str) -> str:
     """The argument that names the file of certificates to trust."""
+    from kvd.config_fields import store_fields, store_names  # noqa: PLC0415 - few need it
+
     names = store_fields(store) if store in store_names() else ()
     return next((f"`{name}`" for name in names if "ca" in name.split("_")), "what it trusts")

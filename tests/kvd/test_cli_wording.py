@@ -81,7 +81,8 @@ def test_what_does_not_answer_is_named_with_its_address(home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         url = f"redis://127.0.0.1:{mute.getsockname()[1]}"
         configure(home, f"[connections.mute]\nstore = 'redis'\nconnect_timeout = 0.3\nargs.url = '{url}'")
-        assert kvd("ls", "mute", expect=UNREACHABLE).err == f"kvd: mute: {url} did not open within 0.3 seconds\n"
+        told = f"kvd: mute: {url} did not open within 0.3 seconds; `kvd doctor` says what to do\n"
+        assert kvd("ls", "mute", expect=UNREACHABLE).err == told
 
 
 def test_a_production_connection_is_marked(home: Path) -> None:
