@@ -241,11 +241,12 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
 
     def _translate(self, exc: BaseException, scope: Scope | None, key: Key | None) -> BaseKeyValueError | None:
         ours = super()._translate(exc, scope, key)
-        return advised(ours, exc.code) if ours is not None and isinstance(exc, driver.OperationFailure) else ours
+        return None if ours is None else advised(ours, exc)
 
     def _told(self, exc: BaseException) -> str:
-        # the driver goes on with its timeouts and all that it knows of every server
-        return super()._told(exc).partition(" (configured timeouts")[0].partition(", Timeout: ")[0]
+        # the driver goes on with its timeouts, the whole answer and all that it knows of every server
+        told = super()._told(exc).partition(" (configured timeouts")[0].partition(", Timeout: ")[0]
+        return told.partition(", full error: {")[0]
 
     # Names
 

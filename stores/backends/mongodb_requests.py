@@ -152,7 +152,7 @@ async def upsert_all(native: Native, writes: Sequence[tuple[Key, documents.Docum
         except driver.BulkWriteError as exc:
             failed = exc.details["writeErrors"]
             if exc.details["writeConcernErrors"] or any(one["code"] != DUPLICATE_KEY for one in failed):
-                raise bulk_failure(exc, len(batch)) from exc
+                raise bulk_failure(exc, [key for key, _ in batch]) from exc
             for one in failed:
                 await upsert(native, *batch[one["index"]])
 

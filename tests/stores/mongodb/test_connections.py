@@ -16,6 +16,7 @@ from stores import MongoDBStore
 from stores.errors import (
     BaseKeyValueError,
     KeyValueOperationError,
+    KeyValueStoreError,
     SerializationError,
     StoreConnectionError,
     StoreSetupError,
@@ -119,7 +120,9 @@ async def test_every_exception_of_the_driver_becomes_ours(store: MongoDBStore) -
     [
         (13, KeyValueOperationError, "readWrite"),
         (18, StoreSetupError, "password"),
-        (8000, StoreSetupError, "password"),
+        (91, StoreConnectionError, "try again"),
+        (16500, StoreConnectionError, "try again"),
+        (14031, KeyValueStoreError, "disk is full"),
         (10334, ValueTooLargeError, "16,777,216"),
         (15, SerializationError, "nesting"),
         (None, KeyValueOperationError, "told"),
@@ -130,6 +133,21 @@ async def test_a_servers_code_comes_with_advice(
 ) -> None:
     with pytest.raises(ours, match=said), store._edge("c", "k"):
         raise pymongo.errors.OperationFailure("told", code)
+
+
+@pytest.mark.parametrize(
+    ("told", "ours"),
+    [
+        ("bad auth : Authentication failed.", StoreSetupError),
+        ("you are over your space quota, using 512 MB of 512 MB", KeyValueOperationError),
+    ],
+)
+async def test_what_atlas_says_by_one_code_is_told_apart(store: MongoDBStore, told: str, ours: type[BaseKeyValueError]) -> None:
+    with pytest.raises(BaseKeyValueError, match=told.rstrip(".")) as error, store._edge("author", "k"):
+        raise pymongo.errors.OperationFailure(told, 8000, {"ok": 0.0, "errmsg": told, "code": 8000})
+    assert type(error.value) is ours
+    assert ("password" in str(error.value)) is (ours is StoreSetupError)
+    assert "errmsg" not in str(error.value), "what the driver knows beside it"
 
 
 # Connection strings

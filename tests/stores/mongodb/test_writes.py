@@ -2,14 +2,17 @@
 
 import asyncio
 import datetime as dt
+import re
 from typing import Any
 
 import pytest
 from pymongo import AsyncMongoClient, monitoring
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import BulkWriteError
 
 from stores import ABSENT, KEEP, MongoDBStore, Token
 from stores.backends import mongodb_requests
-from stores.errors import ConflictError, KeyValueOperationError
+from stores.errors import BaseKeyValueError, ConflictError, KeyValueOperationError, StoreConnectionError
 from tests.stores.conftest import all_names, race_to_increment
 from tests.stores.mongodb.conftest import Database, envelope
 
@@ -124,6 +127,44 @@ async def test_a_batch_whose_write_fails_says_so(store: MongoDBStore, bare: Data
     await bare["c"].create_index("value.object.n", unique=True)
     with pytest.raises(KeyValueOperationError, match="E11000"):
         await store.put_many(["a", "b"], [{"n": 1}, {"n": 1}], collection="c")
+
+
+@pytest.mark.parametrize(
+    ("details", "ours", "said"),
+    [
+        (
+            {"writeErrors": [{"index": 1, "code": 121, "errmsg": "Document failed validation"}]},
+            KeyValueOperationError,
+            "1 of 2 writes failed, the first of them 'b': Document failed validation",
+        ),
+        (
+            {"writeErrors": [{"index": 0, "code": 16500, "errmsg": "Request rate is large"}]},
+            StoreConnectionError,
+            "1 of 2 writes failed, the first of them 'a': Request rate is large. The server could not do that now",
+        ),
+        (
+            {"writeConcernErrors": [{"code": 64, "errmsg": "waiting for replication timed out"}]},
+            StoreConnectionError,
+            "not as safely as was asked for: waiting for replication timed out. The server could not",
+        ),
+    ],
+)
+async def test_what_a_batch_could_not_do_is_told_with_place_and_key(
+    store: MongoDBStore,
+    monkeypatch: pytest.MonkeyPatch,
+    details: dict[str, Any],
+    ours: type[BaseKeyValueError],
+    said: str,
+) -> None:
+    async def bulk_write(*_: Any, **__: Any) -> None:
+        raise BulkWriteError({"writeErrors": [], "writeConcernErrors": [], **details})
+
+    await store.put("k", {}, collection="c")
+    monkeypatch.setattr(AsyncCollection, "bulk_write", bulk_write)
+    with pytest.raises(BaseKeyValueError, match=re.escape(f"{store.location}, collection 'c': ")) as told:
+        await store.put_many(["a", "b"], [{}, {}], collection="c")
+    assert type(told.value) is ours
+    assert said in str(told.value)
 
 
 async def test_a_glob_narrows_the_walk(store: MongoDBStore) -> None:
