@@ -207,7 +207,11 @@ class BaseStore(TextStore, AsyncKeyValue, ABC):
         collection: Collection = None,
         ttl: SupportsFloat | None = None,
     ) -> None:
-        """Store many values with one TTL; of a key given twice the last value stays. ValueError when the lengths differ."""
+        """Store many values with one TTL; of a key given twice the last value stays. ValueError when the lengths differ.
+
+        A value that its owner changes before this returns is stored whole, as it was or as it is: large batches are encoded in
+        turns, between which others run.
+        """
         seconds = check_ttl(ttl)
         listed, _, scope = self._many(keys, collection)
         given = check_values(values, len(listed))

@@ -58,7 +58,7 @@ class AsyncKeyValue(Protocol):
         collection: str | None = None,
         ttl: SupportsFloat | None = None,
     ) -> None:
-        """Store many values with one TTL. ValueError when the lengths differ."""
+        """Store many values with one TTL. ValueError when the lengths differ. They are not to be changed before it returns."""
         ...
 
     async def delete_many(self, keys: Sequence[str], *, collection: str | None = None) -> int:

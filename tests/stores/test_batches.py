@@ -1,12 +1,17 @@
 """Many items in slices: in order, and without keeping the event loop from others."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
+from stores import BaseStore
 from stores.batches import TURN, made_in_turns, run_batched
+from tests.stores.conftest import STORING, Names, by_name
 
 pytestmark = pytest.mark.anyio
 
@@ -47,3 +52,23 @@ async def test_batches_are_done_some_at_once_and_come_back_in_order() -> None:
     assert await run_batched(work, list(range(95)), size=10, limit=3) == [-number for number in range(95)]
     assert (most, sorted(sizes)) == (3, [5] + [10] * 9)
     assert await run_batched(work, [], size=10, limit=3) == []
+
+
+@pytest.mark.parametrize("case", STORING, ids=by_name)
+async def test_a_value_that_is_changed_while_it_is_stored_is_stored_whole(
+    case: ModuleType, make: Callable[..., BaseStore], endpoint: Any, names: Names, tmp_path: Path
+) -> None:
+    keys = [f"k{number}" for number in range(2 * TURN)]
+    values: list[dict[str, Any]] = [{"first": 0, "more": {str(n): n for n in range(5)}, "last": 0} for _ in keys]
+    async with make() as store:
+        storing = asyncio.create_task(store.put_many(keys, values, collection=names("c")))
+        times = 0
+        while not storing.done():
+            times += 1
+            for value in values:
+                value["first"] = value["last"] = times
+            await asyncio.sleep(0)
+        await storing
+        stored = await store.get_many(keys, collection=names("c"))
+        assert all(value is not None and value["first"] == value["last"] for value in stored)
+    await case.clean(endpoint, names.tag, tmp_path)
