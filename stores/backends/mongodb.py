@@ -47,6 +47,8 @@ MAX_NAMESPACE: Final = 255
 """Bytes of database, dot and collection."""
 MAX_NATIVES: Final = 1000
 """Collections whose objects are kept: the driver takes as long to make one as for a tenth of a request."""
+MAX_KNOWN: Final = 10_000
+"""Collections of which something is remembered: their names may be made up without an end."""
 RECHECK: Final = 60.0
 """Seconds after which a writer looks whether its indexes are still there (somebody may have dropped the collection)."""
 
@@ -234,6 +236,8 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
         self._checked[collection] = time.monotonic()
 
     async def _writable(self, scope: Scope) -> requests.Native:
+        if len(self._checked) > MAX_KNOWN:
+            self._checked.clear()
         if isinstance(scope, str) and time.monotonic() - self._checked.get(scope, 0.0) > RECHECK:
             self._set_up_collections.discard(scope)
             await self.setup_collection(collection=scope)
@@ -286,6 +290,8 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
             name = document["collection"] if document else None
             if name is None or self._collection_strategy.sanitize(name) != native:
                 return native, False
+            if len(self._caller_names) >= MAX_KNOWN:
+                self._caller_names.clear()
             self._caller_names[native] = name
         return self._caller_names[native], True
 

@@ -8,7 +8,7 @@ import bson
 import pytest
 from bson import json_util
 
-from stores import ABSENT, MongoDBStore, MongoDBV1CollectionSanitizationStrategy, Token
+from stores import ABSENT, MongoDBStore, MongoDBV1CollectionSanitizationStrategy, Token, lifecycle
 from stores.backends import mongodb
 from stores.backends.mongodb_documents import read_record
 from stores.errors import (
@@ -93,6 +93,19 @@ async def test_a_dropped_collection_gets_its_indexes_again(
     monkeypatch.setattr(mongodb, "RECHECK", -1.0)  # as if a minute had passed
     await store.put("k", {"n": 2}, collection="c")
     assert {"key_1", "expires_at_1"} <= (await bare["c"].index_information()).keys()
+
+
+async def test_collections_that_are_remembered_are_bounded(
+    store: MongoDBStore, bare: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module, name in ((mongodb, "MAX_KNOWN"), (mongodb, "MAX_NATIVES"), (lifecycle, "MAX_SET_UP")):
+        monkeypatch.setattr(module, name, 3)
+    for number in range(10):
+        await store.put("k", {"n": number}, collection=f"c{number}")
+        assert len(store._checked) <= 4
+        assert len(store._natives) <= 3
+        assert len(store._set_up_collections) <= 3
+    assert [await store.get("k", collection=f"c{number}") for number in range(10)] == [{"n": number} for number in range(10)]
 
 
 async def test_destroying_a_collection_says_whether_it_was_there(store: MongoDBStore, bare: Database) -> None:
