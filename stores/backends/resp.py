@@ -39,6 +39,7 @@ from stores.errors import (
     StoreConnectionError,
     StoreSetupError,
     UnsupportedError,
+    ValueTooLargeError,
 )
 from stores.lifecycle import Scope
 from stores.names import Key
@@ -54,12 +55,14 @@ OF_ANOTHER = (UnsupportedError, "Only what was taken from such a server can be p
 UNREADY = (StoreConnectionError, "The server cannot answer that at the moment.")
 CROWDED = (StoreConnectionError, "The server takes no more connections: raise its maxclients, or close some.")
 PROTECTED = (StoreConnectionError, "The server answers its own machine only, until it has a password.")
+TOO_LONG = (ValueTooLargeError, "The server's proto-max-bulk-len is the limit.")
 ONE_OF_MANY = (KeyValueStoreError, "This server is one node of a cluster: use ValkeyStore with its cluster_nodes.")
 TROUBLE: dict[str, tuple[type[BaseKeyValueError], str]] = {
     "OOM": (KeyValueStoreError, "The server is full: raise its maxmemory, or delete something."),
     "DUMP payload": OF_ANOTHER,
     "max number of clients reached": CROWDED,
     "DENIED": PROTECTED,
+    "Protocol error: invalid bulk length": TOO_LONG,
     **dict.fromkeys(("NOPERM", "PermissionDenied", "The user executing the script can't run"), DENIED),
     **dict.fromkeys(("READONLY", "ReadOnly"), REPLICA),
     **dict.fromkeys(("NOAUTH", "WRONGPASS", "AuthenticationFailed"), PASSWORD),

@@ -21,6 +21,7 @@ from stores.errors import (
     ReadOnlyError,
     StoreConnectionError,
     StoreSetupError,
+    ValueTooLargeError,
 )
 from tests.conftest import endpoint as endpoint_of
 from tests.faults.proxy import Proxy
@@ -129,6 +130,7 @@ async def test_a_server_with_too_many_clients_says_so() -> None:
         await store.close()
 
 
+GLIDES = "An error was signalled by the server: - "
 SCRIPT = "ERR Error running script (call to f_32e1): @user_script:12: @user_script: 12: "
 
 
@@ -142,6 +144,8 @@ SCRIPT = "ERR Error running script (call to f_32e1): @user_script:12: @user_scri
         ("MISCONF Errors writing to the AOF file: No space left on device", StoreConnectionError, "device. The server"),
         ("DENIED Redis is running in protected mode because", StoreConnectionError, "password"),
         ("MOVED 12521 127.0.0.1:42337", KeyValueStoreError, "cluster_nodes"),
+        ("ERR Protocol error: invalid bulk length", ValueTooLargeError, "proto-max-bulk-len"),
+        (f"{GLIDES}ResponseError: Protocol error: invalid bulk length", ValueTooLargeError, "proto-max-bulk-len"),
         ("BUSYKEY Target key name already exists.", KeyValueOperationError, "exists"),
     ],
 )
