@@ -78,6 +78,8 @@ class ConnectionConfig:
     """A heading under which it is shown."""
     colour: str | None = None
     """What it is marked with where it is shown: one of `COLOURS`."""
+    separators: str = ":"
+    """Characters at which a key is cut when it is shown as a tree."""
     timeout: float = 30.0
     """Seconds that a request may take when it does not say itself."""
     connect_timeout: float = 12.0

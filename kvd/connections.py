@@ -117,6 +117,7 @@ class Connection:
             "allow_destroy": config.allow_destroy,
             "group": config.group,
             "colour": config.colour,
+            "separators": config.separators,
             "default_collection": self.default_collection,
             "traits": self._traits,
         }

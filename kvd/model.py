@@ -116,6 +116,8 @@ class ConnectionInfo:
     """A heading under which it is shown."""
     colour: str | None = None
     """What it is marked with where it is shown: red, orange, yellow, green, cyan, blue, purple, pink or grey."""
+    separators: str = ":"
+    """Characters at which a key is cut when it is shown as a tree."""
     default_collection: str = "default_collection"
     missing: str | None = None
     """What holds all entries and is not there, for a person: "bucket 'x'". The first write makes it. Only `connect` tells."""
