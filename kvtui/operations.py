@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from kvd import requests
+from kvd.addresses import encode_part
 from kvd.errors import DaemonError, RequestError
-from kvd.model import ABSENT, Record, Version
+from kvd.model import ABSENT, Record, Token, Version
 from kvtui import jsontext
 from kvtui.messages import Entry
 from kvtui.session import Session
@@ -228,11 +229,19 @@ async def rename(session: Session, entry: Entry, name: str) -> None:
     await delete(session, entry, seen=record.version)
 
 
+def _address(entry: Entry) -> str | None:
+    """What names the key on the command line; None where nothing does: not what is only known by a token, nor odd bytes."""
+    place, key = entry.place, entry.key
+    if isinstance(place.collection, Token) or isinstance(key, Token) or not key.isprintable():
+        return None
+    return f"{encode_part(place.connection)}/{encode_part(place.collection or '')}/{key}"
+
+
 def copies(entry: Entry, record: Record) -> list[tuple[str, str]]:
     """The forms in which an entry can be copied: what each is called, and its text."""
     text = record.body.decode("utf-8", "backslashreplace")
-    address = f"{entry.place.connection}/{entry.place.name}/{entry.name}"
-    forms = [("address for kvd", address)]
+    address = _address(entry)
+    forms = [] if address is None else [("address for kvd", address)]
     if record.kind == "entry":
         forms = [("indented JSON", jsontext.indent(text)), ("JSON on one line", jsontext.compact(text)), *forms]
         with suppress(ValueError, RecursionError):  # of integers and levels that Python does not take there is no literal
