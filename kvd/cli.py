@@ -309,9 +309,11 @@ def _told(error: DaemonError) -> str:
     name, told = error.connection, str(error)
     if name is not None and not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", told):
         told = f"{name}: {told}"
-    told += told_retry(error.detail.get("retry_at") if isinstance(error.detail, dict) else None)
+    detail = error.detail if isinstance(error.detail, dict) else {}
+    told += told_retry(detail.get("retry_at"))
     is_configured = name is not None and ":" not in name
-    return f"{told}; {ASK_DOCTOR}" if is_configured and error.code in {Code.SETUP_FAILED, Code.UNREACHABLE} else told
+    is_away = error.code == Code.UNREACHABLE or (error.code == Code.SETUP_FAILED and "retry_at" in detail)
+    return f"{told}; {ASK_DOCTOR}" if is_configured and is_away else told
 
 
 def _status_of(error: DaemonError) -> int:

@@ -251,8 +251,8 @@ def put(client: BlockingClient, options: argparse.Namespace) -> int:
     except RequestError as error:
         if error.code == Code.CONFLICT and options.if_absent:
             raise RequestError(error.code, f"{visible(options.address)}: there already") from None
-        if error.code == Code.FOREIGN:
-            message = f"{error.message} `kvd put --force` replaces it."
+        if error.code == Code.FOREIGN or (error.code == Code.UNSUPPORTED and not options.if_absent):
+            message = f"{error.message} `kvd put --force` replaces what is there, whatever that is."
             raise RequestError(error.code, message, connection=error.connection) from None
         if error.code != Code.VALUE_TOO_LARGE or options.if_absent or options.keep_ttl:
             raise

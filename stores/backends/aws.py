@@ -38,6 +38,7 @@ from stores.errors import (
     KeyValueOperationError,
     ReadOnlyError,
     StoreConnectionError,
+    UnsupportedError,
     ValueTooLargeError,
 )
 
@@ -71,6 +72,7 @@ TOO_LARGE: Final = frozenset({"EntityTooLarge", "ItemCollectionSizeLimitExceeded
 BAD_NAME: Final = frozenset({"InvalidURI", "KeyTooLong", "KeyTooLongError"})
 THROTTLED: Final = ("ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException")
 """Nothing at all was done."""
+NOT_THERE: Final = frozenset({"501", "NotImplemented"})
 OVERLOADED: Final = frozenset(
     {
         "LimitExceededException",
@@ -107,6 +109,10 @@ class _BadName(_Cause):
     pass
 
 
+class _NotThere(_Cause):
+    pass
+
+
 class _Unavailable(_Cause):
     pass
 
@@ -120,6 +126,7 @@ ERRORS: Final[Mapping[type[BaseException], type[BaseKeyValueError]]] = {
     _Denied: ReadOnlyError,
     _TooLarge: ValueTooLargeError,
     _BadName: InvalidKeyError,
+    _NotThere: UnsupportedError,
     _Unavailable: StoreConnectionError,
     _Refused: KeyValueOperationError,
     BotoCoreError: StoreConnectionError,
@@ -149,6 +156,8 @@ def cause_of(exc: BaseException) -> BaseException:
         return _TooLarge(told)
     if code in BAD_NAME:
         return _BadName(told)
+    if code in NOT_THERE:
+        return _NotThere(f"{told} The server does not have all of this service, such as writes on a condition.")
     if code in OVERLOADED or _metadata(exc).get("HTTPStatusCode", 0) >= SERVER_TROUBLE:
         return _Unavailable(f"{told} The service is busy, or this is more than it was set up for: try again later.")
     return _Refused(told)

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import boto3
 import pytest
+from anyio import to_thread
 from redis import Redis
 
 from kvd import requests
 from kvd.blocking import BlockingClient
 from kvd.remote import RemoteStore
 from tests.kvd.command import REFUSED, configure, kvd
+from tests.stores.s3.test_requests import Front
 
 
 @pytest.fixture
@@ -31,7 +33,7 @@ def test_put_refuses_what_is_no_entry_and_names_it(server: Redis, unique_name: s
     for key, kind in {"h": "hash", "l": "list", "s": "set", "t": "string"}.items():
         refused = kvd("put", f"r/{unique_name}/{key}", "{}", expect=REFUSED).err
         assert refused.startswith(f"kvd: r: Key '{key}' in collection '{unique_name}' holds '{kind}', not an entry")
-        assert refused.endswith("`kvd put --force` replaces it.\n")
+        assert refused.endswith("`kvd put --force` replaces what is there, whatever that is.\n")
     assert "`kvd put --force`" in kvd("put", f"r/{unique_name}/h", "{}", "--keep-ttl", expect=REFUSED).err
     assert "there already" in kvd("put", f"r/{unique_name}/h", "{}", "--if-absent", expect=REFUSED).err
     assert server.hgetall(f"{unique_name}::h") == {"a": "1"}
@@ -104,3 +106,21 @@ args.data_directory = "{home}/tree"
         kvd("put", f"{name}/c/k", '{"n": 1}')
     s3.delete_object(Bucket=unique_name, Key="c/k")
     s3.delete_bucket(Bucket=unique_name)
+
+
+@pytest.mark.anyio
+async def test_a_server_without_conditional_writes_is_told_from_a_busy_one(home: Path, s3_url: str, unique_name: str) -> None:
+    async with Front(s3_url).run() as front:
+        configure(
+            home, f"[connections.s3]\nstore = 's3'\nargs = {{ bucket_name = '{unique_name}', endpoint_url = '{front.url}' }}\n"
+        )
+        s3 = boto3.client("s3", endpoint_url=s3_url)
+        s3.create_bucket(Bucket=unique_name)
+        front.answers = [(404, "NoSuchKey"), (501, "NotImplemented")]
+        refused = await to_thread.run_sync(lambda: kvd("put", "s3/c/k", "{}", expect=REFUSED))
+        assert [method.upper() for method in front.take()] == ["GET", "PUT"]
+        assert refused.err.endswith("`kvd put --force` replaces what is there, whatever that is.\n")
+        assert "writes on a condition" in refused.err
+        await to_thread.run_sync(lambda: kvd("put", "s3/c/k", "{}", "--force"))
+        s3.delete_object(Bucket=unique_name, Key="c/k")
+        s3.delete_bucket(Bucket=unique_name)
