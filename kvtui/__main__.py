@@ -59,8 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from kvtui.app import KvtuiApp  # noqa: PLC0415 - --help and --version answer without loading the screen
     from kvtui.session import Target  # noqa: PLC0415 - as above
+    from kvtui.terminal_input import read_any_bytes  # noqa: PLC0415 - as above
     from kvtui.theme import DARK, LIGHT  # noqa: PLC0415 - as above
 
+    read_any_bytes()
     app = KvtuiApp(Target(url=url, demo=chosen.demo), theme=(LIGHT if chosen.light else DARK).name)
     app.run()
     if app.failure is not None:

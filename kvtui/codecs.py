@@ -12,11 +12,15 @@ from functools import lru_cache
 
 from rich.cells import cell_len
 
-__all__ = ["elide", "hex_row", "printable", "signs", "size_text", "take_cells", "text_row"]
+__all__ = ["elide", "hex_row", "name_text", "printable", "signs", "size_text", "take_cells", "text_row"]
 
 _INVISIBLE = {"Cf", "Zl", "Zp", "Cn", "Co"}
 _DROPPED = {"\u200d", "\ufe0e", "\ufe0f"}
 """Joiners and variation selectors: terminals disagree on the width of what they join."""
+_OVERLOOKED = re.compile(
+    "[\u00a0\u034f\u115f\u1160\u1680\u2000-\u200a\u200d\u202f\u205f\u3000\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+"""What is no sign, or looks like a blank, beside what is shown by its code anyway."""
 _PLAIN = re.compile(r"[ -~]*\Z")
 _PRINTABLE_ASCII = range(0x20, 0x7F)
 REMEMBERED = 256
@@ -56,6 +60,18 @@ def printable(text: str) -> str:
 @lru_cache(maxsize=4096)
 def _printable(text: str) -> str:
     return "".join(map(_symbol, text))
+
+
+@lru_cache(maxsize=4096)
+def name_text(name: str) -> str:
+    """A name as `printable`, with a sign for what is overlooked as well: two names that differ are shown as two."""
+    inner = name.strip(" ")
+    if not _PLAIN.match(inner):
+        shown = "".join(f"\\u{{{ord(char):x}}}" if _OVERLOOKED.match(char) else _symbol(char) for char in inner)
+    else:
+        shown = inner
+    start = name.index(inner)
+    return "␠" * start + shown + "␠" * (len(name) - start - len(inner))
 
 
 def signs(text: str) -> str:

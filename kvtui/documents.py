@@ -89,7 +89,7 @@ class TextDocument:
     @property
     def margin(self) -> int:
         """Cells of the margin."""
-        return len(str(len(self._lines) + 1))  # as the editor has it
+        return len(str(len(self._lines)))  # as the editor has it
 
     def wrap(self, width: int) -> int:
         """Cut the lines to the width; answers how many rows there are."""

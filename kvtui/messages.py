@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from textual.message import Message
 
 from kvd.model import OUTSIDE, Change, Collection, CollectionRow, ConnectionInfo, Key
-from kvtui.codecs import printable
+from kvtui.codecs import name_text
 
 __all__ = ["Changed", "Entry", "Failed", "Offline", "Online", "Place", "label_of"]
 
@@ -29,12 +29,12 @@ class Place:
         """The place of a collection that a scan found."""
         if row.token == OUTSIDE:
             return cls(connection, OUTSIDE, NO_COLLECTION)
-        return cls.named(connection, row.name) if row.exact else cls(connection, row.token, printable(row.name))
+        return cls.named(connection, row.name) if row.exact else cls(connection, row.token, name_text(row.name))
 
     @classmethod
     def named(cls, connection: str, collection: str) -> Place:
         """The place of a collection whose name is known."""
-        return cls(connection, collection, printable(collection) or '""')
+        return cls(connection, collection, name_text(collection) or '""')
 
     @classmethod
     def typed(cls, connection: str, shown: str) -> Place:
@@ -73,7 +73,7 @@ class Entry:
 
 def label_of(name: str) -> str:
     """A key's name as a person reads it."""
-    return printable(name) if name else '"" (the empty key)'
+    return name_text(name) if name else '"" (the empty key)'
 
 
 class Online(Message, bubble=False):

@@ -11,7 +11,12 @@ from __future__ import annotations
 
 from textual.theme import Theme
 
-__all__ = ["DARK", "LIGHT", "TONES", "tone_variables"]
+__all__ = ["DARK", "HIGH_FROM", "LIGHT", "THREE_FROM", "TONES", "TWO_FROM", "tone_variables"]
+
+THREE_FROM, TWO_FROM = 110, 70
+"""Columns from which three and two panes stand side by side."""
+HIGH_FROM = 18
+"""Rows from which there is room for air."""
 
 TONES: dict[str, tuple[str, str]] = {
     "red": ("#f3797f", "#b3302f"),

@@ -22,7 +22,7 @@ from kvtui.operations import NewEntry
 from kvtui.screens.dialogs import Prompt
 from kvtui.screens.entry_actions import EntryActions
 from kvtui.session import Session
-from kvtui.theme import TONES
+from kvtui.theme import HIGH_FROM, THREE_FROM, TONES, TWO_FROM
 from kvtui.widgets.bars import HintBar, TopBar
 from kvtui.widgets.connection_list import tone_of
 from kvtui.widgets.keys_pane import KeysPane
@@ -31,10 +31,6 @@ from kvtui.widgets.sidebar import Sidebar
 from kvtui.widgets.value_pane import ValuePane
 
 __all__ = ["BrowserScreen"]
-
-THREE_FROM, TWO_FROM = 110, 70
-"""Columns from which three and two panes stand side by side."""
-
 
 NOT_WHILE_EDITING = {command.name for command in keymap.by_scope("browser", "entry")}
 
@@ -48,6 +44,7 @@ class BrowserScreen(EntryActions):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (TWO_FROM, "-medium"), (THREE_FROM, "-wide")]
+        self.VERTICAL_BREAKPOINTS = [(0, "-low"), (HIGH_FROM, "-high")]
         self.session = session
         self._at = 0
         self._zoomed = False

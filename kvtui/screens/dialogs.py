@@ -18,6 +18,7 @@ from textual.widgets import Button, Input, Static
 
 from kvtui.codecs import elide, printable
 from kvtui.documents import Document
+from kvtui.theme import HIGH_FROM, TWO_FROM
 from kvtui.widgets.line_input import Field, LineInput
 from kvtui.widgets.value_view import ValueView
 
@@ -40,6 +41,11 @@ class Answer:
 
 class Dialog(ModalScreen[ScreenResultType]):
     """What stands above the screen until it is answered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (TWO_FROM, "-broad")]
+        self.VERTICAL_BREAKPOINTS = [(0, "-low"), (HIGH_FROM, "-high")]
 
     def dismiss(self, result: ScreenResultType | None = None) -> AwaitComplete:
         """Answer, once: Textual takes away whichever screen is on top, and a double click answers twice."""
@@ -164,7 +170,9 @@ class Prompt(Dialog[str | None]):
             if self._subject:
                 yield Static(Text(printable(self._subject), overflow="fold"), classes="dialog--names", markup=False)
             yield Static(classes="dialog--line", markup=False)
-            yield LineInput(self._value, placeholder=self._placeholder, compact=True, select_on_focus=False)
+            line = LineInput(self._value, placeholder=self._placeholder, compact=True, select_on_focus=False)
+            line.set_class(not self._subject, "-first")
+            yield line
             yield Static(classes="dialog--hint", markup=False)
 
     def on_mount(self) -> None:

@@ -18,7 +18,7 @@ from textual.message import Message
 from textual.strip import Strip
 
 from kvd.model import Key
-from kvtui.codecs import elide, printable, size_text
+from kvtui.codecs import elide, name_text, printable, size_text
 from kvtui.countdown import FADE_SECONDS, TENTHS_BELOW, Urgency, left_text, urgency
 from kvtui.index import KeyIndex, Sort
 from kvtui.widgets.lines import Lines
@@ -253,7 +253,7 @@ class KeyList(Lines):
         row = self.index.view[index]
         address = self.index.address(row)
         key_width, has_size, has_kind = self._columns(width)
-        name = printable(self.index.names[row])
+        name = name_text(self.index.names[row])
         text = elide(name or '""', key_width)
         deadline = self.index.deadline(row)
         how = urgency(deadline, now)

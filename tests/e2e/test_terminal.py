@@ -155,6 +155,19 @@ def test_the_demo_fits_the_terminal(open_terminal: Callable[..., Terminal], colu
     assert terminal.quit() == 0
 
 
+def test_bytes_that_are_no_text_end_nothing(open_terminal: Callable[..., Terminal]) -> None:
+    terminal = open_terminal()
+    terminal.sees("a adds keys")
+    terminal.type("a")
+    terminal.sees("New key")
+    terminal.process.send(b"one\xff\xfe")
+    terminal.press("two")
+    terminal.sees("one\ufffd\ufffdtwo")
+    terminal.press("\x1b")
+    terminal.misses("New key")
+    assert terminal.quit() == 0
+
+
 def test_the_terminal_is_left_as_it_was(open_terminal: Callable[..., Terminal]) -> None:
     terminal = open_terminal()
     terminal.sees("daemon ready")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, strategies as st
 from rich.cells import cell_len
 
-from kvtui.codecs import elide, hex_row, printable, size_text, take_cells, text_row
+from kvtui.codecs import elide, hex_row, name_text, printable, size_text, take_cells, text_row
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,24 @@ def test_long_texts_are_not_kept() -> None:
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert kept < 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("plain key", "plain key"),
+        (" a b  ", "␠a b␠␠"),
+        ("  ", "␠␠"),
+        ("", ""),
+        ("a\u00a0b", "a\\u{a0}b"),
+        ("👩\u200d💻", "👩\\u{200d}💻"),
+        ("❤\ufe0f", "❤\\u{fe0f}"),
+        ("a\n\u200b", "a␊\\u{200b}"),
+        ("你好 é", "你好 é"),
+    ],
+)
+def test_names_that_differ_are_shown_as_two(name: str, shown: str) -> None:
+    assert name_text(name) == shown
 
 
 @given(st.text(alphabet=st.characters(), max_size=40))

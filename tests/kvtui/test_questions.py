@@ -113,3 +113,36 @@ async def test_what_is_wrong_with_a_new_key_is_in_sight_on_a_low_screen(fake: Da
         await tui.type("hello")
         await tui.press("ctrl+s")
         await tui.sees("is there already")
+
+
+async def test_in_a_small_terminal_what_is_typed_and_answered_is_in_sight(fake: Daemon) -> None:
+    fake.production.add("scratch")
+    fake.put("scratch", "greetings", "hello", {"to": "world"})
+    async with running(fake.open, size=(40, 12)) as tui:
+        await open_in_production(tui)
+        await tui.press("space", "space", "d")
+        await tui.sees("type 2 to go on", "Cancel", "Delete 2 keys")
+        await tui.press("escape", "a")
+        await tui.sees("New key", "collection", "key", "TTL", "value", "1  {", "3  }", "ctrl+s creates")
+        await tui.press("escape", "g", "enter")
+        await tui.sees('"to": "world"')
+        await tui.press("e", "space")
+        fake.put("scratch", "greetings", "hello", {"to": "others"})
+        await tui.press("ctrl+s")
+        await tui.sees("Keep editing")
+        await tui.press("right", "right")
+        await tui.sees("Overwrite")
+
+
+async def test_a_dialog_stays_while_the_terminal_changes_its_size(fake: Daemon) -> None:
+    async with running(fake.open) as tui:
+        await tui.sees("2 keys")
+        await tui.press("2", "a")
+        await tui.sees("New key")
+        await tui.type("one")
+        for size in ((40, 12), (20, 6), (200, 60), (80, 24)):
+            await tui.pilot.resize_terminal(*size)
+            await tui.pilot.pause()
+        await tui.sees("New key", "one", "ctrl+s creates")
+        await tui.press("ctrl+s")
+        await tui.sees("Created one.")
