@@ -316,7 +316,11 @@ class ValkeyStore(RespStore, BaseContextManagerStore, BaseStore):
         if not isinstance(client, GlideClusterClient):
             return await super()._scan(position, match, count)
         async with self._slots:
-            after, names = await client.scan(position or _start(), match=match, count=count)
+            try:
+                async with asyncio.timeout(self._timeout):  # GLIDE looks without an end for a node that is down
+                    after, names = await client.scan(position or _start(), match=match, count=count)
+            except TimeoutError:
+                raise GlideTimeoutError(f"no answer for {self._timeout:g} seconds") from None
         cursor = cast("Any", after)
         return None if cursor.is_finished() else cursor, cast("list[bytes]", names)
 

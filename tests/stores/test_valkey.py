@@ -158,6 +158,9 @@ async def test_a_node_that_is_down_fails_only_those_who_ask_it() -> None:
             assert {type(one) for one in failed} == {StoreConnectionError}, failed
             with pytest.raises(StoreConnectionError):
                 await store.put_many(KEYS[:60], [{}] * 60)
+            async with asyncio.timeout(60):
+                with pytest.raises(StoreConnectionError):
+                    await all_names(store, "default_collection", limit=1000)
 
 
 async def answered(call: Callable[[], Awaitable[Any]]) -> Any:
