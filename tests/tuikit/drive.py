@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from textual import events
+from textual.keys import key_to_character
 from textual.pilot import Pilot
 from textual.widget import Widget
 
@@ -43,7 +44,10 @@ class Tui:
         return "\n".join(strip.crop(region.x, region.right).text for strip in lines)
 
     async def press(self, *keys: str) -> None:
-        await self.pilot.press(*keys)  # which waits until nothing happens any more
+        """Press keys, each when nothing happens any more because of the one before it."""
+        for key in keys:
+            self.app.post_message(events.Key(NAMES.get(key, key), key_to_character(key)))
+            await self.pilot.pause()  # once a key: the pilot's own way to press waits twice
         await self.pilot.pause(0)
 
     async def type(self, text: str) -> None:
@@ -67,6 +71,7 @@ class Tui:
 
 
 NAMES = {
+    "!": "exclamation_mark",
     " ": "space",
     "{": "left_curly_bracket",
     "}": "right_curly_bracket",
