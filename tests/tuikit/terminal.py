@@ -28,6 +28,7 @@ class Terminal:
     def __init__(self, *arguments: str, columns: int = 120, rows: int = 36) -> None:
         self.screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
+        self._text: str | None = None
         environment = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}} | {
             "TERM": "xterm-256color",
             "COLORTERM": "truecolor",
@@ -36,11 +37,14 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        return "\n".join(self.screen.display)
+        if self._text is None:
+            self._text = "\n".join(self.screen.display)  # once for each output, not for each look at it
+        return self._text
 
     def read(self) -> None:
         with contextlib.suppress(pexpect.TIMEOUT, pexpect.EOF):
             self._stream.feed(bytes_of(self.process.read_nonblocking(65536, timeout=0.005)))
+            self._text = None
 
     def until(self, condition: Callable[[], object], what: str) -> None:
         end = time.monotonic() + PATIENCE
