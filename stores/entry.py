@@ -13,7 +13,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Self, SupportsFloat
 
 from stores.errors import DeserializationError, SerializationError
-from stores.stepwise import dump_text, rewrite
+from stores.pieces import dump_text
+from stores.stepwise import rewrite
 
 __all__ = [
     "JsonObject",

@@ -1,38 +1,29 @@
 """JSON text, however large, into the form in which it is kept, in short steps, between which others have their turns.
 
-What ends within the next `AHEAD` characters is read and written by json's own code in one go. What does not is taken apart:
-an array into runs of elements, an object into members, which wait until they can be put in order, a string into pieces. A tree
-of the whole is never made, so none has to be freed.
+A step looks at no more than twice `AHEAD` characters, of a string at eight times as many. What ends within the next `AHEAD` is
+read and written by json's own code in one go. What does not is taken apart: an array into runs of elements, an object into
+members, which wait until they can be put in order, a string into pieces. A tree of the whole is never made, so none has to be
+freed.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Generator, Iterable
-from heapq import merge
+from collections.abc import Generator
 from io import BytesIO
-from itertools import islice
 from typing import Any, Final
 
-__all__ = ["dump_text", "rewrite"]
+from stores.pieces import AHEAD, SOME, Pieces, Steps, dump_text, write_members
 
-dump_text = json.JSONEncoder(sort_keys=True).encode
-"""Anything JSON can carry, in the form in which it is kept; `json.dumps` would make an encoder at each call."""
+__all__ = ["rewrite"]
 
-AHEAD: Final = 2 << 10
-"""Characters. A step looks at no more than twice as many, of a string at eight times as many."""
 SHORT: Final = 256
 """Characters of a member that waits as it is."""
 CHANCES: Final = 4
 """Vain attempts at reading a run of elements in one go, until they are read one by one."""
-SOME: Final = 16
 MANY: Final = 64
 """Small things that are done in one go."""
-RUN: Final = 2_048
-"""Names that are sorted in one go."""
-
-Steps = Generator[None, None, None]
 
 _read = json.JSONDecoder().raw_decode
 _spaces = re.compile(r"[ \t\n\r]*").match
@@ -41,38 +32,6 @@ _ESCAPE: Final = 6
 """Characters of the longest escape."""
 _LONG: Final = object()
 """In place of a value of which the end is not in sight."""
-
-
-class _Pieces:
-    """Text in pieces of about `AHEAD` characters."""
-
-    __slots__ = ("_some", "_whole", "size")
-
-    def __init__(self) -> None:
-        self._whole: list[str] = []
-        self._some: list[str] = []
-        self.size = 0
-        """Characters since the last piece."""
-
-    def add(self, text: str) -> None:
-        self._some.append(text)
-        self.size += len(text)
-        if self.size > AHEAD:
-            self._close()
-
-    def add_all(self, pieces: _Pieces) -> None:
-        self._close()
-        pieces._close()
-        self._whole += pieces._whole
-
-    def _close(self) -> None:
-        self._whole.append("".join(self._some))
-        self._some = []
-        self.size = 0
-
-    def all(self) -> list[str]:
-        self._close()
-        return self._whole
 
 
 class _Rewriter:
@@ -141,7 +100,7 @@ class _Rewriter:
 
     # Writing
 
-    def document(self, out: _Pieces) -> Steps:
+    def document(self, out: Pieces) -> Steps:
         """Take all there is, which is one value."""
         while self._next() is None:
             yield
@@ -151,7 +110,7 @@ class _Rewriter:
         if behind:
             raise self._wrong("Extra data")
 
-    def _value(self, out: _Pieces) -> Steps | tuple[()]:
+    def _value(self, out: Pieces) -> Steps | tuple[()]:
         """Take the value that is next, at once or in the steps that are returned: one frame for each level, and no more."""
         value = self._short()
         if value is not _LONG:
@@ -159,7 +118,7 @@ class _Rewriter:
             return ()
         return self._long(out)
 
-    def _long(self, out: _Pieces) -> Steps:
+    def _long(self, out: Pieces) -> Steps:
         first = self._text[self._at]
         if first == "[":
             return self._array(out)
@@ -171,13 +130,13 @@ class _Rewriter:
             return self._number(out)
         raise self._wrong("Expecting value")
 
-    def _number(self, out: _Pieces) -> Steps:
+    def _number(self, out: Pieces) -> Steps:
         while (value := self._short()) is _LONG:
             self._look(2 * (len(self._text) - self._at))
             yield
         out.add(dump_text(value))
 
-    def _array(self, out: _Pieces) -> Steps:
+    def _array(self, out: Pieces) -> Steps:
         self._at += 1
         out.add("[")
         between = ""
@@ -242,7 +201,7 @@ class _Rewriter:
         self._at = cut + 1
         return some
 
-    def _object(self, out: _Pieces) -> Steps:
+    def _object(self, out: Pieces) -> Steps:
         self._at += 1
         members: dict[str, Any] = {}
         chances = CHANCES
@@ -266,7 +225,7 @@ class _Rewriter:
             self._pass(":")
             while self._next() is None:
                 yield
-            members[name] = pieces = _Pieces()
+            members[name] = pieces = Pieces()
             yield from self._value(pieces)
             while (first := self._next()) is None:
                 yield
@@ -274,7 +233,7 @@ class _Rewriter:
                 break
             self._pass(",")
         self._at += 1
-        yield from _write_members(members, out)
+        yield from write_members(members, out)
 
     def _members(self) -> dict[str, Any]:
         """Take members, and the comma behind each of them, as far as they are in sight."""
@@ -295,7 +254,7 @@ class _Rewriter:
             if text[end : end + 1] != ",":
                 break
             if end - begin > SHORT:
-                pieces = _Pieces()
+                pieces = Pieces()
                 pieces.add(dump_text(value))
                 value = pieces
             some[name] = value
@@ -317,7 +276,7 @@ class _Rewriter:
             raise self._wrong(f"Expecting {mark!r} delimiter")
         self._at += 1
 
-    def _string(self, out: _Pieces) -> Steps:
+    def _string(self, out: Pieces) -> Steps:
         self._at += 1
         out.add('"')
         while True:
@@ -353,37 +312,6 @@ def _cut(piece: str) -> str:
     return _whole(piece).group() or piece  # type: ignore[union-attr] # it matches nothing, too
 
 
-def _write_members(members: dict[str, Any], out: _Pieces) -> Steps:
-    """Write an object, and leave nothing of it."""
-    names: Iterable[str]
-    if len(members) <= RUN:
-        names = sorted(members)
-    else:
-        unsorted, runs = iter(list(members)), []
-        while run := sorted(islice(unsorted, RUN)):
-            runs.append(run)
-            yield
-        names = merge(*runs)
-    out.add("{")
-    between = ""
-    short: dict[str, Any] = {}
-    for name in names:
-        value = members.pop(name)
-        if type(value) is not _Pieces:
-            short[name] = value
-        if short and (type(value) is _Pieces or len(short) == SOME):
-            out.add(between + dump_text(short)[1:-1])
-            between = ", "
-            short = {}
-            yield
-        if type(value) is _Pieces:
-            out.add(f"{between}{dump_text(name)}: ")
-            between = ", "
-            out.add_all(value)
-            yield
-    out.add(between + dump_text(short)[1:] if short else "}")
-
-
 def rewrite(text: bytes | bytearray | memoryview) -> Generator[None, None, bytes]:
     """Bring a JSON text into the form of `dump_text`, whatever it is the text of.
 
@@ -393,7 +321,7 @@ def rewrite(text: bytes | bytearray | memoryview) -> Generator[None, None, bytes
     encoding = json.detect_encoding(bytes(text[:4]))
     if encoding != "utf-8":
         text = bytes(text).decode(encoding, "surrogatepass").encode("utf-8", "surrogatepass")
-    out = _Pieces()
+    out = Pieces()
     yield from _Rewriter(memoryview(text)).document(out)
     pieces = out.all()
     pieces.reverse()

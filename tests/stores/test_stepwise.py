@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from stores.stepwise import dump_text, rewrite
+from stores.pieces import dump_text
+from stores.stepwise import rewrite
 from tests.stores.steps import finished
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
@@ -36,7 +37,8 @@ def test_the_same_comes_of_it_as_at_once(
     encoded = text.encode("utf-8", "surrogatepass")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stores.stepwise.AHEAD", ahead)
-        patch.setattr("stores.stepwise.RUN", 2)
+        patch.setattr("stores.pieces.AHEAD", ahead)
+        patch.setattr("stores.pieces.RUN", 2)
         try:
             wanted = at_once(encoded)
         except ValueError:
