@@ -1,8 +1,12 @@
-"""`python -m kvd`, and the `kvd` command."""
+"""`python -m kvd`, and the `kvd` command. Ctrl+c ends it without a traceback, also while it loads and while it ends."""
 
 from __future__ import annotations
 
+import signal
 import sys
+
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # and not where it is ignored, as by a shell's `&`
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from kvd.cli import main as run
 

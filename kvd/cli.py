@@ -6,7 +6,9 @@ import argparse
 import io
 import os
 import re
+import signal
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +17,7 @@ from kvd.errors import Code, DaemonError, RequestError
 from kvd.terminal import ASK_DOCTOR, complain, told_retry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 __all__ = ["main"]
 
@@ -226,8 +228,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE
     _take_stdout()
     try:
-        status = _command(options.command)(options)
-        sys.stdout.flush()
+        with _interrupts_raise():
+            status = _command(options.command)(options)
+            sys.stdout.flush()
     except DaemonError as error:
         complain(_told(error))
         return _status_of(error)
@@ -241,6 +244,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error))
         return SYSTEM
     return status
+
+
+@contextmanager
+def _interrupts_raise() -> Iterator[None]:
+    """Have ctrl+c undo what is half done, where it would end the process at once."""
+    if signal.getsignal(signal.SIGINT) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _take_stdout() -> None:

@@ -120,6 +120,8 @@ def _keys(client: BlockingClient, connection: str, address: Address, options: ar
         if match is not None:
             raise UsageError("give the keys' beginning in the address, or a pattern with --match, not both")
         match = "".join("\\" + char if char in "*?[]\\" else char for char in address.key) + "*"
+    if match is not None and not _is_text(match):
+        raise UsageError("a pattern, or a key's beginning, is text, and this is not UTF-8")
     describe = options.long or options.json
     cursor: bytes | None = None
     shown = 0
@@ -133,6 +135,14 @@ def _keys(client: BlockingClient, connection: str, address: Address, options: ar
         cursor = page.cursor
         if cursor is None:
             return
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _show_place(kind: str, name: str, *, as_json: bool, **more: Any) -> None:

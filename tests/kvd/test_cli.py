@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -266,3 +267,16 @@ def test_help_states_the_exit_statuses(daemon: Path) -> None:
     ):
         assert command in text
         kvd(command, "--help")
+
+
+@pytest.mark.parametrize("moment", ["import kvd.__main__", "import kvd.cli; kvd.cli.main(['ls'])"])
+def test_an_interrupt_while_it_loads_or_ends_leaves_no_traceback(daemon: Path, moment: str) -> None:
+    code = f"import kvd.__main__, os, signal; {moment}; os.kill(os.getpid(), signal.SIGINT)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, timeout=150, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")
+
+
+def test_a_pattern_of_odd_bytes_is_refused_in_a_sentence(daemon: Path) -> None:
+    for arguments in ((b"scratch/c/\xff",), (b"scratch/c", b"--match", b"\xff*")):
+        told = kvd("ls", *arguments, expect=USAGE).err
+        assert told == "kvd: a pattern, or a key's beginning, is text, and this is not UTF-8\n"
