@@ -133,6 +133,8 @@ def load(path: Path | None = None) -> Config:
     """
     path = path or paths.config_file()
     try:
+        if path.is_fifo():
+            return _unreadable(path, f"{path}: cannot be read: it is a pipe, for which the daemon would wait")
         text = path.read_text("utf-8-sig")
     except FileNotFoundError:
         return Config(path=path, daemon=DaemonOptions(), connections=first_run(), problems=())

@@ -1,3 +1,4 @@
+import os
 import sys
 from dataclasses import fields
 from importlib.util import find_spec
@@ -156,6 +157,9 @@ def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
     path = tmp_path / "c"
     path.write_bytes(b"\xff")
     assert load(path).problems == (f"{path}: cannot be read: it is not UTF-8",)
+    path.unlink()
+    os.mkfifo(path)
+    assert load(path).problems == (f"{path}: cannot be read: it is a pipe, for which the daemon would wait",)
 
 
 def test_lines_are_found_in_every_way_of_writing() -> None:
