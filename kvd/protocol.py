@@ -44,7 +44,8 @@ people. `retry` says that the same request may succeed later. The codes are thos
 one day: treat an unknown one like `internal`.
 
 Events. `change`: a map with the fields of `kvd.model.Change`, for what was subscribed to. `closing` with
-`{"reason": text}`: the daemon drains and leaves; requests in flight are still answered, new ones get `shutting_down`.
+`{"reason": text}`: the daemon drains and leaves; requests in flight are still answered, new ones get `shutting_down`. What got
+that, unless its detail is `{"sent": true}`, and what was sent after `closing` came, was not begun: another daemon may be asked.
 
 Big values. `read` takes `offset` and `length`. A reply over `MAX_REPLY` bytes is not sent: the error is `too_large`. A snapshot
 is whole or not at all, and only one that fits into a frame can be restored.
