@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+import _signal as signal  # type: ignore[import-not-found]  # the rest of `signal` takes long to load
 import sys
 
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # and not where it is ignored, as by a shell's `&`
