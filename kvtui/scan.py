@@ -39,6 +39,7 @@ class Scan:
         seen: What was found so far.
         looked_at: How many keys the store went through for it.
         complete: Whether the walk came to its end.
+        settled: Whether what it did not find has been forgotten, so that what it found is not needed any more.
         problem: Why it could not.
     """
 
@@ -48,6 +49,7 @@ class Scan:
         self.looked_at = 0
         self.seen: set[Key] = set()
         self.complete = False
+        self.settled = False
         self.problem: str | None = None
         self._cursor: bytes | None = None
         self._unasked = UNASKED_PRODUCTION if production else UNASKED

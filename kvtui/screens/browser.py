@@ -259,7 +259,12 @@ class BrowserScreen(EntryActions):
     def _wear_anew(self) -> None:
         """Take up that a connection may be another one now."""
         if self.keys_pane.place is not None:
-            self._wear(self.info(self.keys_pane.place.connection))
+            info = self.info(self.keys_pane.place.connection)
+            self._wear(info)
+            self.keys_pane.take_rules(
+                production=info is not None and info.production, read_only=info is not None and info.read_only
+            )
+            self._hint()
 
     @on(Sidebar.Looked)
     def _looked(self, message: Sidebar.Looked) -> None:

@@ -15,13 +15,13 @@ from textual.widgets import Input, Label, Static
 from kvd.durations import parse_ttl
 from kvd.errors import DaemonError
 from kvtui import jsontext
-from kvtui.codecs import printable
+from kvtui.codecs import printable, size_text
 from kvtui.limits import Limits
 from kvtui.messages import label_of
 from kvtui.operations import NewEntry, Taken, create
 from kvtui.screens.dialogs import Answer, Ask, Dialog
 from kvtui.session import Session
-from kvtui.widgets.editor import Editor
+from kvtui.widgets.editor import EDIT_MOST, Editor
 from kvtui.widgets.line_input import Field
 
 __all__ = ["CreateScreen", "Draft"]
@@ -56,6 +56,8 @@ class CreateScreen(Dialog[NewEntry | None]):
         self._session = session
         self._draft = draft
         self._limits = limits
+        self._as_it_is = len(draft.value) > EDIT_MOST
+        """Whether the value is too large to be edited here."""
         self._creating = False
         self._created: NewEntry | None = None
 
@@ -72,18 +74,25 @@ class CreateScreen(Dialog[NewEntry | None]):
                 with Horizontal(classes="field"):
                     yield Label(label)
                     yield Field(value, placeholder=placeholder, id=name, compact=True, select_on_focus=False)
-            with Horizontal(classes="field -tall"):
+            with Horizontal(classes="field" if self._as_it_is else "field -tall"):
                 yield Label("value")
-                yield Editor(id="value")
+                if self._as_it_is:
+                    yield Static(f" {size_text(len(draft.value))}, as they are", classes="dialog--line")
+                else:
+                    yield Editor(id="value")
             yield Static(classes="dialog--hint", markup=False)
 
     def on_mount(self) -> None:
+        if not self._as_it_is:
+            self._start_editor()
+        self.set_focus(self.query_one("#key", Input))
+
+    def _start_editor(self) -> None:
         editor = self.query_one(Editor)
         editor.start(self._draft.value)
         editor.tab_behavior = "focus"
         if self._draft.value.count("\n") == 2:  # noqa: PLR2004 - the empty object: the cursor stands inside
             editor.move_cursor((1, 2))
-        self.set_focus(self.query_one("#key", Input))
 
     @on(Editor.Changed)
     def _typed(self) -> None:
@@ -97,7 +106,7 @@ class CreateScreen(Dialog[NewEntry | None]):
 
     @work
     async def action_leave(self) -> None:
-        if self.query_one(Editor).dirty:
+        if not self._as_it_is and self.query_one(Editor).dirty:
             answers = [Answer("keep", "Keep editing"), Answer("drop", "Discard", "error")]
             names = [label_of(self._field("key"))]
             question = Ask("Discard the new key?", ["What you typed was not saved."], answers, names=names)
@@ -118,7 +127,7 @@ class CreateScreen(Dialog[NewEntry | None]):
             self._complain(str(error), "#ttl")
             return
         try:
-            value = jsontext.check_value(self.query_one(Editor).text)
+            value = self._draft.value if self._as_it_is else jsontext.check_value(self.query_one(Editor).text)
         except jsontext.InvalidJsonError as error:
             self._complain(f"value: {error}", "#value")
             if error.line is not None and error.column is not None:

@@ -25,6 +25,7 @@ from kvtui.screens.create import CreateScreen, Draft
 from kvtui.screens.dialogs import Answer, Ask, Prompt
 from kvtui.screens.edit_actions import EditActions
 from kvtui.screens.pick import Choice, Pick
+from kvtui.widgets.editor import EDIT_MOST
 
 __all__ = ["EntryActions"]
 
@@ -209,7 +210,9 @@ class EntryActions(EditActions):
             return
         ttl = "" if record.expires_at is None else f"{max(1, round(record.expires_at - time.time()))}s"
         collection = entry.place.collection if isinstance(entry.place.collection, str) else ""
-        value = jsontext.indent(record.body.decode("utf-8", "surrogateescape"))
+        value = record.body.decode("utf-8", "surrogateescape")
+        if record.length <= EDIT_MOST:
+            value = jsontext.indent(value)
         await self._create(Draft(entry.place.connection, collection, entry.name, ttl, value, "Duplicate"))
 
     async def _create(self, draft: Draft) -> None:

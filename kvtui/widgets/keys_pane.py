@@ -91,6 +91,11 @@ class KeysPane(KeysReader):
         self.say("Reading keys…")
         self.refresh_keys()
 
+    def take_rules(self, *, production: bool, read_only: bool) -> None:
+        """Take up what may be done to the keys that are shown."""
+        self.production, self.read_only = production, read_only
+        self.describe_scan()
+
     def go_to(self, name: str) -> None:
         """Put the cursor on the key of a name, now or as soon as it is known; no filter hides it."""
         if self.index.matcher is not None and not self.index.matcher(name):

@@ -230,6 +230,7 @@ class KeysReader(Pane):
         if scan is self._scan and scan.complete:
             self.index.remove([address for address in self.index.addresses() if address not in scan.seen])
             scan.seen.clear()
+            scan.settled = True
         if scan is self._scan or scan is self._search:
             self.show_keys()
             if scan.problem is not None and self.index.view:  # else the pane says it
@@ -372,7 +373,7 @@ class KeysReader(Pane):
         found = [(key, description) for key, description in answers if description is not None]
         self.index.describe(found)
         self._absent |= any(key == self._seek and description is None for key, description in answers)
-        if self._scan is not None:
+        if self._scan is not None and not self._scan.settled:
             self._scan.seen.update(key for key, _ in found)
         self._forget([key for key, description in answers if description is None and key not in self.content.fading])
 

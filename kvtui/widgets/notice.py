@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.style import Style
 from rich.text import Text
 from textual.widgets import Static
 
@@ -23,8 +24,11 @@ class Notice(Static):
         if helps is not None:
             command = next(command for command in COMMANDS if command.id == helps)
             text.append("\n\n")
-            text.append(key_label(command.keys.split(",")[0]), self._style("notice--key"))
-            text.append(f"  {to or command.help[0].lower() + command.help[1:]}", self._style("notice--text"))
+            key = command.keys.split(",")[0]
+            press = Style.from_meta({"@click": f"app.simulate_key('{key}')"})
+            text.append(key_label(key), Style.parse(self._style("notice--key")) + press)
+            does = to or command.help[0].lower() + command.help[1:]
+            text.append(f"  {does}", Style.parse(self._style("notice--text")) + press)
         self.update(text)
 
     COMPONENT_CLASSES = {"notice--head", "notice--text", "notice--key", "notice--wrong"}  # noqa: RUF012 - Textual's ClassVar

@@ -56,6 +56,11 @@ class Pane(Vertical):
     def on_resize(self) -> None:
         self.caption(self._title, *self._notes)
 
+    def on_click(self) -> None:
+        """Take the focus wherever it is clicked, on what is said as well."""
+        if self.screen.focused is None or self not in self.screen.focused.ancestors_with_self:
+            self.focus_content()
+
     def focus_content(self) -> None:
         """Give the pane the focus, at once: keys that are typed ahead already mean the new pane."""
         self.screen.set_focus(self.content)

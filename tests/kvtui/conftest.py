@@ -34,6 +34,20 @@ def stored(fake: Daemon, key: str = "hello") -> Stored:
     return fake.data["scratch"]["greetings"][key]
 
 
+async def go_to(tui: Tui, address: str) -> None:
+    """Type an address to go to, in place of the one that is offered."""
+    await tui.press("colon")
+    await tui.sees("Go to")
+    await tui.press("ctrl+u")
+    await tui.type(f"{address}\n")
+
+
+async def open_users(tui: Tui) -> None:
+    """Go to the keys of `users`, the last line of the list."""
+    await tui.sees("users")
+    await tui.press("1", "G", "enter")
+
+
 async def open_in_production(tui: Tui) -> None:
     """Go to the keys of `greetings`: what is in production does not open by itself."""
     await tui.sees("scratch")

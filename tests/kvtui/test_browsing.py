@@ -7,6 +7,7 @@ import time_machine
 
 from kvd.errors import RequestError
 from kvtui.session import Target
+from tests.kvtui.conftest import go_to, open_users
 from tests.tuikit.drive import running
 from tests.tuikit.fake import Daemon
 
@@ -65,8 +66,7 @@ async def test_one_pane_after_the_other_on_a_narrow_terminal(fake: Daemon) -> No
 )
 async def test_filters_narrow_the_keys(fake: Daemon, typed: str, shown: str) -> None:
     async with running(fake.open) as tui:
-        await tui.sees("users")
-        await tui.press("1", "j", "j", "enter")
+        await open_users(tui)
         await tui.sees("30 keys")
         await tui.press("slash")
         await tui.type(typed)
@@ -162,8 +162,7 @@ async def test_a_long_scan_can_be_paused_and_goes_on(fake: Daemon, monkeypatch: 
     monkeypatch.setattr("kvtui.scan.UNASKED", 10)
     fake.page = 10
     async with running(fake.open) as tui:
-        await tui.sees("users")
-        await tui.press("1", "j", "j", "enter")
+        await open_users(tui)
         await tui.sees("10 keys · more follow, p goes on")
         await tui.press("slash")
         await tui.type("re:29")
@@ -183,10 +182,7 @@ async def test_a_filter_finds_what_was_not_read(fake: Daemon, monkeypatch: pytes
         fake.production.add("local")
     async with running(fake.open) as tui:
         await tui.sees("greetings")
-        await tui.press("colon")
-        await tui.sees("Go to")
-        await tui.press("ctrl+u")
-        await tui.type("local/users\n")
+        await go_to(tui, "local/users")
         await tui.sees("10 keys · more follow, p goes on")
         await tui.press("slash")
         await tui.type("r:29")
@@ -280,45 +276,6 @@ async def test_no_daemon_ends_the_program(fake: Daemon) -> None:
         assert tui.app.return_code == 1
 
 
-async def test_go_to_finds_a_key(fake: Daemon) -> None:
-    async with running(fake.open) as tui:
-        await tui.sees("2 keys")
-        await tui.press("colon")
-        await tui.sees("Go to")
-        await tui.press("ctrl+u")
-        await tui.type("local/users/user:17\n")
-        await tui.sees('"number": 17')
-
-
-@pytest.mark.parametrize(
-    ("connection", "collection", "start"),
-    [("local", "a/b%2F", "local/a%2Fb%252F/"), ("redis://h:6379/0", "users", "redis://h:6379/0/users/")],
-)
-async def test_go_to_begins_where_one_is(fake: Daemon, connection: str, collection: str, start: str) -> None:
-    fake.put(connection, collection, "this/one", {"here": True})
-    async with running(fake.open) as tui:
-        await tui.sees("scratch")
-        tui.browser._go_to(connection, collection, None)
-        await tui.sees("1 key")
-        await tui.press("colon")
-        await tui.sees("Go to", start)
-        await tui.type("this/one\n")
-        await tui.misses("Go to")
-        await tui.sees(f"{connection} / {collection} / this/one", '"here": true')
-        assert tui.browser.keys_pane.content.count == 1
-
-
-async def test_go_to_with_an_empty_collection_is_the_default_one(fake: Daemon) -> None:
-    fake.put("local", "default_collection", "k", {"here": True})
-    async with running(fake.open) as tui:
-        await tui.sees("2 keys")
-        await tui.press("colon")
-        await tui.sees("Go to")
-        await tui.press("ctrl+u")
-        await tui.type("local//k\n")
-        await tui.sees("local / default_collection / k", '"here": true')
-
-
 async def test_production_is_marked_where_it_is_chosen(fake: Daemon) -> None:
     fake.production.add("scratch")
     async with running(fake.open) as tui:
@@ -347,8 +304,8 @@ async def test_help_finds_and_does(fake: Daemon) -> None:
 
 async def test_filtered_keys_are_gone_through_with_n(fake: Daemon) -> None:
     async with running(fake.open) as tui:
-        await tui.sees("users")
-        await tui.press("1", "j", "j", "enter", "slash")
+        await open_users(tui)
+        await tui.press("slash")
         await tui.type("7\n")
         await tui.sees("3 of 30")
         await tui.press("n", "n")
@@ -410,19 +367,7 @@ async def test_a_walk_that_is_left_is_let_go(fake: Daemon, monkeypatch: pytest.M
     monkeypatch.setattr("kvtui.scan.UNASKED", 10)
     fake.page = 10
     async with running(fake.open) as tui:
-        await tui.sees("users")
-        await tui.press("1", "j", "j", "enter")
+        await open_users(tui)
         await tui.sees("10 keys · more follow, p goes on")
         await tui.press("1", "k", "k", "k")
         await tui.until(lambda: fake.closed == [b"10"], "the cursor being closed")
-
-
-async def test_what_is_in_no_collection_is_gone_to_before_it_was_found(fake: Daemon) -> None:
-    fake.hold["scan_collections"] = asyncio.Event()
-    async with running(fake.open) as tui:
-        await tui.sees("scratch")
-        tui.browser._go_to("scratch", "(no collection)", None)
-        place = tui.browser.keys_pane.place
-        assert place is not None
-        assert place.by_token
-        fake.hold["scan_collections"].set()

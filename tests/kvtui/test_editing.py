@@ -2,11 +2,9 @@
 
 import dataclasses
 import json
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 
@@ -175,31 +173,6 @@ async def test_the_editor_stays_while_the_cursor_moves_on(fake: Daemon) -> None:
         await tui.sees("Saved.")
         assert json.loads(stored(fake).body) == {"to": "mine"}
         await tui.sees('"to": "ada"')  # where the cursor went meanwhile
-
-
-async def test_a_key_larger_than_the_editor_is_edited_outside(
-    fake: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fake.put("scratch", "greetings", "hello", {"text": "x" * 100_000}, ttl=400)
-    script = tmp_path / "editor.py"
-    script.write_text("import sys; p = sys.argv[1]; t = open(p).read(); open(p, 'w').write(t.replace('xxx', 'y'))")
-    monkeypatch.setenv("EDITOR", f"{sys.executable} {script}")
-    monkeypatch.delenv("VISUAL", raising=False)
-    async with running(fake.open) as tui:
-        await tui.sees('"text"')
-        await tui.press("2", "e")
-        await tui.sees("too much to edit in place")
-        monkeypatch.setattr(type(tui.app), "suspend", _no_terminal_to_give_up)
-        await tui.press("E")
-        await tui.sees("Saved.")
-        assert json.loads(stored(fake).body) == {"text": "y" * 33_333 + "x"}
-        assert stored(fake).expires_at is not None
-
-
-def _no_terminal_to_give_up(self: object) -> object:
-    import contextlib
-
-    return contextlib.nullcontext()
 
 
 async def test_what_the_store_does_not_take_is_said_while_it_is_typed(fake: Daemon) -> None:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.kvtui.conftest import open_in_production, stored
+from tests.kvtui.conftest import open_in_production, open_users, stored
 from tests.tuikit.drive import running
 from tests.tuikit.fake import Daemon
 
@@ -120,8 +120,7 @@ async def test_delete_leaves_alone_what_changed_since_it_was_seen(fake: Daemon) 
 
 async def test_many_marked_keys_go_together(fake: Daemon) -> None:
     async with running(fake.open) as tui:
-        await tui.sees("users")
-        await tui.press("1", "j", "j", "enter")
+        await open_users(tui)
         await tui.sees("30 keys")
         await tui.press("space", *["j"] * 10, "v", "d")
         await tui.sees("Delete 12 keys?", "user:00", "and 5 more")
@@ -167,6 +166,21 @@ async def test_duplicate_and_rename_keep_value_and_ttl(fake: Daemon) -> None:
         await tui.press("ctrl+s")
         await tui.sees("Created hello23.")
         assert stored(fake, "hello23").body == b'{"to":"world"}'
+
+
+async def test_what_is_too_large_for_the_editor_is_duplicated_as_it_is(fake: Daemon) -> None:
+    body = b'{ "text": "' + b"x" * 500_000 + b'"}'
+    fake.put("scratch", "greetings", "hello", body, ttl=400)
+    async with running(fake.open) as tui:
+        await tui.sees('"text"')
+        await tui.press("2", "D")
+        await tui.sees("Duplicate in scratch", "500 KB, as they are")
+        await tui.type("2")
+        await tui.press("ctrl+s")
+        await tui.sees("Created hello2.")
+        assert stored(fake, "hello2").body == body
+        await tui.press("D", "escape")
+        await tui.misses("Duplicate in")
 
 
 async def test_rename_never_overwrites(fake: Daemon) -> None:

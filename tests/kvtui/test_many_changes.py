@@ -6,6 +6,7 @@ import time
 import pytest
 
 from kvd.errors import RequestError
+from tests.kvtui.conftest import go_to
 from tests.tuikit.drive import Tui, running
 from tests.tuikit.fake import Daemon
 
@@ -132,10 +133,8 @@ async def test_what_is_done_to_many_keys_goes_on_while_something_else_is_asked(f
         await tui.sees("deleting 0 of 1,500")
         await tui.press("t")
         await tui.sees("Set TTL")
-        await tui.press("escape", "colon")
-        await tui.sees("Go to")
-        await tui.press("ctrl+u")
-        await tui.type("scratch/other/morning\n")
+        await tui.press("escape")
+        await go_to(tui, "scratch/other/morning")
         await tui.sees("scratch / other / morning")
         await tui.press("t")
         await tui.sees("Set TTL")
@@ -175,3 +174,18 @@ async def test_quitting_half_way_asks_and_ends_quietly(fake: Daemon) -> None:
         await tui.sees("Quit half way?")
         await tui.press("right", "enter")
         await tui.until(lambda: not tui.app.is_running)
+
+
+async def test_keys_that_come_and_go_are_not_remembered(fake: Daemon) -> None:
+    async with running(fake.open) as tui:
+        await tui.sees("2 keys")
+        pane = tui.browser.keys_pane
+        for number in range(5):
+            fake.put("scratch", "greetings", f"k{number}", {})
+            fake.announce("put", "scratch", "greetings", f"k{number}")
+            await tui.sees("3 keys")
+            del fake.data["scratch"]["greetings"][f"k{number}"]
+            fake.announce("delete", "scratch", "greetings", f"k{number}")
+            await tui.sees("2 keys")
+        assert pane._scan is not None
+        assert not pane._scan.seen

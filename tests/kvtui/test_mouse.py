@@ -44,3 +44,15 @@ async def test_a_click_on_a_key_shows_it_and_the_next_one_goes_to_its_value(fake
         await tui.pilot.click(listing, offset=(4, 0))
         await tui.pilot.click(listing, offset=(4, 20))
         assert listing.cursor == 1, "neither the header nor what is below the last key"
+
+
+async def test_what_is_said_in_a_pane_can_be_clicked() -> None:
+    async with running(Daemon().open) as tui:
+        await tui.sees("a  add a key")
+        notice = tui.browser.keys_pane.notice
+        lines = tui.within(notice).splitlines()
+        row = next(row for row, line in enumerate(lines) if "a  add a key" in line)
+        await tui.pilot.click(notice, offset=(2, 1))
+        assert tui.browser.keys_pane.content.has_focus
+        await tui.pilot.click(notice, offset=(lines[row].index("add a key"), row))
+        await tui.sees("New key")

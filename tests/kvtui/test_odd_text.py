@@ -46,8 +46,6 @@ async def test_odd_names_are_renamed_duplicated_and_gone_to(fake: Daemon) -> Non
         await tui.sees("scratch / odd␊␛/")
         await tui.press("colon")
         await tui.sees("Go to", "scratch/odd%0A%1B%2F/")
-        await tui.type(f"{ODD}x\n".replace("\n", "", 1))
-        await tui.misses("Go to")
 
 
 async def test_what_is_pasted_commands_nothing(fake: Daemon) -> None:

@@ -1,11 +1,7 @@
 """What comes late, twice, or after its place was left: nothing typed is lost, and nobody is sent elsewhere."""
 
 import asyncio
-import contextlib
-import json
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import time_machine
@@ -15,8 +11,8 @@ from textual.widgets import Button
 from kvd.errors import RequestError
 from kvtui.screens.browser import BrowserScreen
 from kvtui.widgets.keys_reader import REFRESH_SECONDS
-from tests.kvtui.conftest import stored
-from tests.tuikit.drive import Tui, running
+from tests.kvtui.conftest import open_users, stored
+from tests.tuikit.drive import running
 from tests.tuikit.fake import Daemon
 
 pytestmark = pytest.mark.anyio
@@ -110,35 +106,6 @@ async def test_connections_that_are_read_late_move_no_cursor(fake: Daemon) -> No
         assert tui.browser.sidebar.content.node.connection == "local"
 
 
-async def test_a_missing_key_is_said_and_not_gone_to_later(fake: Daemon) -> None:
-    async with running(fake.open) as tui:
-        await tui.sees("2 keys")
-        await tui.press("colon")
-        await tui.sees("Go to")
-        await tui.press("ctrl+u")
-        await tui.type("local/users/zoe\n")
-        await tui.sees("30 keys", "There is no key zoe here.")
-        await tui.press("j", "j")
-        fake.put("local", "users", "zoe", {})
-        fake.announce("put", "local", "users", "zoe")
-        await tui.sees("31 keys")
-        current = tui.browser.keys_pane.current
-        assert current is not None
-        assert current.name == "user:02"
-
-
-async def test_what_is_gone_to_is_not_hidden_by_a_filter(fake: Daemon) -> None:
-    async with running(fake.open) as tui:
-        await tui.sees("2 keys")
-        await tui.press("2", "slash")
-        await tui.type("morn\n")
-        await tui.sees("1 of 2")
-        await tui.press("colon")
-        await tui.sees("Go to")
-        await tui.type("hello\n")
-        await tui.sees("scratch / greetings / hello", "2 keys")
-
-
 async def test_a_rename_that_ends_late_sends_nobody_back(fake: Daemon) -> None:
     async with running(fake.open) as tui:
         await tui.sees('"to": "world"')
@@ -146,7 +113,7 @@ async def test_a_rename_that_ends_late_sends_nobody_back(fake: Daemon) -> None:
         await tui.sees("Rename")
         fake.hold["edit"] = asyncio.Event()
         await tui.type("2\n")
-        await tui.press("1", "j", "j", "j", "enter")
+        await open_users(tui)
         await tui.sees("30 keys")
         fake.hold.pop("edit").set()
         await tui.sees("Renamed.")
@@ -168,75 +135,6 @@ async def test_a_ttl_that_others_renewed_keeps_a_row_that_nobody_sees(fake: Daem
             await tui.sees("63 keys")
         await tui.press("2", "G")
         await tui.sees("zz renewed")
-
-
-@pytest.fixture
-def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An editor that puts its own line in place of the text, and the log of what it was given."""
-    log = tmp_path / "log"
-    script = tmp_path / "editor.py"
-    script.write_text(
-        f"import sys; from pathlib import Path; p = Path(sys.argv[1]); t = p.read_text(); log = Path({str(log)!r})\n"
-        "log.open('a').write(t.replace('\\n', ' ') + '\\n'); p.write_text('{\"to\": \"outside\"}')"
-    )
-    monkeypatch.setenv("EDITOR", f"{sys.executable} {script}")
-    monkeypatch.delenv("VISUAL", raising=False)
-    return log
-
-
-def given(log: Path) -> list[str]:
-    """The texts that the editor was given."""
-    return log.read_text().splitlines()
-
-
-async def edit_outside(tui: Tui, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(type(tui.app), "suspend", lambda _: contextlib.nullcontext())
-    await tui.sees('"to": "world"')
-    await tui.press("2", "E")
-
-
-async def test_what_was_edited_outside_and_cannot_be_saved_stays(
-    fake: Daemon, outside: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with running(fake.open) as tui:
-        fake.fail["edit"] = RequestError("unreachable", "the disk is full")
-        await edit_outside(tui, monkeypatch)
-        await tui.sees("Not saved", "the disk is full", "Edit again")
-        await tui.press("enter")
-        await tui.sees("Not saved")
-        fake.fail.clear()
-        await tui.press("enter")
-        await tui.sees("Saved.")
-        assert json.loads(stored(fake).body) == {"to": "outside"}
-    assert given(outside)[1] == '{"to": "outside"}', "it was given what had been typed"
-
-
-async def test_what_was_edited_outside_and_changed_by_others_can_be_edited_on(
-    fake: Daemon, outside: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with running(fake.open) as tui:
-        fake.hold["edit"] = asyncio.Event()
-        await edit_outside(tui, monkeypatch)
-        await tui.until(lambda: "edit" in fake.calls)
-        fake.put("scratch", "greetings", "hello", {"to": "theirs"})
-        fake.hold.pop("edit").set()
-        await tui.sees("Changed by someone else")
-        await tui.press("enter")
-        await tui.sees("Not saved", "someone else changed it", "Edit again")
-        await tui.press("enter")
-        await tui.sees("Changed by someone else")
-        await tui.press("right", "enter")
-        await tui.misses("Changed by someone else")
-        assert json.loads(stored(fake).body) == {"to": "theirs"}
-    assert len(given(outside)) == 2
-
-
-async def test_an_editor_that_leaves_no_file_is_said(fake: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EDITOR", "rm -f")
-    monkeypatch.delenv("VISUAL", raising=False)
-    async with running(fake.open) as tui:
-        await edit_outside(tui, monkeypatch)
-        await tui.sees("nothing was changed")
 
 
 async def test_a_new_key_is_not_given_up_unasked(fake: Daemon) -> None:
@@ -353,3 +251,14 @@ async def test_the_filter_leaves_with_the_collection(fake: Daemon) -> None:
         assert "re:(" not in tui.text
         await tui.press("2", "slash")
         assert not tui.browser.keys_pane.filter.has_focus
+
+
+async def test_a_connection_that_is_read_only_from_now_on_says_so(fake: Daemon) -> None:
+    async with running(fake.open) as tui:
+        await tui.sees("2 keys")
+        await tui.press("2")
+        assert "delete" in tui.text
+        fake.read_only.add("scratch")
+        await tui.press("r")
+        await tui.sees("2 keys · read-only")
+        await tui.misses("delete")
