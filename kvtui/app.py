@@ -22,7 +22,7 @@ from kvtui.messages import Changed, Failed, Offline, Online
 from kvtui.screens.browser import BrowserScreen
 from kvtui.screens.pick import Pick, help_choices
 from kvtui.session import DaemonClient, Session, Target, open_client
-from kvtui.theme import DARK, LIGHT, TONES, tone_variables
+from kvtui.theme import DARK, LIGHT, TONES, ansi_variables, tone_variables
 from kvtui.widgets.editor import EDIT_MOST
 from kvtui.widgets.line_input import LineInput
 
@@ -78,6 +78,8 @@ class KvtuiApp(App[None]):
         theme = self.current_theme
         base = theme.to_color_system().generate()
         fore, back = Color.parse(base["foreground"]), Color.parse(base["surface"])
+        if fore.ansi is not None:
+            return tone_variables(dark=theme.dark) | ansi_variables(dark=theme.dark)
 
         def mixed(colour: str, part: float) -> str:
             return back.blend(Color.parse(base[colour]), part).hex6
@@ -209,6 +211,10 @@ class KvtuiApp(App[None]):
     async def action_quit_safely(self) -> None:
         if await self._browser.may_quit():
             self.exit()
+
+    def action_help_quit(self) -> None:
+        """Answer ctrl+c, which ends other programs."""
+        self.notify("ctrl+q quits.", timeout=3)
 
     async def action_quit(self) -> None:
         self.action_quit_safely()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from textual.theme import Theme
 
-__all__ = ["DARK", "HIGH_FROM", "LIGHT", "THREE_FROM", "TONES", "TWO_FROM", "tone_variables"]
+__all__ = ["DARK", "HIGH_FROM", "LIGHT", "THREE_FROM", "TONES", "TWO_FROM", "ansi_variables", "tone_variables"]
 
 THREE_FROM, TWO_FROM = 110, 70
 """Columns from which three and two panes stand side by side."""
@@ -35,6 +35,22 @@ TONES: dict[str, tuple[str, str]] = {
 def tone_variables(*, dark: bool) -> dict[str, str]:
     """The colours of connections as a theme's variables."""
     return {f"tone-{name}": on_dark if dark else on_light for name, (on_dark, on_light) in TONES.items()}
+
+
+def ansi_variables(*, dark: bool) -> dict[str, str]:
+    """Our own colours out of the terminal's sixteen, which cannot be mixed."""
+    return {
+        "faint": "ansi_bright_black",
+        "line": "ansi_bright_black",
+        "json-name": "ansi_blue",
+        "json-string": "ansi_green",
+        "json-number": "ansi_yellow",
+        "json-word": "ansi_magenta",
+        "json-mark": "ansi_bright_black",
+        "field": "ansi_black" if dark else "ansi_white",
+        "cursor-ground": "ansi_blue" if dark else "ansi_bright_cyan",
+        "cursor-idle": "ansi_black" if dark else "ansi_white",
+    }
 
 
 DARK = Theme(

@@ -78,7 +78,7 @@ class Choices(Lines):
         text = text if cell_len(text) <= room else take_cells(text, room - 1) + "…"
         faint = self.part("lines--faint") if choice.faint else None
         strip = self.strip((f" {choice.short:<{self._short}}", faint or self.part("choice--short")), (text, faint))
-        return strip.adjust_cell_length(width).apply_style(self.cursor_style(strong=True)) if at_cursor else strip
+        return self.mark_cursor(strip.adjust_cell_length(width), strong=True) if at_cursor else strip
 
 
 class Pick(Dialog[str | None]):

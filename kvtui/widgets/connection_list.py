@@ -192,7 +192,7 @@ class ConnectionList(Lines):
         else:
             parts = self._connection(branch, width)
         strip = self.strip(edge, *parts).adjust_cell_length(width)
-        return strip.apply_style(self.cursor_style()) if at_cursor else strip
+        return self.mark_cursor(strip) if at_cursor else strip
 
     def _connection(self, branch: Branch, width: int) -> list[tuple[str, Style | None]]:
         info = branch.info

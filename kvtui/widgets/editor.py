@@ -8,6 +8,7 @@ from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.binding import BindingType
+from textual.color import Color
 from textual.message import Message
 from textual.widgets import TextArea
 from textual.widgets.text_area import TextAreaTheme
@@ -20,6 +21,8 @@ __all__ = ["EDIT_MOST", "Editor"]
 EDIT_MOST = 65_536
 """Bytes up to which a value is edited in place: beyond, a key press takes longer than typing."""
 THEME = "kvtui"
+THEMED = ("faint", "cursor-idle", "foreground", "json-name", "json-string", "json-number", "json-word", "json-mark", "error")
+"""The theme's colours that are used here."""
 
 
 class Editor(TextArea):
@@ -104,7 +107,7 @@ class Editor(TextArea):
 
     def take_theme(self) -> None:
         """Colour the text as the application's theme wants it."""
-        colours = self.app.theme_variables
+        colours = {name: Color.parse(self.app.theme_variables[name]).rich_color for name in THEMED}
         syntax = {
             "json.label": "json-name",
             "string": "json-string",

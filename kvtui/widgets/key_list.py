@@ -277,7 +277,7 @@ class KeyList(Lines):
         strip = self.strip(*parts).adjust_cell_length(width)
         if how is Urgency.OVER:
             strip = self._faded(strip, now - self.fading.get(address, now), ground)
-        return strip.apply_style(ground) if at_cursor else strip
+        return self.mark_cursor(strip) if at_cursor else strip
 
     def _faded(self, strip: Strip, since: float, ground: Style) -> Strip:
         """The line in one colour that nears its ground as time goes by."""

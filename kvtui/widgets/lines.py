@@ -10,6 +10,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import ClassVar
 
+from rich.color import ColorType
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -193,9 +194,16 @@ class Lines(ScrollView, can_focus=True):
     def cursor_style(self, *, strong: bool | None = None) -> Style:
         """The ground of the cursor's line: stronger while the list has the focus, unless that is told."""
         strong = self.has_focus if strong is None else strong
-        if self.app.console.color_system == "standard":  # of sixteen colours none is a ground beside the ground
+        ground = self.part("lines--cursor" if strong else "lines--idle")
+        sixteen = ground.bgcolor is not None and ground.bgcolor.type is ColorType.STANDARD
+        if sixteen or self.app.console.color_system == "standard":  # none of them is a ground beside the ground
             return Style(reverse=True) if strong else Style(underline=True)
-        return self.part("lines--cursor" if strong else "lines--idle")
+        return ground
+
+    def mark_cursor(self, strip: Strip, *, strong: bool | None = None) -> Strip:
+        """A line as it is drawn where the cursor stands."""
+        style = self.cursor_style(strong=strong)
+        return self.strip((strip.text, style)) if style.reverse else strip.apply_style(style)  # reversed colours are a mosaic
 
     def part(self, name: str) -> Style:
         """The style of a component class."""
