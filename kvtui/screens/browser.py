@@ -376,4 +376,5 @@ class BrowserScreen(EntryActions):
         prompt = Prompt("Go to", value=start, placeholder="connection/collection/key", check=meaning)
         text = await self.app.push_screen_wait(prompt)
         if text is not None:
-            self._go_to(*parts(text.strip()))
+            connection, collection, key = parts(text.strip())
+            self._go_to(connection, collection, key and key + text[len(text.rstrip()) :])  # a key's own blanks are meant

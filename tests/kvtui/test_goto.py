@@ -77,3 +77,13 @@ async def test_what_is_gone_to_is_not_hidden_by_a_filter(fake: Daemon) -> None:
         await tui.sees("1 of 2")
         await go_to(tui, "scratch/greetings/hello")
         await tui.sees("scratch / greetings / hello", "2 keys")
+
+
+async def test_a_key_that_ends_with_a_blank_is_another_one(fake: Daemon) -> None:
+    fake.put("scratch", "greetings", "hello ", {"blank": "yes"})
+    async with running(fake.open) as tui:
+        await tui.sees("3 keys")
+        await go_to(tui, "scratch/greetings/hello ")
+        await tui.sees('"blank": "yes"', "greetings / hello␠")
+        await go_to(tui, "scratch/greetings/morning ")
+        await tui.sees("There is no key morning␠ here.")
