@@ -42,7 +42,17 @@ from stores.errors import (
     ValueTooLargeError,
 )
 
-__all__ = ["ERRORS", "AwsClient", "Backoff", "cause_of", "has_code", "is_throttled", "refuses_credentials", "was_repeated"]
+__all__ = [
+    "ERRORS",
+    "OVERLOADED",
+    "AwsClient",
+    "Backoff",
+    "cause_of",
+    "has_code",
+    "is_throttled",
+    "refuses_credentials",
+    "was_repeated",
+]
 
 TOTAL_ATTEMPTS: Final = 3
 
@@ -75,16 +85,19 @@ THROTTLED: Final = ("ProvisionedThroughputExceededException", "RequestLimitExcee
 NOT_THERE: Final = frozenset({"501", "NotImplemented"})
 OVERLOADED: Final = frozenset(
     {
+        "InternalError",
         "LimitExceededException",
         "OperationAborted",
         "ReplicatedWriteConflictException",
         "RequestTimeout",
+        "ServiceUnavailable",
         "SlowDown",
         "TooManyRequestsException",
         "TransactionConflictException",
         *THROTTLED,
     }
 )
+"""What passes. Of the batches that S3 answers item by item, some items may fail so."""
 WRITES: Final = ("BatchWrite", "Create", "Delete", "Put", "Update")
 SERVER_TROUBLE: Final = 500
 

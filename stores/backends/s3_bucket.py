@@ -15,10 +15,10 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
-from stores.backends.aws import AwsClient, has_code
+from stores.backends.aws import OVERLOADED, AwsClient, Backoff, has_code
 from stores.backends.s3_requests import Requests
 from stores.batches import batched, run_bounded
-from stores.errors import KeyValueOperationError, StoreConnectionError
+from stores.errors import StoreConnectionError
 
 __all__ = ["CONCURRENCY", "Bucket", "Found", "NameIsTakenError"]
 
@@ -247,14 +247,24 @@ class Bucket:
         await run_bounded(self.delete, [name for name in names if NOT_XML.search(name)], limit=CONCURRENCY)
 
     async def _delete_batch(self, names: Sequence[str]) -> None:
-        reply = await self._ask("delete_objects", Delete={"Objects": [{"Key": name} for name in names], "Quiet": True})
-        failed = [] if reply is None else reply.get("Errors", [])
-        if failed:
-            first = failed[0]
-            raise KeyValueOperationError(
-                f"{self.location}: {len(failed)} of {len(names)} objects were not deleted, "
-                f"the first of them {first.get('Key')!r}: {first.get('Code')} {first.get('Message')}"
-            )
+        backoff = Backoff()
+        left = names
+        while True:
+            reply = await self._ask("delete_objects", Delete={"Objects": [{"Key": name} for name in left], "Quiet": True})
+            refused = {} if reply is None else {one["Key"]: one for one in reply.get("Errors", [])}
+            if not refused:
+                return
+            passing = [name for name, one in refused.items() if one.get("Code") in OVERLOADED]
+            if len(passing) < len(refused) or not await backoff.pause(progress=len(passing) < len(left)):
+                worst = next(iter(refused.keys() - passing), next(iter(refused)))
+                raise _refusal(refused[worst], f"{len(refused)} of {len(names)} objects were not deleted")
+            left = passing
+
+
+def _refusal(item: dict[str, Any], what: str) -> ClientError:
+    """Why a batch left an object as it was, as an answer to a request for that one alone would tell it."""
+    message = f"{what}, among them {item['Key']!r}: {item.get('Message', 'no reason was given')}"
+    return ClientError({"Error": {"Code": item.get("Code", "Unknown"), "Message": message}}, "DeleteObjects")
 
 
 async def _body(reply: dict[str, Any]) -> bytes:

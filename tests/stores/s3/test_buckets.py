@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stores import S3CollectionSanitizationStrategy, S3KeySanitizationStrategy, S3Store
-from stores.errors import ConflictError, InvalidKeyError, KeyValueOperationError
+from stores.errors import ConflictError, InvalidKeyError
 from stores.names import OUTSIDE
 from stores.records import ABSENT
 from tests.stores.drivers import Counted
@@ -90,17 +90,6 @@ async def test_many_are_bounded_and_deletes_are_batches(make: Callable[..., S3St
         assert counted.names().count("delete_object") == 1
         assert await names_in(bare, bucket) == []
     await buckets(bare)  # the caller's client stays open
-
-
-async def test_an_object_that_is_not_deleted_is_an_error(make: Callable[..., S3Store], bare: Any) -> None:
-    async def refused(_: Any, **parameters: Any) -> Any:
-        first = parameters["Delete"]["Objects"][0]["Key"]
-        return {"Errors": [{"Key": first, "Code": "InternalError", "Message": "try later"}]}
-
-    async with make(client=Counted(bare, delete_objects=refused), endpoint_url=None) as store:
-        await store.put_many(["a", "b"], [{}, {}], collection="c")
-        with pytest.raises(KeyValueOperationError, match="1 of 2 objects were not deleted, the first of them 'c/a'"):
-            await store.delete_many(["a", "b"], collection="c")
 
 
 async def test_strategies_shorten_long_names(make: Callable[..., S3Store], bare: Any, bucket: str) -> None:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from stores import S3Store
-from stores.backends import s3 as s3_module, s3_requests
+from stores.backends import s3 as s3_module, s3_bucket, s3_requests
+from stores.backends.aws import Backoff
 from stores.errors import DeserializationError, ReadOnlyError, StoreConnectionError
 from tests.awskit import session
 from tests.faults.proxy import Proxy, Way
@@ -55,6 +57,8 @@ class Front:
         self.seen: list[web.BaseRequest] = []
         self.answers: list[tuple[int, str]] = []
         """Statuses and codes, or bodies, for the next requests of objects."""
+        self.refusals: list[list[tuple[str, str]]] = []
+        """Names and codes, for the next batches of deletes: none of such a batch is done."""
         self.is_alone = False
         """Whether they are for every request."""
         self.url = ""
@@ -79,6 +83,9 @@ class Front:
             status, told = self.answers.pop(0)
             text = told if status == OK else f"<Error><Code>{told}</Code><Message>told so</Message></Error>"
             return web.Response(status=status, text=text, headers={"ETag": '"e"'})
+        if self.refusals and "delete" in request.query:
+            refused = "".join(f"<Error><Key>{key}</Key><Code>{code}</Code></Error>" for key, code in self.refusals.pop(0))
+            return web.Response(text=f"<DeleteResult>{refused}</DeleteResult>")
         url = URL(self._target + request.raw_path, encoded=True)
         async with self._session.request(request.method, url, headers=request.headers, data=body or None) as reply:
             headers = CIMultiDict(reply.headers)
@@ -199,6 +206,26 @@ async def test_a_refusal_is_the_librarys_error(
     assert front.take() == ["PUT", "put"]
     assert await store.get("k", collection="c") == {"n": 1}  # a refusal is no trouble
     assert front.take() == ["GET"]
+
+
+async def test_what_a_busy_service_did_not_delete_is_asked_for_again(store: S3Store, front: Front) -> None:
+    await store.put_many(["a", "b"], [{}, {}], collection="c")
+    front.refusals = [[("c/a", "SlowDown"), ("c/b", "InternalError")]]
+    assert await store.delete_many(["a", "b"], collection="c") == 2
+    assert await store.get_many(["a", "b", "k"], collection="c") == [None, None, {"n": 1}]
+
+
+async def test_what_a_batch_may_not_delete_is_told_by_name(
+    store: S3Store, front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3_bucket, "Backoff", partial(Backoff, first=0.001, attempts=3))
+    await store.put_many(["a", "b"], [{}, {}], collection="c")
+    front.refusals = [[("c/a", "SlowDown"), ("c/b", "AccessDenied")]]
+    with pytest.raises(ReadOnlyError, match=r"2 of 2 objects were not deleted, among them 'c/b'"):
+        await store.delete_many(["a", "b"], collection="c")
+    front.refusals = [[("c/a", "SlowDown")]] * 5
+    with pytest.raises(StoreConnectionError, match=r"1 of 2 .* 'c/a'"):
+        await store.delete_many(["a", "b"], collection="c")
 
 
 @pytest.mark.parametrize("way", Way)
