@@ -164,7 +164,7 @@ def cause_of(exc: BaseException) -> BaseException:
     if code in DENIED:
         if operation.startswith(WRITES):
             return _Denied(f"{told} These credentials may not write here.")
-        return _BadCredentials(f"{told} These credentials may not read here.")
+        return _Refused(f"{told} These credentials may not read here.")
     if code in TOO_LARGE or "size has exceeded" in told or "size to update has exceeded" in told:
         return _TooLarge(told)
     if code in BAD_NAME:

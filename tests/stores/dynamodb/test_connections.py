@@ -120,7 +120,7 @@ def test_every_exception_of_the_driver_becomes_ours() -> None:
         ("UnrecognizedClientException", 400, "GetItem", StoreConnectionError),
         ("ExpiredTokenException", 400, "PutItem", StoreConnectionError),
         ("AccessDeniedException", 400, "PutItem", ReadOnlyError),
-        ("AccessDeniedException", 400, "Query", StoreConnectionError),
+        ("AccessDeniedException", 400, "Query", KeyValueOperationError),
         ("ProvisionedThroughputExceededException", 400, "GetItem", StoreConnectionError),
         ("ReplicatedWriteConflictException", 400, "PutItem", StoreConnectionError),
         ("InternalServerError", 500, "GetItem", StoreConnectionError),

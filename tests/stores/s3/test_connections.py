@@ -137,7 +137,7 @@ def test_every_exception_of_the_driver_becomes_ours() -> None:
     [
         ("InvalidAccessKeyId", 403, "GetObject", StoreConnectionError),
         ("AccessDenied", 403, "PutObject", ReadOnlyError),
-        ("AccessDenied", 403, "GetObject", StoreConnectionError),
+        ("AccessDenied", 403, "GetObject", KeyValueOperationError),
         ("SlowDown", 503, "PutObject", StoreConnectionError),
         ("EntityTooLarge", 400, "PutObject", ValueTooLargeError),
         ("KeyTooLongError", 400, "PutObject", InvalidKeyError),
