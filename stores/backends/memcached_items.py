@@ -21,7 +21,8 @@ RELATIVE_LIMIT = 30 * 24 * 3600
 """Seconds over which memcached takes a time to live for a point in time."""
 
 LAST_MOMENT = 2**31 - 1
-_KIND = re.compile(r"item(?:, flags ([0-9]+))?")
+MAX_FLAGS = 2**32 - 1
+_KIND = re.compile(r"item(?:, flags ([0-9]{1,10}))?")
 JITTER = timedelta(seconds=3)
 """How far apart two deadlines may look that are one: memcached counts whole seconds on a clock of its own."""
 
@@ -101,9 +102,10 @@ def earlier(envelope: datetime | None, answer: Answer) -> datetime | None:
 def flags_of(kind: str) -> int:
     """The client's flags that a record's kind tells. UnsupportedError for a kind of another store."""
     item = _KIND.fullmatch(kind)
-    if item is None:
+    client_flags = None if item is None else int(item[1] or 0)
+    if client_flags is None or client_flags > MAX_FLAGS:  # some servers would cut them
         raise UnsupportedError(f"What is {kind!r} cannot be stored in memcached.")
-    return int(item[1] or 0)
+    return client_flags
 
 
 def foreign(collection: Scope, key: Key, why: str) -> DeserializationError:

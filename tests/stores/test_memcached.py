@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,11 @@ async def test_foreign_items_are_shown_with_their_flags_and_kept_with_them(
     assert await say(b"mg c::flagged t f s") == b"HD t-1 f16 s3"
     with pytest.raises(ConflictError):
         await store.delete("flagged", expected=snapshot.version)
+    await store.restore("flagged", replace(snapshot, kind=f"item, flags {2**32 - 1}"))
+    assert await say(b"mg c::flagged f") == b"HD f4294967295"
+    for flags in ("4294967296", "9" * 5000):
+        with pytest.raises(UnsupportedError):
+            await store.restore("flagged", replace(snapshot, kind=f"item, flags {flags}"))
 
 
 async def test_two_deadlines(store: MemcachedStore, say: Callable[[bytes], Awaitable[bytes]]) -> None:
