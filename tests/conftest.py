@@ -58,7 +58,6 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Start all that will be needed side by side, while the first tests already run."""
-    gc.freeze()  # what is loaded by now stays
     fixtures = {name for item in session.items if isinstance(item, pytest.Function) for name in item.fixturenames}
     kinds = [kind for name, kind in KIND_OF_FIXTURE.items() if name in fixtures and KINDS[kind].variable not in os.environ]
     if kinds and not session.config.option.collectonly:
