@@ -256,7 +256,7 @@ class Bucket:
                 return
             passing = [name for name, one in refused.items() if one.get("Code") in OVERLOADED]
             if len(passing) < len(refused) or not await backoff.pause(progress=len(passing) < len(left)):
-                worst = next(iter(refused.keys() - passing), next(iter(refused)))
+                worst = min(refused, key=passing.__contains__)  # the first that does not pass, if there is one
                 raise _refusal(refused[worst], f"{len(refused)} of {len(names)} objects were not deleted")
             left = passing
 

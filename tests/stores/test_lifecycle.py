@@ -123,13 +123,17 @@ async def test_a_failed_setup_says_once_where_and_on_one_line() -> None:
     assert str(failed.value) == "The fragile store at fragile could not be opened: late"
 
 
-async def test_a_cancelled_setup_can_be_tried_again() -> None:
-    store = FragileStore()
+async def cancel_a_get(store: FragileStore) -> None:
     task = asyncio.create_task(store.get("k"))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_a_cancelled_setup_can_be_tried_again() -> None:
+    store = FragileStore()
+    await cancel_a_get(store)
     assert await store.get("k") is None
 
 
@@ -238,11 +242,7 @@ async def test_what_the_driver_cancels_fails_and_who_is_cancelled_is() -> None:
     store.failures = [asyncio.CancelledError()]
     with pytest.raises(StoreConnectionError, match="the client was closed during the call"):
         await store.get("k")
-    task = asyncio.create_task(store.get("k"))
-    await asyncio.sleep(0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    await cancel_a_get(store)
     assert await store.get("k") is None
 
 
