@@ -127,7 +127,7 @@ def main(names: Sequence[str]) -> None:
             path = Path(folder, name)
             path.mkdir(mode=0o700)
             os.environ[f"XDG_{name}"] = str(path)
-        os.environ["TZ"] = "UTC"
+        os.environ |= {"TZ": "UTC", "TERM": "xterm-256color", "COLORTERM": "truecolor"}  # wherever it is started
         try:
             for name in names or PICTURES:
                 asyncio.run(take(name, PICTURES[name]))
