@@ -109,7 +109,7 @@ class BlockingClient:
         timeout, lock = request.timeout, self._lock
         lock.acquire()  # `with` would take half a microsecond more
         try:
-            frame = self._encode(_ID, request.method, request.params, timeout)
+            frame = self._encode(_ID, request.method, request.params, timeout, request.journal)
             try:
                 if timeout is not None:
                     self._sock.settimeout(timeout + GRACE)

@@ -103,7 +103,7 @@ class _Link(asyncio.Protocol):
         number = self._last_id + 1
         if number > MAX_ID or number in waiters:
             number = self._free_id()
-        frame = self._encode(number, request.method, request.params, request.timeout)
+        frame = self._encode(number, request.method, request.params, request.timeout, request.journal)
         self._last_id = number
         waiter: asyncio.Future[Any] = self.loop.create_future()
         if self._direct and not waiters:

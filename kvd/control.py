@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from kvd import __version__
+from kvd import __version__, undo  # noqa: F401 - undo adds its methods
 from kvd.errors import Code, RequestError
 from kvd.methods import method
 from kvd.params import Flag, Id, Map, Text

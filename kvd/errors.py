@@ -43,6 +43,8 @@ class Code(StrEnum):
     UNSUPPORTED = "unsupported"
     UNREACHABLE = "unreachable"
     SETUP_FAILED = "setup_failed"
+    # the journal
+    UNKNOWN_STEP = "unknown_step"
     # stores
     CONFLICT = "conflict"
     INVALID_KEY = "invalid_key"

@@ -27,8 +27,12 @@ __all__ = [
     "KeyRow",
     "Opened",
     "Page",
+    "Problem",
     "Record",
+    "Step",
+    "StepChange",
     "Token",
+    "Undone",
     "Version",
     "pack_name",
     "unpack_name",
@@ -225,3 +229,81 @@ class Change:
     """"put", "expire", "delete", "expired", "destroy", "resync", "connection" (its state changed)."""
     own: bool = False
     """Whether this client asked for the change itself."""
+
+
+# The journal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepChange:
+    """What a step did to one key."""
+
+    operation: str
+    """"put" (an edit, too), "expire", "delete", "restore"; "destroy" of a collection, or with that None of everything."""
+    collection: Collection
+    key: Key | None
+    """None for "destroy"."""
+    ttl: float | None = None
+    """Of "put" and "expire", the seconds that were asked for; None: it lives for ever."""
+    keeps_ttl: bool = False
+    """Whether a "put" left the deadline as it was."""
+    value: bytes | None = None
+    """The JSON text that a "put" wrote, where it is short."""
+    done: bool = True
+    """False once it is undone."""
+    why: str | None = None
+    """Why it cannot be undone (or, when it is undone, done again), for a person."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One action of a person in the journal."""
+
+    step: str
+    """Its id."""
+    title: str | None
+    connection: str
+    at: float
+    """When it began."""
+    state: str
+    """"done", "undone", or "partly" undone."""
+    count: int
+    """How many keys it changed."""
+    can_undo: int
+    """How many of them `undo` would try."""
+    can_redo: int
+    """How many of them `redo` would try."""
+    changes: list[StepChange]
+    """The first of them."""
+    why: str | None = None
+    """Why some cannot be undone or redone: the reason of the first such."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """A key that undo or redo left as it is."""
+
+    collection: Collection
+    key: Key | None
+    """None: the whole collection, or with that None everything."""
+    reason: str
+    """"conflict": somebody else has written since; "expired": its deadline has passed, and `never_expire` brings it back;
+    "impossible": the journal or the store cannot."""
+    message: str
+    """The same for a person."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undone:
+    """What one request to undo or redo did."""
+
+    step: str
+    title: str | None
+    connection: str
+    changed: int
+    """Keys that this request brought back."""
+    left: int
+    """Keys still to do: ask again."""
+    problems: list[Problem]
+    """Those that were left alone: of what this request tried, and with the last one also of what nobody could undo (at most
+    `MAX_TOLD` of `kvd.protocol`)."""

@@ -23,7 +23,8 @@ Messages. A body is an array that begins with its kind:
 - A parameter that a method does not know is refused (`bad_request`), because to leave it alone could be to leave a condition
   alone; so a client sends what a newer daemon brought only when it is asked for.
 - `options`: `timeout` (seconds, float): the daemon answers `deadline` when it passes. Without it the connection's own
-  deadline holds. It is at most `MAX_TIMEOUT`.
+  deadline holds. It is at most `MAX_TIMEOUT`. `journal`: see below. Of an option that it does not know, a daemon takes no
+  notice.
 - A map key given twice: the last one counts. Extension types are refused in requests.
 - A message that is no request with a usable id is answered by `[1, nil, error, nil]`, whereupon the daemon closes. A request
   over `MAX_DEPTH`, `MAX_ITEMS` or `MAX_KEYS` is refused like any other.
@@ -46,6 +47,23 @@ one day: treat an unknown one like `internal`.
 Events. `change`: a map with the fields of `kvd.model.Change`, for what was subscribed to. `closing` with
 `{"reason": text}`: the daemon drains and leaves; requests in flight are still answered, new ones get `shutting_down`. What got
 that, unless its detail is `{"sent": true}`, and what was sent after `closing` came, was not begun: another daemon may be asked.
+
+Journal. A daemon whose capabilities name `journal` keeps what a write replaces, where the request has the option `journal`, a
+map: `step` (text of 1 to `MAX_STEP_ID` characters, chosen by the client, unlike any other) and perhaps `title` (text for
+people, cut to `MAX_TITLE`). Writes with the same `step`, all on one connection, are one step, which is undone as a whole. The
+option is taken by edit, expire, delete, restore, put, put_many, delete_many, destroy and destroy_collection, whose answers are
+the same with it and without; other methods take no notice of it. A write that cannot be undone (the store has no
+compare-and-set, the value is larger than `MAX_IMAGE`, something is destroyed) happens all the same, and its step says so.
+
+- `steps` lists the journal, `undo` and `redo` (whose result is nil where there is nothing to do) work on the step that they are
+  given, or on the latest; each answers after `limit` keys at most, with how many are `left`.
+- Undo is compare-and-set on the version that the write left behind: a key that somebody else has written since is left alone
+  and named. It restores value, creation time and absolute deadline; what would be expired by now is named, too, and comes back
+  without a deadline when `never_expire` is asked for.
+- A new step drops what could be redone, on whichever connection.
+- The journal is in the daemon's memory and ends with it. It holds `MAX_STEPS` steps, `MAX_JOURNAL` bytes, each for
+  `MAX_JOURNAL_AGE` seconds; the oldest leave first. The steps of a connection leave with its store: when the configuration
+  names another one, or none, and with a store in memory or a demo that is closed.
 
 Big values. `read` takes `offset` and `length`. A reply over `MAX_REPLY` bytes is not sent: the error is `too_large`. A snapshot
 is whole or not at all, and only one that fits into a frame can be restored.
@@ -120,6 +138,21 @@ MAX_TIMEOUT: Final = 3_600.0
 MAX_OUTBOX: Final = 128 << 20
 """Bytes that wait for a client that does not read; over it the connection ends."""
 
+MAX_STEP_ID: Final = 64
+"""Characters of a step's id in the journal; over it: `bad_request`."""
+MAX_TITLE: Final = 200
+"""Characters of a step's title; what is longer is cut."""
+MAX_STEPS: Final = 200
+"""Steps in the journal; over it, as over the next two, the oldest leave."""
+MAX_JOURNAL: Final = 64 << 20
+"""Bytes of all that the journal keeps. What goes beyond it within one step cannot be undone."""
+MAX_JOURNAL_AGE: Final = 24 * 3_600.0
+"""Seconds that a step is kept."""
+MAX_IMAGE: Final = 16 << 20
+"""Bytes of one entry that the journal keeps; what replaces a larger one cannot be undone."""
+MAX_TOLD: Final = 100
+"""Changes that `steps` tells of each step, and problems beyond those of the keys that a request tried."""
+
 LIMITS: Final[dict[str, int | float]] = {
     "max_frame": MAX_FRAME,
     "part_size": PART_SIZE,
@@ -176,17 +209,27 @@ class Encoder:
     def __init__(self) -> None:
         self._pack: Callable[[Any], bytes] = msgpack.Packer(buf_size=PACKED).pack
 
-    def request(self, id: int, method: str, params: dict[str, Any], timeout: float | None = None) -> bytes:  # noqa: A002 - the wire's own word
+    def request(
+        self,
+        id: int,  # noqa: A002 - the wire's own word
+        method: str,
+        params: dict[str, Any],
+        timeout: float | None = None,
+        journal: dict[str, str] | None = None,
+    ) -> bytes:
         """Encode a request as a frame.
 
         Raises:
             ProtocolError: `too_large`, or `bad_request` for what msgpack cannot carry.
         """
         try:
-            if timeout is None:
+            if timeout is None and journal is None:
                 body = self._pack((REQUEST, id, method, params))
             else:
-                body = self._pack((REQUEST, id, method, params, {"timeout": timeout}))
+                options = {"timeout": timeout, "journal": journal}
+                body = self._pack(
+                    (REQUEST, id, method, params, {name: one for name, one in options.items() if one is not None})
+                )
         except (TypeError, ValueError, OverflowError) as error:
             raise ProtocolError(Code.BAD_REQUEST, f"{method} cannot be sent: {error}", id=id) from error
         length = len(body)

@@ -10,10 +10,25 @@ fields: a client and a daemon of different builds understand each other.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
+from kvd.forms import (
+    as_is,
+    drop_none,
+    known,
+    nothing,
+    pack_names,
+    read_description,
+    read_record,
+    read_step,
+    read_text,
+    read_token,
+    read_undone,
+    read_version,
+)
 from kvd.model import (
     Collection,
     CollectionRow,
@@ -24,10 +39,10 @@ from kvd.model import (
     Opened,
     Page,
     Record,
-    Token,
+    Step,
+    Undone,
     Version,
     pack_name,
-    unpack_name,
 )
 
 T = TypeVar("T")
@@ -48,68 +63,31 @@ class Request(Generic[T]):
     """One call of one method. Nothing changes it once it is made; it is not frozen only because that costs a microsecond.
 
     `decode` reads the answer's result. `timeout` is the deadline in seconds that the daemon keeps; None is the
-    connection's own.
+    connection's own. `journal` is set by `journalled`.
     """
 
     method: str
     params: dict[str, Any]
     decode: Callable[[Any], T]
     timeout: float | None = None
+    journal: dict[str, str] | None = None
 
 
-def _same(result: Any) -> Any:
-    return result
+def new_step() -> str:
+    """Return an id for a step of the journal that no other has."""
+    return os.urandom(12).hex()
 
 
-def _nothing(_result: Any) -> None:
-    return None
+def journalled(request: Request[T], step: str, title: str | None = None) -> Request[T]:
+    """Have the daemon keep what this write replaces, so that it can be undone; returns the same request.
 
-
-def _drop_none(**params: Any) -> dict[str, Any]:
-    return {name: value for name, value in params.items() if value is not None}
-
-
-def _pack_names(names: Sequence[Key]) -> list[Any]:
-    packed: list[Any] = list(names)
-    try:
-        if "".join(packed).isascii():
-            return packed  # nearly always; to ask each name takes six times as long
-    except TypeError:
-        pass  # there are tokens among them
-    return [pack_name(name) for name in packed]
-
-
-def _token(packed: Any) -> Token:
-    name = unpack_name(packed)
-    assert isinstance(name, Token), "browsing answers with tokens"  # noqa: S101 - the daemon is ours; a wrong shape is a bug
-    return name
-
-
-def _text(packed: Any) -> str:
-    name = unpack_name(packed)
-    assert isinstance(name, str), "browsing answers with text"  # noqa: S101 - as above
-    return name
-
-
-def _known(cls: type[T], fields: dict[str, Any]) -> T:
-    """Build a noun of the model from a map, leaving out what a newer daemon added."""
-    names = cls.__dataclass_fields__  # type: ignore[attr-defined] # every caller passes a dataclass
-    return cls(**{name: value for name, value in fields.items() if name in names})
-
-
-def _description(packed: Any) -> Description | None:
-    if packed is None:
-        return None
-    # by name and not by `_known`: a scan brings thousands
-    return Description(packed["kind"], packed["size"], packed["created_at"], packed["expires_at"], packed["stamp"])
-
-
-def _record(packed: Any) -> Record | None:
-    return None if packed is None else _known(Record, packed)
-
-
-def _version(packed: Any) -> Version:
-    return Version(packed["version"])
+    Args:
+        request: an edit, expire, delete, restore, put, put_many, delete_many, destroy or destroy_collection.
+        step: what several writes of one action share, so that they are undone together; see `new_step`.
+        title: what was done, for a person: at most `MAX_TITLE` characters are kept. The first one of a step stays.
+    """
+    request.journal = {"step": step} if title is None else {"step": step, "title": title}
+    return request
 
 
 # Connections and the daemon itself
@@ -120,12 +98,12 @@ def status() -> Request[dict[str, Any]]:
     the seconds that it gives to what is in flight when it leaves (`drain`), connections with their figures. Of one with
     `looking`, more may be known in a moment: its server was not asked for anything lately, and is now.
     """
-    return Request("status", {}, _same)
+    return Request("status", {}, as_is)
 
 
 def connections() -> Request[list[ConnectionInfo]]:
     """The connections that this client may use, in the configuration's order; opens none."""
-    return Request("connections", {}, lambda rows: [_known(ConnectionInfo, row) for row in rows])
+    return Request("connections", {}, lambda rows: [known(ConnectionInfo, row) for row in rows])
 
 
 def connect(connection: str) -> Request[ConnectionInfo]:
@@ -133,37 +111,37 @@ def connect(connection: str) -> Request[ConnectionInfo]:
 
     Errors: unknown_connection, unreachable (with the reason), setup_failed.
     """
-    return Request("connect", {"connection": connection}, lambda row: _known(ConnectionInfo, row))
+    return Request("connect", {"connection": connection}, lambda row: known(ConnectionInfo, row))
 
 
 def open_url(url: str, *, read_only: bool = False) -> Request[Opened]:
     """Open the store that a URL or path names (`disk:///path`, `file:///path`, `memory:`), shared by all who ask for it."""
-    return Request("open", _drop_none(url=url, read_only=read_only or None), lambda row: _known(Opened, row))
+    return Request("open", drop_none(url=url, read_only=read_only or None), lambda row: known(Opened, row))
 
 
 def open_demo() -> Request[Opened]:
     """Open a memory connection with a believable data set, private to this client."""
-    return Request("demo", {}, lambda row: _known(Opened, row))
+    return Request("demo", {}, lambda row: known(Opened, row))
 
 
 def stop() -> Request[None]:
     """Ask the daemon to drain and leave."""
-    return Request("stop", {}, _nothing)
+    return Request("stop", {}, nothing)
 
 
 def reload() -> Request[list[str]]:
     """Read the configuration again; answers with the names of the connections that changed."""
-    return Request("reload", {}, _same)
+    return Request("reload", {}, as_is)
 
 
 def subscribe(connection: str | None = None) -> Request[None]:
     """Receive changes of one connection, or of all and their states."""
-    return Request("subscribe", _drop_none(connection=connection), _nothing)
+    return Request("subscribe", drop_none(connection=connection), nothing)
 
 
 def unsubscribe(connection: str | None = None) -> Request[None]:
     """The opposite of `subscribe`."""
-    return Request("unsubscribe", _drop_none(connection=connection), _nothing)
+    return Request("unsubscribe", drop_none(connection=connection), nothing)
 
 
 # Browse
@@ -179,10 +157,10 @@ def scan_collections(
     """
 
     def decode(page: Any) -> Page[CollectionRow]:
-        rows = [CollectionRow(_text(name), _token(token), bool(exact)) for name, token, exact, *_ in page["items"]]
+        rows = [CollectionRow(read_text(name), read_token(token), bool(exact)) for name, token, exact, *_ in page["items"]]
         return Page(rows, page["cursor"], page["scanned"], page.get("age"))
 
-    return Request("scan_collections", _drop_none(connection=connection, cursor=cursor, limit=limit, max_age=max_age), decode)
+    return Request("scan_collections", drop_none(connection=connection, cursor=cursor, limit=limit, max_age=max_age), decode)
 
 
 def scan_keys(
@@ -198,12 +176,12 @@ def scan_keys(
 
     def decode(page: Any) -> Page[KeyRow]:
         rows = [
-            KeyRow(_text(key), _token(token), bool(exact), _description(description))
+            KeyRow(read_text(key), read_token(token), bool(exact), read_description(description))
             for key, token, exact, description, *_ in page["items"]
         ]
         return Page(rows, page["cursor"], page["scanned"])
 
-    params = _drop_none(
+    params = drop_none(
         connection=connection,
         collection=pack_name(collection),
         cursor=cursor,
@@ -216,13 +194,13 @@ def scan_keys(
 
 def close_cursor(connection: str, cursor: bytes) -> Request[None]:
     """Let go of a scan that is not walked to its end."""
-    return Request("close_cursor", {"connection": connection, "cursor": cursor}, _nothing)
+    return Request("close_cursor", {"connection": connection, "cursor": cursor}, nothing)
 
 
 def describe(connection: str, collection: Collection, keys: Sequence[Key]) -> Request[list[Description | None]]:
     """Metadata of many keys, without their values; None for a key that is not there."""
-    params = {"connection": connection, "collection": pack_name(collection), "keys": _pack_names(keys)}
-    return Request("describe", params, lambda rows: [_description(row) for row in rows])
+    params = {"connection": connection, "collection": pack_name(collection), "keys": pack_names(keys)}
+    return Request("describe", params, lambda rows: [read_description(row) for row in rows])
 
 
 # Read and edit
@@ -232,14 +210,14 @@ def read(
     connection: str, collection: Collection, key: Key, *, offset: int | None = None, length: int | None = None
 ) -> Request[Record | None]:
     """One entry, foreign or ours, with its version; None when it is not there. `offset` and `length` are bytes of the body."""
-    params = _drop_none(
+    params = drop_none(
         connection=connection, collection=pack_name(collection), key=pack_name(key), offset=offset, length=length
     )
-    return Request("read", params, _record)
+    return Request("read", params, read_record)
 
 
 def _edit_params(connection: str, collection: Collection, key: Key, expected: Version | None) -> dict[str, Any]:
-    return _drop_none(connection=connection, collection=pack_name(collection), key=pack_name(key), expected=expected)
+    return drop_none(connection=connection, collection=pack_name(collection), key=pack_name(key), expected=expected)
 
 
 def edit(
@@ -259,7 +237,7 @@ def edit(
     params = _edit_params(connection, collection, key, expected) | {"value": value}
     if not isinstance(ttl, Keep):
         params["ttl"] = ttl
-    return Request("edit", params, _version)
+    return Request("edit", params, read_version)
 
 
 def expire(
@@ -281,7 +259,7 @@ def snapshot(connection: str, collection: Collection, key: Key) -> Request[Recor
     Errors: too_large, where its body does not fit into a reply.
     """
     params = {"connection": connection, "collection": pack_name(collection), "key": pack_name(key)}
-    return Request("snapshot", params, _record)
+    return Request("snapshot", params, read_record)
 
 
 def restore(
@@ -300,7 +278,7 @@ def restore(
         "expires_at": record.expires_at,
         "version": record.version,
     }
-    return Request("restore", _edit_params(connection, collection, key, expected) | {"record": packed}, _version)
+    return Request("restore", _edit_params(connection, collection, key, expected) | {"record": packed}, read_version)
 
 
 # The plain key-value protocol, for programs
@@ -314,25 +292,25 @@ def get(connection: str, collection: Collection, key: Key) -> Request[bytes | No
         "collection": collection if type(collection) is str and collection.isascii() else pack_name(collection),
         "key": key if type(key) is str and key.isascii() else pack_name(key),
     }
-    return Request("get", params, _same)
+    return Request("get", params, as_is)
 
 
 def get_many(connection: str, collection: Collection, keys: Sequence[Key]) -> Request[list[bytes | None]]:
     """Values in the order of the keys, None for holes."""
-    params = {"connection": connection, "collection": pack_name(collection), "keys": _pack_names(keys)}
-    return Request("get_many", params, _same)
+    params = {"connection": connection, "collection": pack_name(collection), "keys": pack_names(keys)}
+    return Request("get_many", params, as_is)
 
 
 def ttl_many(connection: str, collection: Collection, keys: Sequence[Key]) -> Request[list[tuple[bytes, float | None] | None]]:
     """Values with the seconds that they still live (None: for ever), in the order of the keys, None for holes."""
-    params = {"connection": connection, "collection": pack_name(collection), "keys": _pack_names(keys)}
+    params = {"connection": connection, "collection": pack_name(collection), "keys": pack_names(keys)}
     return Request("ttl_many", params, lambda rows: [None if row is None else (row[0], row[1]) for row in rows])
 
 
 def put(connection: str, collection: Collection, key: Key, value: bytes, *, ttl: float | None = None) -> Request[None]:
     """Store a value (JSON text), with a TTL in seconds or none."""
-    params = _drop_none(connection=connection, collection=pack_name(collection), key=pack_name(key), value=value, ttl=ttl)
-    return Request("put", params, _nothing)
+    params = drop_none(connection=connection, collection=pack_name(collection), key=pack_name(key), value=value, ttl=ttl)
+    return Request("put", params, nothing)
 
 
 def put_many(
@@ -344,19 +322,19 @@ def put_many(
     ttl: float | None = None,
 ) -> Request[None]:
     """Store many values with one TTL."""
-    params = _drop_none(
+    params = drop_none(
         connection=connection,
         collection=pack_name(collection),
-        keys=_pack_names(keys),
+        keys=pack_names(keys),
         values=list(values),
         ttl=ttl,
     )
-    return Request("put_many", params, _nothing)
+    return Request("put_many", params, nothing)
 
 
 def delete_many(connection: str, collection: Collection, keys: Sequence[Key]) -> Request[int]:
     """Delete many keys; answers how many were there."""
-    params = {"connection": connection, "collection": pack_name(collection), "keys": _pack_names(keys)}
+    params = {"connection": connection, "collection": pack_name(collection), "keys": pack_names(keys)}
     return Request("delete_many", params, int)
 
 
@@ -372,4 +350,38 @@ def destroy_collection(connection: str, collection: Collection) -> Request[bool]
 
 def cull(connection: str) -> Request[None]:
     """Remove what has expired but still takes room."""
-    return Request("cull", {"connection": connection}, _nothing)
+    return Request("cull", {"connection": connection}, nothing)
+
+
+# The journal
+
+
+def steps(*, connection: str | None = None, step: str | None = None, limit: int | None = None) -> Request[list[Step]]:
+    """The journal's steps, of one connection or of all that this client may use, or one of them; newest first, at most `limit`.
+
+    Of each, the first changes are told; `count` says how many there are. Asked for one `step`, more of them are.
+    """
+    params = drop_none(connection=connection, step=step, limit=limit)
+    return Request("steps", params, lambda rows: [read_step(row) for row in rows])
+
+
+def undo(
+    step: str | None = None, *, connection: str | None = None, never_expire: bool = False, limit: int | None = None
+) -> Request[Undone | None]:
+    """Undo a step, or the latest that is not undone (of the connection, where one is given); None where there is none.
+
+    At most `limit` keys are done at once: while the answer's `left` is not 0, ask again with its `step`, and show progress.
+    `never_expire` brings back without a TTL what would have expired meanwhile.
+
+    Errors: unknown_step, for one that left the journal; read_only; conflict (retry), while its writes are still going on.
+    """
+    params = drop_none(step=step, connection=connection, never_expire=never_expire or None, limit=limit)
+    return Request("undo", params, read_undone)
+
+
+def redo(
+    step: str | None = None, *, connection: str | None = None, never_expire: bool = False, limit: int | None = None
+) -> Request[Undone | None]:
+    """Do again what was undone: a step, or the one that was undone last. As `undo`."""
+    params = drop_none(step=step, connection=connection, never_expire=never_expire or None, limit=limit)
+    return Request("redo", params, read_undone)
