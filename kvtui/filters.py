@@ -2,7 +2,7 @@ r"""What is typed after `/`, turned into a test of key names. Pure.
 
 - plain text: keys that contain it; capitals count only when the text has some
 - `*`, `?`, `[a-z]`: a glob over the whole key, with `\` before what is meant literally
-- `re:…`: a regular expression, found anywhere in the key
+- `re:…`: a regular expression, found anywhere in the key, in the syntax of RE2: in Python's some would take hours
 - `~text`: fuzzy: its characters in this order, with anything between
 
 Stores understand globs only, and some of them byte by byte. `store_glob` asks them for more rather than for less than the
@@ -33,15 +33,13 @@ def compile_filter(text: str) -> Matcher | None:
         warnings.simplefilter("ignore", FutureWarning)  # it would be written across the screen
         try:
             return _compiled(text)
-        except (re.error, OverflowError) as error:
-            raise ValueError(f"broken {'regular expression' if text.startswith('re:') else 'glob'}: {error}") from None
-        except RecursionError:
-            raise ValueError("broken regular expression: it is nested too deeply") from None
+        except re.error as error:
+            raise ValueError(f"broken glob: {error}") from None
 
 
 def _compiled(text: str) -> Matcher | None:
     if text.startswith("re:"):
-        return re.compile(text[3:]).search
+        return _expression(text[3:])
     flags = re.DOTALL if any(map(str.isupper, text)) else re.DOTALL | re.IGNORECASE
     if text.startswith("~"):
         return re.compile(_in_order(map(re.escape, text[1:])), flags).match if len(text) > 1 else None
@@ -51,6 +49,19 @@ def _compiled(text: str) -> Matcher | None:
     if flags & re.IGNORECASE:
         return re.compile(re.escape(literal), flags).search
     return lambda key: literal in key
+
+
+def _expression(text: str) -> Matcher:
+    """An expression's test, whose time and memory are bounded whatever the expression is."""
+    import re2  # noqa: PLC0415 - the first screen need not wait for it
+
+    options = re2.Options()
+    options.log_errors = False  # they would be written across the screen
+    try:
+        search = re2.compile(text.encode("utf-8", "surrogateescape"), options).search
+    except re2.error as error:
+        raise ValueError(f"broken regular expression: {error.args[0].decode('utf-8', 'replace')[:80]}") from None
+    return lambda key: search(key.encode("utf-8", "surrogateescape"))
 
 
 def _is_glob(text: str) -> bool:

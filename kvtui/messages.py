@@ -9,7 +9,7 @@ from textual.message import Message
 from kvd.model import OUTSIDE, Change, Collection, CollectionRow, ConnectionInfo, Key
 from kvtui.codecs import name_text
 
-__all__ = ["Changed", "Entry", "Failed", "Offline", "Online", "Place", "label_of"]
+__all__ = ["Changed", "Doing", "Entry", "Failed", "Offline", "Online", "Place", "label_of"]
 
 
 NO_COLLECTION = "(no collection)"
@@ -74,6 +74,23 @@ class Entry:
 def label_of(name: str) -> str:
     """A key's name as a person reads it."""
     return name_text(name) if name else '"" (the empty key)'
+
+
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """What is being done to many keys, and to how many of them it is done."""
+
+    what: str
+    done: int
+    total: int
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.done:,} of {self.total:,}"
+
+    @property
+    def brief(self) -> str:
+        """In few cells, where there is more to say."""
+        return f"{self.what} {self.done * 100 // self.total}%"
 
 
 class Online(Message, bubble=False):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from textual import work
 
@@ -20,7 +21,7 @@ from kvtui import jsontext, operations
 from kvtui.codecs import elide, size_text
 from kvtui.countdown import left_text, moment_text
 from kvtui.limits import Limits
-from kvtui.messages import Entry, label_of
+from kvtui.messages import Doing, Entry, label_of
 from kvtui.screens.create import CreateScreen, Draft
 from kvtui.screens.dialogs import Answer, Ask, Prompt
 from kvtui.screens.edit_actions import EditActions
@@ -95,7 +96,8 @@ class EntryActions(EditActions):
 
     @work(group="change")
     async def _set_ttl(self, entries: Sequence[Entry], ttl: float | None) -> None:
-        found, problem = await operations.set_ttl(self.session, entries, ttl, self._progress("setting TTL", entries))
+        with self._progress("setting TTL", len(entries)) as told:
+            found, problem = await operations.set_ttl(self.session, entries, ttl, told)
         self._show_changed(entries)
         self.value_pane.reread()
         if problem is not None:
@@ -150,7 +152,8 @@ class EntryActions(EditActions):
 
     @work(group="change")
     async def _delete_many(self, entries: Sequence[Entry]) -> None:
-        found, problem = await operations.delete_many(self.session, entries, self._progress("deleting", entries))
+        with self._progress("deleting", len(entries)) as told:
+            found, problem = await operations.delete_many(self.session, entries, told)
         self._show_changed(entries, unmark=problem is None)
         if problem is not None:
             self.say(f"{found:,} of {len(entries):,} keys deleted, then: {problem}", wrong=True)
@@ -159,22 +162,21 @@ class EntryActions(EditActions):
 
     # Changing many keys takes a while, in which other things can be done
 
-    def _progress(self, doing: str, entries: Sequence[Entry]) -> Callable[[int], None]:
-        """Say in the keys' frame how far it is, where there are so many that it takes a while; until `_show_changed`."""
+    @contextmanager
+    def _progress(self, doing: str, count: int) -> Iterator[Callable[[int], None]]:
+        """Say in the keys' frame how far it is, where there are so many that it takes a while."""
+        operation, pane = object(), self.keys_pane
 
         def told(done: int) -> None:
-            self._say_doing(f"{doing} {done:,} of {len(entries):,}", entries)
+            if count >= SLOW_FROM:
+                pane.say_doing(operation, Doing(doing, done, count))
 
         told(0)
-        return told
-
-    def _say_doing(self, what: str | None, entries: Sequence[Entry]) -> None:
-        if len(entries) >= SLOW_FROM:  # few of them leave what is said of many others
-            self.keys_pane.say_doing(what)
+        yield told
+        pane.say_doing(operation, None)  # when all is cancelled there is no pane any more
 
     def _show_changed(self, entries: Sequence[Entry], *, unmark: bool = False) -> None:
         """Show what has become of the entries, where they are still looked at."""
-        self._say_doing(None, entries)
         if self.keys_pane.place == entries[0].place:
             keys = [entry.key for entry in entries]
             if unmark:
@@ -185,9 +187,9 @@ class EntryActions(EditActions):
         """Ask whether an edit may be given up, and what is being done to many keys left half done."""
         if not await self.may_drop_edit():
             return False
-        if self.keys_pane.doing is None:
+        if not self.keys_pane.doing:
             return True
-        lines = [f"Still {self.keys_pane.doing}.", "The rest would be left as it is."]
+        lines = [*(f"Still {doing}." for doing in self.keys_pane.doing.values()), "The rest would be left as it is."]
         answers = [Answer("stay", "Stay"), Answer("quit", "Quit", "error")]
         return await self.app.push_screen_wait(Ask("Quit half way?", lines, answers)) == "quit"
 

@@ -22,7 +22,7 @@ from kvd.model import Change, Description, Key, KeyRow, Page
 from kvtui.codecs import elide, printable
 from kvtui.filters import store_glob
 from kvtui.index import KeyIndex
-from kvtui.messages import Entry, Place, label_of
+from kvtui.messages import Doing, Entry, Place, label_of
 from kvtui.scan import Scan
 from kvtui.session import Session
 from kvtui.widgets.key_list import KeyList
@@ -83,8 +83,8 @@ class KeysReader(Pane):
         """The walk over the whole collection."""
         self._search: Scan | None = None
         """The store's own search for what the filter means, where the walk did not come to its end."""
-        self.doing: str | None = None
-        """What is being done to many keys. Others may only look."""
+        self.doing: dict[object, Doing] = {}
+        """What is being done to many keys, by the operation. Others may only look."""
         self._shown_at = 0.0
         self._to_describe: dict[Key, None] = {}
         """Keys that changed and were not asked about yet."""
@@ -288,9 +288,12 @@ class KeysReader(Pane):
         elif self.content.go_to(address):
             self.want(None)
 
-    def say_doing(self, what: str | None) -> None:
-        """Say in the frame what is being done to many keys, until that is None."""
-        self.doing = what
+    def say_doing(self, operation: object, doing: Doing | None) -> None:
+        """Say in the frame what an operation does to many keys, until that is None."""
+        if doing is None:
+            self.doing.pop(operation, None)
+        else:
+            self.doing[operation] = doing
         self.describe_scan()
 
     def describe_scan(self) -> None:
@@ -305,8 +308,8 @@ class KeysReader(Pane):
         if self.read_only:
             parts.append("read-only")
         name = "keys" if self.place is None else self.place.name
-        if self.doing is not None:
-            parts = [self.doing]
+        if self.doing:
+            parts = [doing.brief if len(self.doing) > 1 else str(doing) for doing in self.doing.values()]
         self.caption(name, *([] if self.place is None else parts))
 
     def _progress(self) -> str | None:

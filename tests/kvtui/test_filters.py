@@ -1,3 +1,5 @@
+import time
+
 import pytest
 from hypothesis import given, strategies as st
 
@@ -22,6 +24,8 @@ from stores.names import compile_glob
         (r"\*x*", "axyz", False),
         ("re:^u.*[0-9]$", "user:1", True),
         ("re:^s", "user:1", False),
+        ("re:é+1$", "caféé1", True),
+        ("re:user", "\udcff:user", True),
         ("~usr1", "user:1", True),
         ("~1u", "user:1", False),
         ("*", "a\nb", True),
@@ -52,7 +56,8 @@ def test_nothing_typed_filters_nothing(typed: str) -> None:
 @pytest.mark.parametrize(
     "typed",
     [
-        *("re:(", "re:a{99999999999999999999}", "re:" + "(" * 5_000, "re:(?L)a"),
+        *("re:(", "re:a{1001}", "re:" + "(" * 5_000, "re:(?L)a", "re:(?=a)", "re:\udcff"),
+        "re:((((a{100}){100}){100}){100})",
         *("a[b", "[z-a]", "[!]", "[^]", "[a--b]"),
     ],
     ids=lambda typed: typed[:12],
@@ -60,6 +65,15 @@ def test_nothing_typed_filters_nothing(typed: str) -> None:
 def test_broken_filters_say_so(typed: str) -> None:
     with pytest.raises(ValueError, match=r"broken|without"):
         compile_filter(typed)
+
+
+@pytest.mark.parametrize("typed", [r"re:(a+)+$", r"re:(a|aa)+b", r"re:(a|a)*b", r"re:a*a*a*a*a*a*b", r"re:(\w+\s?)+$"])
+def test_no_expression_takes_long(typed: str) -> None:
+    matcher = compile_filter(typed)
+    assert matcher is not None
+    start = time.process_time()
+    assert not matcher("a" * 30_000 + "!")
+    assert time.process_time() - start < 2
 
 
 @given(st.text(min_size=1, max_size=20))

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from kvd.errors import RequestError
+from kvtui.messages import Doing
 from tests.kvtui.conftest import go_to
 from tests.tuikit.drive import Tui, running
 from tests.tuikit.fake import Daemon
@@ -146,12 +147,38 @@ async def test_what_is_done_to_many_keys_goes_on_while_something_else_is_asked(f
         assert not fake.data["scratch"]["greetings"]
 
 
+async def test_each_of_two_things_done_to_many_keys_says_how_far_it_is(fake: Daemon) -> None:
+    fill(fake)
+    async with running(fake.open) as tui:
+        await tui.sees("1,500 keys")
+        await tui.press("2", "g", "v", "G", "v", "t")
+        await tui.sees("Set TTL")
+        fake.hold["expire"] = expiring = asyncio.Event()
+        await tui.type("90s\n")
+        await tui.sees("setting TTL 0 of 1,500")
+        await tui.press("d")
+        fake.hold["delete_many"] = deleting = asyncio.Event()
+        await tui.sees("Delete 1,500 keys?")
+        await tui.press("right", "enter")
+        await tui.sees("setting TTL 0% · deleting 0%")
+        expiring.set()
+        await tui.sees("TTL set to 1m30s for 1,500 keys.")
+        await tui.misses("setting TTL")
+        assert "deleting 0 of 1,500" in tui.text
+        await tui.press("q")
+        await tui.sees("Still deleting 0 of 1,500.")
+        await tui.press("escape")
+        deleting.set()
+        await tui.sees("1,500 keys deleted.", "No keys here")
+        assert "deleting" not in tui.text
+
+
 @pytest.mark.parametrize("width", [120, 60])
 async def test_what_is_asked_before_quitting_stands_in_whole_lines(fake: Daemon, width: int) -> None:
     fill(fake)
     async with running(fake.open, size=(width, 24)) as tui:
         await tui.sees("scratch")
-        tui.browser.keys_pane.say_doing("setting TTL 100,000 of 1,000,000")
+        tui.browser.keys_pane.say_doing(object(), Doing("setting TTL", 100_000, 1_000_000))
         await tui.press("q")
         await tui.sees("Quit half way?")
         lines = [line.strip("│ ") for line in tui.within(tui.app.screen.query_one(".dialog")).splitlines()]
