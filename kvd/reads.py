@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kvd.answers import mistake, refusal
-from kvd.coalesce import Waiter
 from kvd.errors import Code, RequestError
 from kvd.pending import Pending
+from stores.coalescing import Waiter
 from stores.names import Collection, Key
 from stores.records import Ask, DatedText
 

@@ -14,7 +14,6 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from kvd.answers import mistake, refusal
-from kvd.coalesce import MAX_BATCH
 from kvd.connections import Connection
 from kvd.errors import Code, RequestError
 from kvd.methods import Method
@@ -24,6 +23,7 @@ from kvd.plain import LATER
 from kvd.protocol import MAX_TIMEOUT, RequestMessage
 from kvd.reads import DirectRead, Read
 from kvd.use import PIECE, Use
+from stores.coalescing import MAX_BATCH
 
 if TYPE_CHECKING:
     from kvd.session import Session

@@ -27,16 +27,17 @@ from stores.backends import mongodb_documents as documents, mongodb_requests as 
 from stores.backends.mongodb_errors import ERRORS, advised
 from stores.base import BaseContextManagerStore, BaseDestroyCollectionStore, BaseStore
 from stores.batches import made_in_turns, run_bounded
+from stores.coalescing import Lanes
 from stores.entry import ManagedEntry, utc_now
 from stores.errors import (
     BaseKeyValueError,
-    ConflictError,
     DeserializationError,
     InvalidKeyError,
+    KeyValueOperationError,
 )
 from stores.lifecycle import Scope
 from stores.names import Key, Name, Page, Token, decode_name, encode_name, shown
-from stores.records import ABSENT, ANY, Description, Expected, Record, Version
+from stores.records import Description, Expected, Record, Version
 from stores.sanitization import ALPHANUMERIC_UNDERSCORE, HybridSanitizationStrategy, SanitizationStrategy
 from stores.traits import Traits
 
@@ -192,6 +193,7 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
             name: option for name, option in given.items() if option is not None
         }
         self._checked: dict[str, float] = {}
+        self._lanes = Lanes()
         self._natives: dict[Scope, requests.Native] = {}
         self._caller_names: dict[str, str] = {}
 
@@ -216,6 +218,7 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
     async def _close(self) -> None:
         self._checked.clear()
         self._natives.clear()
+        self._lanes = Lanes()
         if self._client is not None and not self._client_provided_by_user:
             client, self._client = self._client, None
             await client.close()
@@ -302,10 +305,16 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
     # Entries
 
     async def _get_managed_entry(self, *, collection: Scope, key: Key) -> ManagedEntry | None:
-        document = await self._collection(collection).find_one(documents.address(key))
-        return None if document is None else self._load(document, collection, key)
+        async def send(keys: list[Key]) -> list[ManagedEntry | None]:
+            return await self._get_managed_entries(collection=collection, keys=keys)
+
+        [entry] = await self._lanes.lane(("get", collection), send, cancellable=True).ask([key])
+        return entry
 
     async def _get_managed_entries(self, *, collection: Scope, keys: Sequence[Key]) -> list[ManagedEntry | None]:
+        if len(keys) == 1:
+            document = await self._collection(collection).find_one(documents.address(keys[0]))
+            return [None if document is None else self._load(document, collection, keys[0])]
         found = await requests.find(self._collection(collection), keys)
         return [self._load(found[key], collection, key) if key in found else None for key in keys]
 
@@ -319,7 +328,18 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
     async def _put_managed_entry(self, *, collection: Scope, key: Key, managed_entry: ManagedEntry) -> None:
         native = await self._writable(collection)
         update = documents.overwrite(managed_entry, key, await self._written_name(collection))
-        await requests.upsert(native, key, update)
+
+        async def send(writes: list[tuple[Key, documents.Document]]) -> list[None]:
+            if len(writes) == 1:
+                await requests.upsert(native, *writes[0])
+                return [None]
+            try:
+                await requests.upsert_all(native, list(dict(writes).items()))  # of two values of a key, the later one
+            except (BaseKeyValueError, driver.OperationFailure) as exc:  # of some: each caller learns of his own
+                raise KeyValueOperationError(str(exc)) from exc
+            return [None] * len(writes)
+
+        await self._lanes.lane(("put", collection), send, cancellable=False).ask([(key, update)])
 
     async def _put_managed_entries(
         self,
@@ -368,41 +388,23 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
         return [found.get(key) for key in keys]
 
     async def _read(self, *, collection: Scope, key: Key, limit: int | None) -> Record | None:
-        stored = await self._stored(collection, key)
+        stored = await requests.stored(self._collection(collection), key)
         return None if stored is None else documents.read_record(stored, limit, json_util.RELAXED_JSON_OPTIONS)
 
     async def _snapshot(self, *, collection: Scope, key: Key) -> Record | None:
         """As `_read`, but foreign data with the type of every number, so that it can be put back as it was."""
-        stored = await self._stored(collection, key)
+        stored = await requests.stored(self._collection(collection), key)
         return None if stored is None else documents.read_record(stored, None, json_util.CANONICAL_JSON_OPTIONS)
-
-    async def _stored(self, scope: Scope, key: Key) -> bytes | None:
-        native = self._collection(scope).with_options(codec_options=documents.RAW)
-        document = await native.find_one(documents.address(key))
-        return None if document is None else bytes(document.raw)
 
     # Edit
 
     async def _commit(self, *, collection: Scope, key: Key, new: ManagedEntry | Record | None, expected: Expected) -> Version:
         native = self._collection(collection) if new is None else await self._writable(collection)
-        for _ in range(requests.RACES):
-            stored = await self._stored(collection, key)
-            if expected is not ANY and expected != (ABSENT if stored is None else documents.version_of(stored)):
-                raise ConflictError
-            if new is None:
-                if stored is None or (await native.delete_one(documents.unchanged(stored))).deleted_count:
-                    return ABSENT
-            else:
-                document = await self._successor(collection, key, new, stored)
-                if stored is None:
-                    done = await requests.insert(native, key, document)
-                else:
-                    done = bool((await native.replace_one(documents.unchanged(stored), document)).matched_count)
-                if done:
-                    return documents.version_of(bytes(document.raw))
-            if expected is not ANY:
-                raise ConflictError
-        raise ConflictError
+
+        async def successor(stored: bytes | None) -> RawBSONDocument | None:
+            return None if new is None else await self._successor(collection, key, new, stored)
+
+        return await requests.commit(native, key, expected, successor)
 
     async def _successor(self, scope: Scope, key: Key, new: ManagedEntry | Record, stored: bytes | None) -> RawBSONDocument:
         """The whole document that takes the place of what is stored."""

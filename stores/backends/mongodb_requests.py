@@ -6,7 +6,7 @@ Where another program has taken that `_id`, the document gets one of the server'
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -21,18 +21,19 @@ from stores.batches import batched, run_bounded
 from stores.entry import utc_now
 from stores.errors import ConflictError
 from stores.names import Key, Name, Page, Token, compile_glob, shown
-from stores.records import Description
+from stores.records import ABSENT, ANY, Description, Expected, Version
 
 __all__ = [
     "BATCH",
     "CONCURRENT_BATCHES",
-    "RACES",
     "Native",
+    "commit",
     "delete_live",
     "describe",
     "find",
     "insert",
     "scan",
+    "stored",
     "upsert",
     "upsert_all",
 ]
@@ -64,6 +65,12 @@ async def find(native: Native, keys: Sequence[Key]) -> dict[Key, documents.Docum
 
     await run_bounded(fetch, batched(keys, BATCH), limit=CONCURRENT_BATCHES)
     return found
+
+
+async def stored(native: Native, key: Key) -> bytes | None:
+    """The whole document, as the server keeps it."""
+    document = await native.with_options(codec_options=documents.RAW).find_one(documents.address(key))
+    return None if document is None else bytes(document.raw)
 
 
 async def describe(native: Native, keys: Sequence[Key]) -> dict[Key, Description]:
@@ -157,6 +164,37 @@ async def upsert_all(native: Native, writes: Sequence[tuple[Key, documents.Docum
                 await upsert(native, *batch[one["index"]])
 
     await run_bounded(send, batched(writes, BATCH), limit=CONCURRENT_BATCHES)
+
+
+async def commit(
+    native: Native,
+    key: Key,
+    expected: Expected,
+    successor: Callable[[bytes | None], Awaitable[RawBSONDocument | None]],
+) -> Version:
+    """Compare and set: put what `successor` makes of the stored document in its place; None deletes it.
+
+    Raises:
+        ConflictError: another version than the expected one is there; or others won every time.
+    """
+    for _ in range(RACES):
+        found = await stored(native, key)
+        if expected is not ANY and expected != (ABSENT if found is None else documents.version_of(found)):
+            raise ConflictError
+        document = await successor(found)
+        if document is None:
+            if found is None or (await native.delete_one(documents.unchanged(found))).deleted_count:
+                return ABSENT
+        else:
+            if found is None:
+                done = await insert(native, key, document)
+            else:
+                done = bool((await native.replace_one(documents.unchanged(found), document)).matched_count)
+            if done:
+                return documents.version_of(bytes(document.raw))
+        if expected is not ANY:
+            break
+    raise ConflictError
 
 
 async def insert(native: Native, key: Key, document: RawBSONDocument) -> bool:

@@ -12,7 +12,7 @@ from pymongo.errors import BulkWriteError
 
 from stores import ABSENT, KEEP, MongoDBStore, Token
 from stores.backends import mongodb_requests
-from stores.errors import BaseKeyValueError, ConflictError, KeyValueOperationError, StoreConnectionError
+from stores.errors import BaseKeyValueError, ConflictError, KeyValueOperationError, StoreClosedError, StoreConnectionError
 from tests.stores.conftest import all_names, race_to_increment
 from tests.stores.mongodb.conftest import Database, envelope
 
@@ -165,6 +165,66 @@ async def test_what_a_batch_could_not_do_is_told_with_place_and_key(
         await store.put_many(["a", "b"], [{}, {}], collection="c")
     assert type(told.value) is ours
     assert said in str(told.value)
+
+
+async def test_what_many_ask_at_the_same_moment_shares_commands(mongodb_url: str, db_name: str, bare: Database) -> None:
+    counting = Counting()
+    async with (
+        AsyncMongoClient[dict[str, Any]](mongodb_url, event_listeners=[counting]) as client,
+        MongoDBStore(client=client, db_name=db_name) as store,
+    ):
+        await store.put("first", {}, collection="c")
+        counting.take()
+        await asyncio.gather(*(store.put(f"k{n % 40}", {"n": n}, collection="c", ttl=n + 9) for n in range(50)))
+        assert counting.take() == ["update"]
+        answers = await asyncio.gather(*(store.ttl(f"k{n}", collection="c") for n in range(50)))
+        assert counting.take() == ["find"] * 2  # the first finds nobody to share with
+        for number, (value, left) in enumerate(answers):
+            written = number + 40 if number < 10 else number
+            assert value == ({"n": written} if number < 40 else None)
+            assert left is None if number >= 40 else left is not None and written + 5 < left <= written + 9
+        assert not store._lanes
+
+
+async def test_of_what_shares_a_command_each_fails_alone(store: MongoDBStore, bare: Database) -> None:
+    await store.put("k", {"n": 0}, collection="c")
+    await bare["c"].create_index("value.object.n", unique=True)
+    values = {"a": 1, "b": 1, "d": 2}
+    puts = [store.put(key, {"n": n}, collection="c") for key, n in values.items()]
+    told = await asyncio.gather(*puts, return_exceptions=True)
+    [refused] = [error for error in told if error is not None]
+    assert isinstance(refused, KeyValueOperationError)
+    assert ("key 'a'" in str(refused)) == (told[0] is refused)
+    await bare["c"].insert_one({"key": "foreign"})
+    keys = ["k", "foreign", "d"]
+    found = await asyncio.gather(*(store.get(key, collection="c") for key in keys), return_exceptions=True)
+    assert (found[0], found[2]) == ({"n": 0}, {"n": 2})
+    assert isinstance(found[1], KeyValueOperationError)
+    assert "foreign" in str(found[1])
+
+
+async def test_who_leaves_a_shared_command_takes_nobody_along(store: MongoDBStore) -> None:
+    await store.put("k", {"n": 0}, collection="c")
+    tasks = [asyncio.create_task(store.get("k", collection="c")) for _ in range(6)]
+    writes = [asyncio.create_task(store.put(f"w{n}", {"n": n}, collection="c")) for n in range(3)]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    for task in (tasks[0], tasks[2], writes[1]):
+        task.cancel()
+    answers = await asyncio.gather(*tasks, *writes, return_exceptions=True)
+    assert [type(answer) for answer in answers[:3]] == [asyncio.CancelledError, dict, asyncio.CancelledError]
+    assert answers[3:6] == [{"n": 0}] * 3
+    assert await store.get_many(["w0", "w2"], collection="c") == [{"n": 0}, {"n": 2}]
+
+
+async def test_closing_ends_what_shares_a_command(store: MongoDBStore) -> None:
+    await store.put("k", {}, collection="c")
+    tasks = [asyncio.create_task(store.get("k", collection="c")) for _ in range(6)]
+    tasks += [asyncio.create_task(store.put("k", {}, collection="c")) for _ in range(3)]
+    await asyncio.sleep(0)
+    await store.close()
+    for answer in await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5):
+        assert answer is None or answer == {} or isinstance(answer, StoreClosedError), answer
 
 
 async def test_a_glob_narrows_the_walk(store: MongoDBStore) -> None:
