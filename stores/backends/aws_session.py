@@ -1,7 +1,8 @@
 """The way to a service on AWS, with the bounds that aiobotocore's own lacks.
 
 Rules: what waits for a server that is silent ends in bounded time, while the request is still being sent too, which aiohttp's
-timeout does not cover; and once it is closed no request opens a connection again, as one that is repeated would.
+timeout does not cover; and once it is closed no request opens a connection again, as one that is repeated would. A server's
+certificate must be for its name, and is looked at behind a proxy, too: aiobotocore asks for neither.
 """
 
 from __future__ import annotations
@@ -29,6 +30,14 @@ class Session(AIOHTTPSession):  # type: ignore[misc] # aiobotocore has no types
         super().__init__(*args, timeout=timeout, **options)
         self._silence = timeout[1]
         self._is_closed = False
+
+    def _get_ssl_context(self) -> Any:
+        context = super()._get_ssl_context()
+        context.check_hostname = True
+        return context
+
+    def _setup_proxy_ssl_context(self, proxy_url: str) -> Any:
+        return super()._setup_proxy_ssl_context(proxy_url) or self._get_ssl_context()
 
     async def send(self, request: Any) -> Any:
         """Send one request.

@@ -38,6 +38,8 @@ class Node(AiohttpHttpNode):
 
     def __init__(self, config: NodeConfig) -> None:
         super().__init__(config)
+        if self._ssl_context is not None and config.verify_certs:
+            self._ssl_context.check_hostname = True  # which the driver leaves out where the host is an address
         self._is_closed = False
 
     async def perform_request(self, *args: Any, **options: Any) -> Any:  # type: ignore[override] # passed on as they are
