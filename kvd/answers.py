@@ -135,7 +135,9 @@ def refusal(error: Exception, connection: str) -> RequestError | None:
     code = next((_CODES[cls] for cls in type(error).__mro__ if cls in _CODES), None)
     if code is None:
         return None
-    detail = None
+    detail: dict[str, Any] | None = None
+    if isinstance(error, errors.BaseKeyValueError) and error.fault is not None:
+        detail = {"fault": str(error.fault)}
     if isinstance(error, errors.ConflictError):
         detail = {"record": pack_record(error.current, 0, CONFLICT_BODY)}
     return RequestError(code, str(error), retry=code in _RETRY, connection=connection, detail=detail)

@@ -162,9 +162,10 @@ def _connection(socket: Path, name: str, store: str) -> Iterator[Finding]:
 
 def _advice(store: str, error: RequestError) -> str:
     """What to do about a connection, beside what its error says."""
-    if error.code != "config_error":
-        return advice(store, error.message)
-    return "" if "`kvd " in error.message else "correct connections.toml, then run `kvd reload`"
+    if error.code == "config_error":
+        return "" if "`kvd " in error.message else "correct connections.toml, then run `kvd reload`"
+    told = error.detail.get("fault") if isinstance(error.detail, dict) else None
+    return advice(store, "silent" if error.code == "deadline" else told)
 
 
 def _ask(socket: Path, request: requests.Request[Any]) -> Any:

@@ -42,7 +42,8 @@ already has is completed all the same: then the detail of `cancelled` (and of `d
 
 Errors. `{"code": text, "message": text, "retry": bool, "connection"?: text, "detail"?: any}`. `message` is a sentence for
 people. `retry` says that the same request may succeed later. The codes are those of `Code`; there may be more of them
-one day: treat an unknown one like `internal`.
+one day: treat an unknown one like `internal`. Where it is known what is wrong with a connection, the detail's `fault` is one
+of `stores.errors.Fault`: `password`, `refused`, `silent` …
 
 Events. `change`: a map with the fields of `kvd.model.Change`, for what was subscribed to. `closing` with
 `{"reason": text}`: the daemon drains and leaves; requests in flight are still answered, new ones get `shutting_down`. What got

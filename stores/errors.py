@@ -13,6 +13,7 @@ BaseKeyValueError
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ __all__ = [
     "EntryTooLargeError",
     "EntryTooSmallError",
     "ExtraInfo",
+    "Fault",
     "InvalidKeyError",
     "InvalidTTLError",
     "KeyValueOperationError",
@@ -44,8 +46,43 @@ __all__ = [
 ExtraInfo = dict[str, str | int | float | bool | None]
 
 
+class Fault(StrEnum):
+    """What is wrong with a connection, as far as the driver's exception tells."""
+
+    CREDENTIALS = "credentials"
+    """There are none of AWS, or they are not valid."""
+    REGION = "region"
+    """It is not given, or another one is meant."""
+    PASSWORD = "password"  # noqa: S105 - the word itself
+    """It is missing or wrong, or the user or the API key is."""
+    RIGHT = "right"
+    """The user may not do that."""
+    HOST = "host"
+    """The server's name cannot be looked up."""
+    REFUSED = "refused"
+    """Nothing listens there."""
+    SILENT = "silent"
+    """There is no answer in time, or no way to it."""
+    STRANGER = "stranger"
+    """What listens there answers in another language, or hangs up."""
+    NO_TLS = "no_tls"
+    """What listens there speaks no TLS."""
+    EXPIRED_CERTIFICATE = "expired_certificate"
+    OTHER_CERTIFICATE = "other_certificate"
+    """It is for another name."""
+    UNKNOWN_CERTIFICATE = "unknown_certificate"
+    """Who signed it is not trusted."""
+    DATABASE = "database"
+    """The server has none of that number."""
+    FILE = "file"
+    """It is not there, may not be used, or is something else."""
+
+
 class BaseKeyValueError(Exception):
     """The root: a message for a person, and the facts behind it by name."""
+
+    fault: Fault | None = None
+    """What is wrong with the connection, where that is known."""
 
     def __init__(self, message: str | None = None, extra_info: ExtraInfo | None = None) -> None:
         """Append the facts to the message.

@@ -23,11 +23,13 @@ from typing import Any, ClassVar, Self
 from stores.arguments import check_name
 from stores.errors import (
     BaseKeyValueError,
+    Fault,
     InvalidKeyError,
     StoreClosedError,
     StoreConnectionError,
     StoreSetupError,
 )
+from stores.faults import Faults, Words, fault_of
 from stores.joined import SEPARATOR
 from stores.locks import LoopLock
 from stores.names import Collection, Key, Token, encode_name, shown
@@ -53,6 +55,12 @@ class Lifecycle:
 
     _errors: ClassVar[Mapping[type[BaseException], type[BaseKeyValueError]]] = {}
     """The driver's exceptions and what they become; the most derived class wins."""
+
+    _faults: ClassVar[Faults] = {}
+    """What the driver's exceptions tell of the connection, beside Python's own."""
+
+    _fault_words: ClassVar[Words] = {}
+    """What their messages tell where the class does not."""
 
     _joins_names: ClassVar[bool] = False
     """Whether the backend keeps `collection::key`, so that `::` in a collection would be ambiguous."""
@@ -151,11 +159,13 @@ class Lifecycle:
                 if isinstance(exc, asyncio.CancelledError):
                     raise  # at once: what hung, or waits for another program, may do so for long yet
                 await asyncio.shield(ending)
+                ours = self._ours(exc, None, None)
                 if not isinstance(exc, Exception) or isinstance(exc, (StoreSetupError, StoreClosedError)):
                     raise
-                ours = exc if isinstance(exc, BaseKeyValueError) else self._translate(exc, None, None)
                 why = self._told(ours or exc).removeprefix(f"{self._where()}: ")  # what is translated says where, too
-                raise StoreSetupError(f"The {self.traits.name} store at {self.location} could not be opened: {why}") from exc
+                failed = StoreSetupError(f"The {self.traits.name} store at {self.location} could not be opened: {why}")
+                failed.fault = ours.fault if ours is not None else self._fault(exc)
+                raise failed from exc
             self._loop, self._process = loop, os.getpid()
 
     def _to_its_end(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -225,7 +235,7 @@ class Lifecycle:
                 raise
             except Exception as exc:
                 self._refuse_closed()  # meanwhile
-                ours = self._translate(exc, collection, None)
+                ours = self._ours(exc, collection, None)
                 if isinstance(ours, StoreConnectionError):
                     raise ours from exc
                 raise StoreSetupError(f"Collection {collection!r} at {self.location} could not be set up: {exc}") from exc
@@ -326,6 +336,21 @@ class Lifecycle:
         """A context that translates what the driver raises."""
         return _Edge(self, scope, key)
 
+    def _ours(self, exc: BaseException, scope: Scope | None, key: Key | None) -> BaseKeyValueError | None:
+        """The error that an exception becomes, with what is at fault; None for what is not the driver's."""
+        ours = exc if isinstance(exc, BaseKeyValueError) else self._translate(self._cause(exc), scope, key)
+        if ours is not None and ours.fault is None:
+            ours.fault = self._fault(exc)
+        return ours
+
+    def _cause(self, exc: BaseException) -> BaseException:
+        """What the tables know. A backend whose driver tells by codes what went wrong has its own."""
+        return exc
+
+    def _fault(self, exc: BaseException) -> Fault | None:
+        """What is wrong with the connection."""
+        return fault_of(self._cause(exc), self._faults, self._fault_words)
+
     def _translate(self, exc: BaseException, scope: Scope | None, key: Key | None) -> BaseKeyValueError | None:
         """Ours for a driver's exception; None for what is not the driver's."""
         for cls in type(exc).__mro__:
@@ -363,7 +388,7 @@ class _Edge:
         if exc is None:
             return
         store = self._store
-        ours = exc if isinstance(exc, BaseKeyValueError) else store._translate(exc, self._scope, self._key)  # noqa: SLF001 - the edge is part of the store
+        ours = store._ours(exc, self._scope, self._key)  # noqa: SLF001 - the edge is part of the store
         if (
             store._closed  # noqa: SLF001 - as above
             and (ours is None or isinstance(ours, StoreConnectionError))

@@ -24,16 +24,27 @@ from aiobotocore.session import AioSession
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    CredentialRetrievalError,
     EndpointProviderError,
     InvalidConfigError,
+    InvalidRegionError,
+    NoAuthTokenError,
+    NoCredentialsError,
+    NoRegionError,
     ParamValidationError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
     ValidationError,
 )
 from botocore.loaders import Loader, create_loader
 
 from stores.backends.aws_session import Session
+from stores.backends.certificates import check_files
 from stores.errors import (
     BaseKeyValueError,
+    Fault,
     InvalidKeyError,
     KeyValueOperationError,
     ReadOnlyError,
@@ -41,9 +52,11 @@ from stores.errors import (
     UnsupportedError,
     ValueTooLargeError,
 )
+from stores.faults import Faults
 
 __all__ = [
     "ERRORS",
+    "FAULTS",
     "OVERLOADED",
     "AwsClient",
     "Backoff",
@@ -76,6 +89,9 @@ BAD_CREDENTIALS: Final = frozenset(
         "SignatureDoesNotMatch",
         "UnrecognizedClientException",
     }
+)
+ELSEWHERE: Final = frozenset(
+    {"301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "InvalidRegionError", "PermanentRedirect"}
 )
 DENIED: Final = frozenset({"403", "AccessDenied", "AccessDeniedException", "AllAccessDisabled", "MethodNotAllowed"})
 TOO_LARGE: Final = frozenset({"EntityTooLarge", "ItemCollectionSizeLimitExceededException", "MaxMessageLengthExceeded"})
@@ -114,6 +130,14 @@ class _Denied(_Cause):
     pass
 
 
+class _Unreadable(_Cause):
+    pass
+
+
+class _Elsewhere(_Cause):
+    pass
+
+
 class _TooLarge(_Cause):
     pass
 
@@ -137,6 +161,8 @@ class _Refused(_Cause):
 ERRORS: Final[Mapping[type[BaseException], type[BaseKeyValueError]]] = {
     _BadCredentials: StoreConnectionError,
     _Denied: ReadOnlyError,
+    _Unreadable: KeyValueOperationError,
+    _Elsewhere: KeyValueOperationError,
     _TooLarge: ValueTooLargeError,
     _BadName: InvalidKeyError,
     _NotThere: UnsupportedError,
@@ -152,6 +178,25 @@ ERRORS: Final[Mapping[type[BaseException], type[BaseKeyValueError]]] = {
 }
 """What the driver's exceptions become, once `cause_of` has looked at them."""
 
+FAULTS: Final[Faults] = {
+    _BadCredentials: Fault.CREDENTIALS,
+    CredentialRetrievalError: Fault.CREDENTIALS,
+    NoAuthTokenError: Fault.CREDENTIALS,
+    NoCredentialsError: Fault.CREDENTIALS,
+    PartialCredentialsError: Fault.CREDENTIALS,
+    ProfileNotFound: Fault.CREDENTIALS,
+    SSOError: Fault.CREDENTIALS,
+    TokenRetrievalError: Fault.CREDENTIALS,
+    _Denied: Fault.RIGHT,
+    _Unreadable: Fault.RIGHT,
+    _Elsewhere: Fault.REGION,
+    InvalidRegionError: Fault.REGION,
+    NoRegionError: Fault.REGION,
+    aiohttp.ServerDisconnectedError: Fault.STRANGER,
+    aiohttp.ClientResponseError: Fault.STRANGER,
+}
+"""What they tell of a connection."""
+
 
 def cause_of(exc: BaseException) -> BaseException:
     """What a ClientError means, with advice; any other exception as it is."""
@@ -164,7 +209,9 @@ def cause_of(exc: BaseException) -> BaseException:
     if code in DENIED:
         if operation.startswith(WRITES):
             return _Denied(f"{told} These credentials may not write here.")
-        return _Refused(f"{told} These credentials may not read here.")
+        return _Unreadable(f"{told} These credentials may not read here.")
+    if code in ELSEWHERE:
+        return _Elsewhere(f"{told} It lies in another region.")
     if code in TOO_LARGE or "size has exceeded" in told or "size to update has exceeded" in told:
         return _TooLarge(told)
     if code in BAD_NAME:
@@ -294,6 +341,7 @@ class AwsClient:
     async def open(self) -> None:
         """Make the client, unless there is one. It connects at its first request."""
         if self._opened is None:
+            await asyncio.to_thread(check_files, self._ca_bundle)
             made = await asyncio.to_thread(self._make)  # which, when this is cancelled, goes on beside the next one
             self._opened = await made.__aenter__()
             self.session = made._endpoint.http_session  # noqa: SLF001 - it has no public name

@@ -32,12 +32,14 @@ from stores.errors import (
     BaseKeyValueError,
     ConflictError,
     DeserializationError,
+    Fault,
     InvalidKeyError,
     KeyValueStoreError,
     ReadOnlyError,
     SerializationError,
     StoreClosedError,
     StoreConnectionError,
+    StoreSetupError,
     UnsupportedError,
     ValueTooLargeError,
 )
@@ -56,6 +58,7 @@ R = TypeVar("R")
 
 CULL_STEP: Final = 500
 LARGEST: Final = 2**63 - 1
+NO_CACHE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_PERM})
 _others: Final[list[Database]] = []
 """Of the processes from which this one was forked, in which SQLite may not even close what they opened."""
 TURN: Final = 32
@@ -201,6 +204,10 @@ class DiskStore(BaseContextManagerStore, BaseStore):
         if code == sqlite3.SQLITE_FULL:
             return KeyValueStoreError(f"There is no room for the cache at {self.location}: {exc}.")
         return super()._translate(exc, scope, key)
+
+    def _fault(self, exc: BaseException) -> Fault | None:
+        is_none = isinstance(exc, StoreSetupError) or getattr(exc, "sqlite_errorcode", 0) & 0xFF in NO_CACHE
+        return Fault.FILE if is_none else super()._fault(exc)
 
     # Names
 

@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 
 from stores.arguments import Secret
 from stores.backends import dynamodb_entries as entries
-from stores.backends.aws import ERRORS, AwsClient, cause_of, has_code, was_repeated
+from stores.backends.aws import ERRORS, FAULTS, AwsClient, cause_of, has_code, was_repeated
 from stores.backends.dynamodb_items import (
     MAX_ITEM_BYTES,
     Item,
@@ -41,7 +41,7 @@ from stores.backends.dynamodb_table import WRITE_BATCH, Table
 from stores.base import BaseContextManagerStore, BaseStore
 from stores.batches import made_in_turns
 from stores.entry import ManagedEntry, utc_now
-from stores.errors import BaseKeyValueError, ConflictError, InvalidKeyError
+from stores.errors import ConflictError, InvalidKeyError
 from stores.lifecycle import Scope
 from stores.names import OUTSIDE, Key, Name, Page, Token, compile_glob, glob_prefix
 from stores.records import ABSENT, ANY, DatedText, Description, Expected, Record, Version
@@ -75,6 +75,7 @@ class DynamoDBStore(BaseContextManagerStore, BaseStore):
         notes="Batches are 100 keys read and 25 written; expired items are hidden at once, DynamoDB deletes them within days.",
     )
     _errors = ERRORS
+    _faults = FAULTS
 
     @overload
     def __init__(
@@ -190,8 +191,8 @@ class DynamoDBStore(BaseContextManagerStore, BaseStore):
         self._table.forget()
         await self._aws.close()
 
-    def _translate(self, exc: BaseException, scope: Scope | None, key: Key | None) -> BaseKeyValueError | None:
-        return super()._translate(cause_of(exc), scope, key)
+    def _cause(self, exc: BaseException) -> BaseException:
+        return cause_of(exc)
 
     # Names and items
 

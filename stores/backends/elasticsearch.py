@@ -9,6 +9,7 @@ Scans walk a point in time, which the server keeps for five minutes from page to
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -21,9 +22,11 @@ from elasticsearch import AsyncElasticsearch
 
 from stores.arguments import Secret
 from stores.backends import elasticsearch_documents as documents, elasticsearch_scans as scans
+from stores.backends.certificates import check_files
 from stores.backends.elasticsearch_errors import (
     CONFLICT,
     ERRORS,
+    FAULTS,
     NO_INDEX,
     RefusedError,
     answered,
@@ -102,6 +105,7 @@ class ElasticsearchStore(
         notes="A text takes 32,766 bytes with its path, objects nest 20 levels; a scan's place is kept for five minutes.",
     )
     _errors: ClassVar = ERRORS
+    _faults: ClassVar = FAULTS
 
     @overload
     def __init__(
@@ -204,6 +208,7 @@ class ElasticsearchStore(
 
     async def _setup(self) -> None:
         if self._client is None:
+            await asyncio.to_thread(check_files, self._options.get("ca_certs"))
             self._client = AsyncElasticsearch([with_port(self._url)], node_class=Node, **self._options)
         try:
             version = (await self._client.info()).body.get("version", {})
@@ -233,8 +238,11 @@ class ElasticsearchStore(
             raise ValueError(f"Index {index!r} does not exist; create it, or set auto_create=True.")
         await create_index(self._api, index)
 
+    def _cause(self, exc: BaseException) -> BaseException:
+        return cause_of(exc)
+
     def _translate(self, exc: BaseException, scope: Scope | None, key: Key | None) -> BaseKeyValueError | None:
-        ours = super()._translate(cause_of(exc), scope, key)
+        ours = super()._translate(exc, scope, key)
         if ours is not None and isinstance(exc, transport.ApiError):
             return answered(ours.message or "", exc.meta.status, types_of(exc))
         if ours is not None and isinstance(exc, RefusedError):

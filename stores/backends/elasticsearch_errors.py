@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+import aiohttp
 import elastic_transport as transport
 import elasticsearch as driver
 
@@ -12,6 +13,7 @@ from stores.errors import (
     BaseKeyValueError,
     ConflictError,
     CursorExpiredError,
+    Fault,
     InvalidKeyError,
     KeyValueOperationError,
     ReadOnlyError,
@@ -20,11 +22,13 @@ from stores.errors import (
     StoreSetupError,
     ValueTooLargeError,
 )
+from stores.faults import Faults
 
 __all__ = [
     "BLOCKED",
     "CONFLICT",
     "ERRORS",
+    "FAULTS",
     "NO_INDEX",
     "OVERLOADED",
     "RETRIED",
@@ -71,6 +75,17 @@ ERRORS: Final[Mapping[type[BaseException], type[BaseKeyValueError]]] = {
     RefusedError: KeyValueOperationError,
     driver.UnsupportedProductError: StoreSetupError,
 }
+
+FAULTS: Final[Faults] = {
+    transport.ConnectionTimeout: Fault.SILENT,
+    transport.SerializationError: Fault.STRANGER,
+    driver.UnsupportedProductError: Fault.STRANGER,
+    driver.AuthenticationException: Fault.PASSWORD,
+    driver.AuthorizationException: Fault.RIGHT,
+    aiohttp.ServerDisconnectedError: Fault.STRANGER,
+    aiohttp.ClientResponseError: Fault.STRANGER,
+}
+"""What they tell of a connection."""
 
 NOT_NOW: Final = (StoreConnectionError, "The server is overloaded or not ready.")
 BY_TYPE: Final[Mapping[str, tuple[type[BaseKeyValueError], str]]] = {

@@ -19,7 +19,7 @@ from aiomcache import Client
 from stores.arguments import Secret
 from stores.backends import memcached_protocol as protocol
 from stores.backends.envelope import open_text
-from stores.backends.memcached_errors import ERRORS, AnswerError, advised
+from stores.backends.memcached_errors import ERRORS, WORDS, AnswerError, advised
 from stores.backends.memcached_items import Items, earlier, exptime, flags_of, foreign
 from stores.backends.memcached_protocol import Answer
 from stores.backends.memcached_server import BATCH, CONCURRENT_BATCHES, DEFAULT_ITEM_LIMIT, Server
@@ -91,6 +91,7 @@ class MemcachedStore(BaseDestroyStore, BaseContextManagerStore, BaseStore):
     )
 
     _errors: ClassVar = ERRORS
+    _fault_words: ClassVar = WORDS
 
     _joins_names = True
 

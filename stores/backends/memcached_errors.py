@@ -11,13 +11,15 @@ from aiomcache.exceptions import ClientException
 
 from stores.errors import (
     BaseKeyValueError,
+    Fault,
     KeyValueOperationError,
     KeyValueStoreError,
     StoreConnectionError,
     ValueTooLargeError,
 )
+from stores.faults import Words
 
-__all__ = ["ERRORS", "AnswerError", "LostError", "advised", "is_incapable"]
+__all__ = ["ERRORS", "WORDS", "AnswerError", "LostError", "advised", "is_incapable"]
 
 
 class AnswerError(Exception):
@@ -36,6 +38,9 @@ ERRORS: Final[Mapping[type[BaseException], type[BaseKeyValueError]]] = {
     EOFError: StoreConnectionError,
     asyncio.LimitOverrunError: StoreConnectionError,
 }
+
+WORDS: Final[Words] = dict.fromkeys(("unauthenticated", "authentication failure"), Fault.PASSWORD)
+"""What answers tell of a connection."""
 
 CROWDED: Final = "Too many open connections"
 """A server says so to who connects, and hangs up."""

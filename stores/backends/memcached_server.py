@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from stores.backends import memcached_protocol as protocol
+from stores.backends.certificates import check_files
 from stores.backends.memcached_errors import AnswerError, LostError, is_incapable
 from stores.backends.memcached_protocol import Answer
 from stores.backends.pipelined import Line, Link
@@ -73,6 +74,7 @@ class Server:
     async def open(self) -> None:
         """Connect, and learn the limit on items."""
         if not isinstance(self._authority, bool):
+            await asyncio.to_thread(check_files, self._authority)
             context = await asyncio.to_thread(ssl.create_default_context, cafile=self._authority)
             context.check_hostname = self._check_hostname
             self._connection["ssl"] = context
@@ -159,7 +161,7 @@ class Server:
                 async with self._patience():
                     received = await reader.read(RECEIVED_AT_ONCE)
                 if not received:
-                    raise LostError("the server closed the connection")
+                    raise LostError("the server closed the connection") from EOFError()
                 lines, end, rest = (rest + received).rpartition(b"\n")
                 if lines.startswith(REFUSALS):
                     raise AnswerError(lines.partition(b"\r")[0].decode(errors="replace"))
@@ -214,4 +216,4 @@ class Server:
             async with asyncio.timeout(self._timeout) as timeout:
                 yield timeout
         except TimeoutError:
-            raise LostError(f"no answer for {self._timeout:g} seconds") from None
+            raise LostError(f"no answer for {self._timeout:g} seconds") from None  # whose context tells that time was up

@@ -24,7 +24,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from stores.arguments import Secret
 from stores.backends import mongodb_documents as documents, mongodb_requests as requests
-from stores.backends.mongodb_errors import ERRORS, advised
+from stores.backends.mongodb_errors import ERRORS, FAULT_WORDS, advised
 from stores.base import BaseContextManagerStore, BaseDestroyCollectionStore, BaseStore
 from stores.batches import made_in_turns, run_bounded
 from stores.coalescing import Lanes
@@ -89,6 +89,7 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
         notes="The server removes expired documents about once a minute; edits by compare-and-set go up to 8 MB.",
     )
     _errors = ERRORS
+    _fault_words = FAULT_WORDS
 
     @overload
     def __init__(

@@ -13,6 +13,7 @@ from stores.errors import (
     BaseKeyValueError,
     CursorExpiredError,
     DeserializationError,
+    Fault,
     InvalidKeyError,
     KeyValueOperationError,
     KeyValueStoreError,
@@ -22,9 +23,10 @@ from stores.errors import (
     StoreSetupError,
     ValueTooLargeError,
 )
+from stores.faults import WORDS, Words
 from stores.names import Key, shown
 
-__all__ = ["DUPLICATE_KEY", "ERRORS", "BatchError", "advised", "bulk_failure", "code_of"]
+__all__ = ["DUPLICATE_KEY", "ERRORS", "FAULT_WORDS", "BatchError", "advised", "bulk_failure", "code_of"]
 
 DUPLICATE_KEY: Final = 11000
 
@@ -56,6 +58,16 @@ ERRORS: Final[Mapping[type[BaseException], type[BaseKeyValueError]]] = {
     BSONError: SerializationError,
     InvalidBSON: DeserializationError,
 }
+
+FAULT_WORDS: Final[Words] = {
+    **dict.fromkeys(("Authentication failed", "bad auth", "requires authentication"), Fault.PASSWORD),
+    "not authorized": Fault.RIGHT,
+    **WORDS,
+    "DNS query name does not exist": Fault.HOST,
+    **dict.fromkeys(("connection closed", "Connection is closed", "Connection reset", "max message size"), Fault.STRANGER),
+    **dict.fromkeys(("timed out", "No servers found yet"), Fault.SILENT),
+}
+"""What its messages tell of a connection: of why it found no server it keeps nothing else."""
 
 NOT_NOW: Final = frozenset({6, 7, 64, 89, 91, 100, 112, 133, 189, 262, 9001, 10107, 11600, 11602, 13388, 13435, 13436, 16500})
 """The server's codes for what another attempt may get done: a primary that steps down or is away, a write concern that

@@ -39,7 +39,7 @@ class Answers(Protocol):
 
 
 class Line(asyncio.BufferedProtocol):
-    """One connection. `lost` makes the exception that waiting callers get, from a sentence."""
+    """One connection. `lost` makes the exception that waiting callers get, from a sentence; its cause tells what happened."""
 
     def __init__(self, answers: Answers, lost: Callable[[str], Exception], timeout: float) -> None:
         """Make the protocol of a connection that a loop then opens.
@@ -77,7 +77,7 @@ class Line(asyncio.BufferedProtocol):
         if self._writable is not None:
             return self._ask_later(request, count)
         if self._gone is not None:
-            raise self._lost(str(self._gone))
+            raise self._loss(self._gone)
         answered: asyncio.Future[list[Any]] = self._loop.create_future()
         self.send(request, count, partial(_settle, answered))
         return answered
@@ -106,7 +106,7 @@ class Line(asyncio.BufferedProtocol):
 
     def close(self) -> None:
         """Close at once; whoever waits is told."""
-        self._fail("the connection was closed")
+        self._fail(ConnectionAbortedError("the connection was closed"))
 
     # What the loop calls
 
@@ -116,7 +116,7 @@ class Line(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
-        self._fail(str(exc) if exc else "the server closed the connection")
+        self._fail(exc or ConnectionResetError("the server closed the connection"))
 
     def pause_writing(self) -> None:
         """Let new requests wait."""
@@ -145,7 +145,7 @@ class Line(asyncio.BufferedProtocol):
                     answered(received)
                     self._received = received = []
         except Exception as exc:  # noqa: BLE001 - whatever the parser says, this stream cannot be read on
-            self._fail(f"the server's answer cannot be used ({exc})")
+            self._fail(ConnectionError(f"the server's answer cannot be used ({exc})"))
 
     def _flush(self) -> None:
         self._alone = len(self._outgoing) == 1
@@ -159,20 +159,25 @@ class Line(asyncio.BufferedProtocol):
             return
         due = self._heard + self._timeout
         if self._loop.time() >= due:
-            self._fail(f"no answer for {self._timeout:g} seconds")
+            self._fail(TimeoutError(f"no answer for {self._timeout:g} seconds"))
         else:
             self._watch = self._loop.call_at(due, self._check)
 
-    def _fail(self, why: str) -> None:
+    def _loss(self, why: Exception) -> Exception:
+        lost = self._lost(str(why))
+        lost.__cause__ = why
+        return lost
+
+    def _fail(self, why: Exception) -> None:
         if self._gone is not None:
             return
-        self._gone = self._lost(why)
+        self._gone = why
         if self._watch is not None:
             self._watch.cancel()
         self.resume_writing()
         waiting, self._waiting = self._waiting, deque()
         for answered, _ in waiting:
-            answered(self._lost(why))
+            answered(self._loss(why))
         if self._transport is not None:
             self._transport.abort()
 

@@ -29,13 +29,14 @@ from redis.exceptions import (
 )
 
 from stores.arguments import Secret
+from stores.backends.certificates import check_files
 from stores.backends.envelope import open_text
 from stores.backends.pipelined import Line, Link
 from stores.backends.resp import BATCH, MAX_VALUE_BYTES, Command, RespStore, Strategies
 from stores.backends.resp_answers import BoundedReader
 from stores.base import BaseContextManagerStore, BaseDestroyStore, BaseEnumerateKeysStore, BaseStore
 from stores.entry import utc_now
-from stores.errors import KeyValueOperationError, KeyValueStoreError, ReadOnlyError, StoreConnectionError
+from stores.errors import Fault, KeyValueOperationError, KeyValueStoreError, ReadOnlyError, StoreConnectionError
 from stores.names import Collection, Key
 from stores.records import ASK, Ask
 from stores.sanitization import SanitizationStrategy
@@ -101,6 +102,7 @@ class RedisStore(RespStore, BaseDestroyStore, BaseEnumerateKeysStore, BaseContex
         RedisReadOnlyError: ReadOnlyError,
         OSError: StoreConnectionError,
     }
+    _faults: ClassVar = {AuthenticationError: Fault.PASSWORD, NoPermissionError: Fault.RIGHT, RedisTimeoutError: Fault.SILENT}
 
     @overload
     def __init__(self, *, client: Redis, default_collection: str | None = None, **more: Unpack[Strategies]) -> None: ...
@@ -236,6 +238,9 @@ class _Own:
         self.link = Link(self._connect)
 
     async def open(self) -> None:
+        if isinstance(self._address, SSLConnection):
+            tls = self._address.ssl_context
+            await asyncio.to_thread(check_files, tls.ca_certs, tls.certfile, tls.keyfile)
         await self.link.open()
 
     def send(self, commands: Sequence[Command]) -> Awaitable[list[Any]]:
@@ -262,8 +267,8 @@ class _Own:
                     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
                 else:
                     raise TypeError(f"{type(address).__name__} is no kind of connection that this store can open.")
-        except TimeoutError:
-            raise RedisConnectionError(f"no connection within {self._timeout:g} seconds") from None
+        except TimeoutError as exc:
+            raise RedisConnectionError(f"no connection within {self._timeout:g} seconds") from exc
         try:
             await self._greet(connected)
         except BaseException:

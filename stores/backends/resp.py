@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from itertools import chain
-from typing import TypedDict
+from typing import ClassVar, TypedDict
 
 from stores.backends.envelope import open_text
 from stores.backends.resp_commands import (
@@ -33,6 +33,7 @@ from stores.entry import ManagedEntry
 from stores.errors import (
     BaseKeyValueError,
     DeserializationError,
+    Fault,
     KeyValueOperationError,
     KeyValueStoreError,
     ReadOnlyError,
@@ -41,12 +42,13 @@ from stores.errors import (
     UnsupportedError,
     ValueTooLargeError,
 )
+from stores.faults import Words
 from stores.lifecycle import Scope
 from stores.names import Key
 from stores.records import DatedText
 from stores.sanitization import SanitizationStrategy
 
-__all__ = ["BATCH", "MAX_VALUE_BYTES", "Command", "RespStore", "Strategies"]
+__all__ = ["BATCH", "MAX_VALUE_BYTES", "WORDS", "Command", "RespStore", "Strategies"]
 
 DENIED = (KeyValueOperationError, "The server's ACL denies this user that command or key.")
 REPLICA = (ReadOnlyError, "This server is a replica; write to its primary.")
@@ -72,6 +74,13 @@ TROUBLE: dict[str, tuple[type[BaseKeyValueError], str]] = {
 }
 """The server's error codes and words, and GLIDE's for some of them."""
 
+WORDS: Words = {
+    **dict.fromkeys(("NOPERM", "PermissionDenied", "The user executing the script can't run"), Fault.RIGHT),
+    **dict.fromkeys(("NOAUTH", "WRONGPASS", "AuthenticationFailed", "without any password configured"), Fault.PASSWORD),
+    **dict.fromkeys(("DB index is out of range", "invalid DB index", "switch database"), Fault.DATABASE),
+}
+"""What the server's words, and GLIDE's, tell of a connection."""
+
 _TROUBLE = re.compile(rf"(?:^|: -?\s?)(?:ResponseError: |ERR )?({'|'.join(TROUBLE)})\b")
 """Servers before 7.0 put an error inside a script behind where it happened."""
 _CLUSTER_SIZE = re.compile(rb"cluster_size:(\d+)")
@@ -86,6 +95,8 @@ class Strategies(TypedDict, total=False):
 
 class RespStore(RecordedStore, ABC):
     """Everything but the connection."""
+
+    _fault_words: ClassVar[Words] = WORDS
 
     _clustered = False
     """Whether all nodes of a cluster are asked."""

@@ -22,7 +22,7 @@ from typing import Annotated, Any, ClassVar, Final, overload
 from aiobotocore.client import AioBaseClient
 
 from stores.arguments import Secret
-from stores.backends.aws import ERRORS, AwsClient, cause_of
+from stores.backends.aws import ERRORS, FAULTS, AwsClient, cause_of
 from stores.backends.s3_bucket import CONCURRENCY, Bucket, NameIsTakenError
 from stores.backends.s3_objects import (
     FOREIGN,
@@ -40,7 +40,6 @@ from stores.base import BaseContextManagerStore, BaseStore
 from stores.batches import made_in_turns, run_bounded
 from stores.entry import ManagedEntry
 from stores.errors import (
-    BaseKeyValueError,
     ConflictError,
     DeserializationError,
     InvalidKeyError,
@@ -92,6 +91,7 @@ class S3Store(BaseContextManagerStore, BaseStore):
         notes="Collection and key share 1,024 bytes; listings may name what has expired; deletes go 1,000 at a time.",
     )
     _errors = ERRORS
+    _faults = FAULTS
 
     @overload
     def __init__(
@@ -207,8 +207,8 @@ class S3Store(BaseContextManagerStore, BaseStore):
         self._bucket.forget()
         await self._aws.close()
 
-    def _translate(self, exc: BaseException, scope: Scope | None, key: Key | None) -> BaseKeyValueError | None:
-        return super()._translate(cause_of(exc), scope, key)
+    def _cause(self, exc: BaseException) -> BaseException:
+        return cause_of(exc)
 
     # Names and bodies
 

@@ -34,11 +34,12 @@ from glide import (
 )
 
 from stores.arguments import Secret
-from stores.backends.resp import BATCH, MAX_VALUE_BYTES, Command, RespStore, Strategies
+from stores.backends.certificates import check_files
+from stores.backends.resp import BATCH, MAX_VALUE_BYTES, WORDS, Command, RespStore, Strategies
 from stores.backends.resp_commands import checked, is_denied
 from stores.base import BaseContextManagerStore, BaseStore
 from stores.cursors import HeldCursors
-from stores.errors import KeyValueOperationError, StoreConnectionError
+from stores.errors import Fault, KeyValueOperationError, StoreConnectionError
 from stores.sanitization import SanitizationStrategy
 from stores.traits import Traits
 
@@ -92,6 +93,17 @@ class ValkeyStore(RespStore, BaseContextManagerStore, BaseStore):
         GlideConnectionError: StoreConnectionError,
         GlideTimeoutError: StoreConnectionError,
         OSError: StoreConnectionError,
+    }
+    _fault_words: ClassVar = {
+        **WORDS,
+        "certificate expired": Fault.EXPIRED_CERTIFICATE,
+        "certificate not valid for name": Fault.OTHER_CERTIFICATE,
+        "invalid peer certificate": Fault.UNKNOWN_CERTIFICATE,
+        "InvalidContentType": Fault.NO_TLS,
+        "failed to lookup address": Fault.HOST,
+        "Connection refused": Fault.REFUSED,
+        "unexpectedly terminated": Fault.STRANGER,
+        "timed out": Fault.SILENT,
     }
 
     @overload
@@ -201,6 +213,8 @@ class ValkeyStore(RespStore, BaseContextManagerStore, BaseStore):
             return
         Logger.init(LogLevel.OFF)  # it would write over a terminal's screen
         tls, ca_certs, certfile, keyfile, insecure = self._tls
+        if tls:
+            await asyncio.to_thread(check_files, ca_certs, certfile, keyfile)
         secured = TlsAdvancedConfiguration(
             use_insecure_tls=insecure or None,
             root_pem_cacerts=None if ca_certs is None else await asyncio.to_thread(Path(ca_certs).read_bytes),

@@ -1,4 +1,4 @@
-"""The advice fits the cause, as servers and drivers tell it."""
+"""The advice fits the cause (which cause it is, tests/stores/test_faults.py)."""
 
 from pathlib import Path
 
@@ -6,39 +6,18 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from kvd.advice import advice
+from kvd.advice import ADVICE, advice
+from stores.errors import Fault
 from tests.faults.tls import tls_in_front
 from tests.kvd.command import configure, kvd
 from tests.servers.lease import private_server
 
-SAID = {
-    "IoError: Received error for address `127.0.0.1:1`: Connection refused (os error 111)": "start its server",
-    "Could not connect to the endpoint URL: 'http://127.0.0.1:1/'": "start its server",
-    "Unable to locate credentials": "give it AWS credentials",
-    "An error occurred (ExpiredToken) when calling the ListObjectsV2 operation": "give it AWS credentials",
-    "An error occurred (UnrecognizedClientException): The security token included in the request is invalid.": "give it AWS",
-    "You must specify a region.": "give its `region_name`",
-    "invalid peer certificate: UnknownIssuer": "if its server's certificate can be trusted",
-    "invalid peer certificate: certificate not valid for name": "use the name that",
-    "[[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)]": "there is no TLS",
-    "AuthenticationException(401, 'security_exception', 'missing authentication credentials')": "give it the right user",
-    "WRONGPASS: invalid username-password pair or user is disabled.": "give it the right user",
-    "NOPERM this user has no permissions to run the 'scan' command": "have its user given the right",
-    "An error occurred (AccessDenied) when calling the ListObjectsV2 operation: Access Denied": "have its user given",
-    "AuthorizationException(403, 'security_exception', 'is unauthorized for user [bob]')": "have its user given",
-    "The DNS query name does not exist: _mongodb._tcp.nowhere.invalid.": "look whether this machine",
-    "ERR DB index is out of range": "correct its `db`",
-    "[Errno 20] Not a directory: '/tmp/file/cache.db'": "look at that file",
-    "file is not a database": "look at that file",
-    'the server\'s answer cannot be used (Protocol error, got "<" as reply type byte)': "something else may listen",
-    "c: 127.0.0.1:6379 did not open within 12 seconds": "look whether its server runs",
-    "something new": "start its server",
-}
 
-
-@pytest.mark.parametrize(("said", "expected"), SAID.items())
-def test_the_cause_is_told_by_what_is_said(said: str, expected: str) -> None:
-    assert advice("redis", said).startswith(expected)
+def test_there_is_advice_for_every_fault() -> None:
+    assert set(ADVICE) == set(Fault)
+    assert len(set(ADVICE.values())) == len(Fault)
+    assert advice("redis", None).startswith("look at its server")
+    assert advice("redis", "a newer daemon's") == advice("redis", None)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +33,7 @@ def test_the_cause_is_told_by_what_is_said(said: str, expected: str) -> None:
     }.items(),
 )
 def test_the_argument_for_a_certificate_is_the_store_s_own(store: str, argument: str) -> None:
-    assert f" as `{argument}` in " in advice(store, "certificate verify failed: self-signed certificate")
+    assert f" as `{argument}` in " in advice(store, Fault.UNKNOWN_CERTIFICATE)
 
 
 @pytest.mark.anyio
@@ -69,6 +48,8 @@ async def test_doctor_advises_by_cause(home: Path, tmp_path: Path, monkeypatch: 
                 "unnamed": 'host = "nowhere.invalid"',
                 "locked": f"port = {redis.address[1]}",
                 "unknown": f"port = {port}\nssl = true",
+                "unstarted": "port = 1",
+                "numbered": f'port = {redis.address[1]}\npassword = "open sesame"\ndb = 99',
             }
             configure(
                 home,
@@ -85,6 +66,8 @@ async def test_doctor_advises_by_cause(home: Path, tmp_path: Path, monkeypatch: 
     assert told == {
         "connection bare": "give it AWS credentials that are valid:",
         "connection locked": "give it the right user and password",
+        "connection numbered": "correct its `db`",
+        "connection unstarted": "start its server, or correct host and port",
         "connection nowhere": "give its `region_name`",
         "connection unknown": "if its server's certificate can be trusted, give the file of who signed it as `ssl_ca_certs`",
         "connection unnamed": "look whether this machine is",

@@ -110,8 +110,8 @@ def test_every_exception_of_the_driver_becomes_ours() -> None:
         exc = cls.__new__(cls)
         if issubclass(cls, ClientError):
             ClientError.__init__(exc, {}, "GetItem")
-        assert isinstance(store._translate(exc, "c", "k"), BaseKeyValueError), cls
-    assert store._translate(RuntimeError("ours to fix"), "c", "k") is None
+        assert isinstance(store._ours(exc, "c", "k"), BaseKeyValueError), cls
+    assert store._ours(RuntimeError("ours to fix"), "c", "k") is None
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_every_exception_of_the_driver_becomes_ours() -> None:
 )
 def test_what_the_services_codes_become(code: str, status: int, operation: str, expected: type[BaseKeyValueError]) -> None:
     error = ClientError({"Error": {"Code": code, "Message": "m"}, "ResponseMetadata": {"HTTPStatusCode": status}}, operation)
-    ours = DynamoDBStore(table_name="t")._translate(error, "c", "k")
+    ours = DynamoDBStore(table_name="t")._ours(error, "c", "k")
     assert type(ours) is expected
     assert code in str(ours)
     assert "'c'" in str(ours)

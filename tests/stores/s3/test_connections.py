@@ -129,7 +129,7 @@ def test_every_exception_of_the_driver_becomes_ours() -> None:
         exc = cls.__new__(cls)
         if isinstance(exc, ClientError):
             ClientError.__init__(exc, {}, "GetObject")
-        assert isinstance(store._translate(exc, "c", "k"), BaseKeyValueError), cls
+        assert isinstance(store._ours(exc, "c", "k"), BaseKeyValueError), cls
 
 
 @pytest.mark.parametrize(
@@ -146,4 +146,4 @@ def test_every_exception_of_the_driver_becomes_ours() -> None:
 )
 def test_what_the_services_codes_become(code: str, status: int, operation: str, expected: type[BaseKeyValueError]) -> None:
     error = ClientError({"Error": {"Code": code, "Message": "m"}, "ResponseMetadata": {"HTTPStatusCode": status}}, operation)
-    assert type(S3Store(bucket_name="b")._translate(error, "c", "k")) is expected
+    assert type(S3Store(bucket_name="b")._ours(error, "c", "k")) is expected
