@@ -8,7 +8,7 @@ A connection is one store with a state:
     degraded    its last operation could not reach the backend or got no answer in time; the daemon looks whether it answers,
                 and what is asked meanwhile does not wait long (`kvd.health`)
     down        could not be opened, or failed several times in a row; requests fail at once until `retry_at`, when the daemon
-                tries again by itself, at ever longer intervals, and while it does; after `ATTEMPTS` of them only a request does
+                tries again by itself, and while it does (`kvd.retries`)
 
 A store that keeps nothing on its backend (memory) is never closed for a failure. A hung backend holds its own slots and no one
 else's time: each connection has its own limit of operations at the backend, and each request its own deadline. A write that a
@@ -20,7 +20,6 @@ opened anew owes nothing to what hangs in the old one.
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -29,9 +28,10 @@ from kvd.answers import pack_traits
 from kvd.coalesce import Coalescer
 from kvd.errors import Code, ConfigError, RequestError
 from kvd.figures import Figures
-from kvd.health import Health
+from kvd.health import Health, Trouble
 from kvd.listing import Listing
 from kvd.overdue import AtBackend
+from kvd.retries import Retries
 from kvd.threads import in_thread
 
 if TYPE_CHECKING:
@@ -42,9 +42,6 @@ __all__ = ["Connection"]
 
 T = TypeVar("T")
 
-ATTEMPTS: Final = 10
-FIRST_RETRY: Final = 0.5
-LONGEST_RETRY: Final = 30.0
 CLOSE_TIMEOUT: Final = 5.0
 """Seconds that closing a store may take."""
 
@@ -72,7 +69,7 @@ class Connection:
         self.name = config.name
         self.state = "idle"
         self.reason: str | None = None
-        self.retry_at: float | None = None
+        self._trouble: Trouble | None = None
         self.store: BaseStore | None = None
         self.immediate = False
         """Whether the store is open and never waits, so that its coroutines can be driven to their end at once."""
@@ -95,12 +92,16 @@ class Connection:
         self._slots = asyncio.Semaphore(config.max_in_flight)
         self._opening: asyncio.Task[BaseStore] | None = None
         self._closing: asyncio.Task[None] | None = None
-        self._retry: asyncio.TimerHandle | None = None
-        self._attempts = 0
+        self._retries = Retries(self._begin_to_open)
         self._closed = False
         self._looked_at = 0.0
 
     # What others see
+
+    @property
+    def retry_at(self) -> float | None:
+        """When the daemon tries again by itself to open it, in seconds since the epoch."""
+        return self._retries.at
 
     def info(self) -> dict[str, Any]:
         """Return the fields of `kvd.model.ConnectionInfo` as a map."""
@@ -169,15 +170,23 @@ class Connection:
                 raise RequestError(Code.CONFIG_ERROR, "\n".join(self.config.problems), connection=self.name)
             if self.retry_at is not None and self.retry_at > time.time() and not now:
                 raise self._down()
-            self._opening = asyncio.get_running_loop().create_task(self._open())
-            self._opening.add_done_callback(_look)
-        elif self._attempts and not now:
+            self._opening = self._begin()
+        elif self._retries.failing and not now:
             raise self._down()
         return await asyncio.shield(self._opening)
 
+    def _begin(self) -> asyncio.Task[BaseStore]:
+        opening = asyncio.get_running_loop().create_task(self._open())
+        opening.add_done_callback(_look)
+        return opening
+
+    def _begin_to_open(self) -> None:
+        if not (self._closed or self.store is not None or self._opening is not None or self.config.problems):
+            self._opening = self._begin()
+
     async def _open(self) -> BaseStore:
-        self._stop_retry()
-        self._become("connecting", self.reason)
+        self._retries.stop()
+        self._become("connecting", self._trouble)
         store: BaseStore | None = None
         try:
             if self._closing is not None:
@@ -206,7 +215,7 @@ class Connection:
     def stay(self, reason: str | None) -> None:
         """Go on as it is, and where that is not what is written down, tell why. Of one that works."""
         if self.state == "ready":
-            self._become("ready", reason)
+            self._become("ready", None if reason is None else Trouble(reason))
 
     def _accept(self, store: BaseStore) -> None:
         if self._closed:
@@ -219,16 +228,18 @@ class Connection:
         self.at_hand = store if store.keeps_at_hand else None
         self._traits = pack_traits(store)
         self._slots = asyncio.Semaphore(self.config.max_in_flight)
-        self._attempts = 0
+        self._retries.worked()
         self.health.renew()
         self._become("ready", None)
 
     def _failed_to_open(self, error: BaseException) -> RequestError:
         from stores.errors import StoreConnectionError  # noqa: PLC0415 - the daemon starts without stores
 
+        fault = getattr(error, "fault", None)
         if isinstance(error, TimeoutError):
             which = "it" if self.config.location == self.name else self.config.location
             reason, code = f"{which} did not open within {self.config.connect_timeout:g} seconds", Code.UNREACHABLE
+            fault = "silent"
         elif isinstance(error, asyncio.CancelledError):
             reason, code = "opening it was given up", Code.UNREACHABLE
         else:
@@ -239,69 +250,57 @@ class Connection:
                 code = Code.CONFIG_ERROR
         reason = reason.removeprefix(f"{self.name}: ")  # what is wrong with the configuration begins with the name, too
         if not self._closed:
-            self._go_down(reason)
-        return RequestError(
-            code, f"{self.name}: {reason}", retry=True, connection=self.name, detail={"retry_at": self.retry_at}
-        )
+            self._go_down(Trouble(reason, fault))
+        detail = {"retry_at": self.retry_at, "fault": fault}
+        return RequestError(code, f"{self.name}: {reason}", retry=True, connection=self.name, detail=detail)
 
     def _down(self) -> RequestError:
         message = f"{self.name} is down: {self.reason}"
-        return RequestError(Code.UNREACHABLE, message, retry=True, connection=self.name, detail={"retry_at": self.retry_at})
+        detail = {"retry_at": self.retry_at, "fault": None if self._trouble is None else self._trouble.fault}
+        return RequestError(Code.UNREACHABLE, message, retry=True, connection=self.name, detail=detail)
 
-    def _go_down(self, reason: str) -> None:
-        self._attempts += 1
-        if self._attempts > ATTEMPTS:
-            self._become("down", reason)
+    def _go_down(self, trouble: Trouble) -> None:
+        self._retries.failed(trouble.fault)
+        self._become("down", trouble)
+
+    def _become(self, state: str, trouble: Trouble | None) -> None:
+        reason = None if trouble is None else self._redact(trouble.reason)
+        self._trouble = trouble
+        if (state, reason) == (self.state, self.reason) and self.retry_at is None:
             return
-        delay = min(FIRST_RETRY * 2 ** (self._attempts - 1), LONGEST_RETRY) * random.uniform(0.8, 1.2)
-        self._become("down", reason, retry_at=time.time() + delay)
-        self._retry = asyncio.get_running_loop().call_later(delay, self._try_again)
-
-    def _try_again(self) -> None:
-        self._retry = None
-        if self._closed or self.store is not None or self._opening is not None or self.config.problems:
-            return
-        self._opening = asyncio.get_running_loop().create_task(self._open())
-        self._opening.add_done_callback(_look)
-
-    def _stop_retry(self) -> None:
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
-
-    def _become(self, state: str, reason: str | None, *, retry_at: float | None = None) -> None:
-        reason = None if reason is None else self._redact(reason)
-        if (state, reason) == (self.state, self.reason) and retry_at is None:
-            return
-        self.state, self.reason, self.retry_at = state, reason, retry_at
+        self.state, self.reason = state, reason
         self._changed(self)
 
-    def trouble(self, reason: str) -> None:
+    def trouble(self, trouble: Trouble) -> None:
         """Note that the backend failed or did not answer."""
         if self.store is not None and self.store.traits.persistent:
-            self.health.trouble(self.store, reason)
+            self.health.trouble(self.store, trouble)
 
     def look(self, apart: float) -> None:
         """Find out in the background whether the server of an open store still answers, unless somebody is about to learn it.
 
+        One that is down, and that nobody would open again, is tried.
+
         Args:
             apart: seconds after the last look within which there is no other.
         """
+        if self.state == "down":
+            self._retries.look()
         now = time.monotonic()
         if self.store is not None and self.store.traits.pings and not self.at_backend and now - self._looked_at >= apart:
             self._looked_at = now
             self.health.look(self.store)
 
-    def _fare(self, state: str, reason: str | None) -> None:
+    def _fare(self, state: str, trouble: Trouble | None) -> None:
         """Be in the state that the store's health says."""
         if self.store is None:
             return
         if state == "down":
-            assert reason is not None, "what is down has failed"  # noqa: S101 - tells the type
+            assert trouble is not None, "what is down has failed"  # noqa: S101 - tells the type
             self._close(self._let_go(self.store))
-            self._go_down(reason)
+            self._go_down(trouble)
         else:
-            self._become(state, reason)
+            self._become(state, trouble)
 
     def _let_go(self, store: BaseStore) -> BaseStore:
         """Be without the store, which is to be closed."""
@@ -325,7 +324,7 @@ class Connection:
     async def close(self) -> None:
         """Close the store for good."""
         self._closed = True
-        self._stop_retry()
+        self._retries.stop()
         if self._opening is not None:
             self._opening.cancel()
         if self.store is not None:
@@ -371,7 +370,7 @@ class Connection:
 
     def _given_up(self) -> RequestError:
         reason = f"the store did not end an operation within {self.backend.longest:g} seconds"
-        self.trouble(reason)
+        self.trouble(Trouble(reason, "silent"))
         message = f"{self.name}: {reason}; whether it took effect is not known"
         return RequestError(Code.DEADLINE, message, retry=True, connection=self.name, detail={"sent": True})
 
@@ -379,7 +378,7 @@ class Connection:
         from stores.errors import KeyValueOperationError, StoreClosedError, StoreConnectionError  # noqa: PLC0415 - as above
 
         if isinstance(error, (StoreConnectionError, StoreClosedError, TimeoutError)):
-            self.trouble(str(error) or "the backend gave no answer")
+            self.trouble(Trouble.told_by(error))
         elif isinstance(error, KeyValueOperationError):
             self.health.worked()
 

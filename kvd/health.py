@@ -12,14 +12,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kvd.errors import Code, RequestError
 
 if TYPE_CHECKING:
     from stores.base import BaseStore
 
-__all__ = ["Health"]
+__all__ = ["Health", "Trouble"]
 
 PATIENCE: Final = 3
 """Failures in a row, looks included, after which a backend is given up."""
@@ -35,40 +35,54 @@ LOOKED_FOR: Final = "kvd-looks-whether-you-answer"
 """The key that is asked for, and need not be there."""
 
 
+class Trouble(NamedTuple):
+    """What went wrong."""
+
+    reason: str
+    """For a person."""
+    fault: str | None = None
+    """One of `stores.errors.Fault`, where it is known."""
+
+    @classmethod
+    def told_by(cls, error: Exception) -> Trouble:
+        """What a store's error tells."""
+        return cls(str(error) or "the backend gave no answer", getattr(error, "fault", None))
+
+
 class Health:
     """What is known of one connection's open store."""
 
-    def __init__(self, name: str, become: Callable[[str, str | None], None]) -> None:
+    def __init__(self, name: str, become: Callable[[str, Trouble | None], None]) -> None:
         """Take it to be well.
 
         Args:
             name: the connection's.
-            become: called with "ready", "degraded" or "down", and the reason.
+            become: called with "ready", "degraded" or "down", and what went wrong.
         """
         self.failures = 0
         """In a row. Others may only look."""
         self._name = name
         self._become = become
-        self._reason = ""
+        self._trouble = Trouble("")
         self._failed_at = 0.0
         self._looking: asyncio.Task[None] | None = None
         self._looked = asyncio.Event()
         """Whether a look has ended since the last time that the store was well."""
         self._idle_look: asyncio.Task[None] | None = None
 
-    def trouble(self, store: BaseStore, reason: str) -> None:
+    def trouble(self, store: BaseStore, trouble: Trouble) -> None:
         """Note that the backend failed or did not answer."""
         now = time.monotonic()
         if now - self._failed_at < ONE_FAILURE and self.failures:
             return
         self._failed_at = now
-        self._reason = reason
+        self._trouble = trouble
         self.failures += 1
         if self.failures >= PATIENCE:
             self.end()
-            self._become("down", reason)
+            self._become("down", trouble)
             return
-        self._become("degraded", reason)
+        self._become("degraded", trouble)
         if self._looking is None:
             self._looked.clear()
             self._looking = asyncio.get_running_loop().create_task(self._look(store))
@@ -111,11 +125,12 @@ class Health:
         """
         await self._looked.wait()
         if self.failures:
-            message = f"{self._name} does not answer: {self._reason}"
-            raise RequestError(Code.UNREACHABLE, message, retry=True, connection=self._name)
+            message = f"{self._name} does not answer: {self._trouble.reason}"
+            detail = {"fault": self._trouble.fault}
+            raise RequestError(Code.UNREACHABLE, message, retry=True, connection=self._name, detail=detail)
 
     async def _look(self, store: BaseStore) -> None:
-        asked: set[asyncio.Task[str | None]] = set()
+        asked: set[asyncio.Task[Trouble | None]] = set()
         pause = FIRST_PAUSE
         try:
             while True:
@@ -123,7 +138,7 @@ class Health:
                 if await _is_answered(asked, LOOK):
                     break
                 self._looked.set()
-                self.trouble(store, self._reason)
+                self.trouble(store, self._trouble)
                 if self._looking is None:  # that was once too often
                     return
                 if await _is_answered(asked, pause, at_least=pause):
@@ -137,29 +152,30 @@ class Health:
     async def _look_once(self, store: BaseStore) -> None:
         try:
             async with asyncio.timeout(IDLE_LOOK):
-                reason = await _ask(store)
+                trouble = await _ask(store)
         except TimeoutError:
-            reason = f"it gave no answer within {IDLE_LOOK:g} seconds"
+            trouble = Trouble(f"it gave no answer within {IDLE_LOOK:g} seconds", "silent")
         self._idle_look = None
-        if reason is not None:
-            self.trouble(store, reason)
+        if trouble is not None:
+            self.trouble(store, trouble)
 
 
-async def _ask(store: BaseStore) -> str | None:
+async def _ask(store: BaseStore) -> Trouble | None:
     """Ask a store for something; why it does not answer, or None: to be refused is to be answered."""
     from stores.errors import StoreClosedError, StoreConnectionError  # noqa: PLC0415 - the daemon starts without stores
 
     try:
         await store.get(LOOKED_FOR)
     except (StoreConnectionError, StoreClosedError, TimeoutError) as error:
-        told = str(error)
-        return told.partition(f"{LOOKED_FOR!r}: ")[2] or told or "the backend gave no answer"  # what was asked for is no news
+        trouble = Trouble.told_by(error)
+        told = trouble.reason.partition(f"{LOOKED_FOR!r}: ")[2]  # what was asked for is no news
+        return trouble._replace(reason=told) if told else trouble
     except Exception:  # noqa: BLE001 - as above
         return None
     return None
 
 
-async def _is_answered(asked: set[asyncio.Task[str | None]], seconds: float, *, at_least: float = 0.0) -> bool:
+async def _is_answered(asked: set[asyncio.Task[Trouble | None]], seconds: float, *, at_least: float = 0.0) -> bool:
     """Whether one of those is answered within so many seconds; those that failed are taken out.
 
     Args:

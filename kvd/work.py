@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from kvd.answers import mistake, refusal
 from kvd.connections import Connection
 from kvd.errors import Code, RequestError
+from kvd.health import Trouble
 from kvd.methods import Method
 from kvd.order import Order, Turn
 from kvd.pending import InFlight, Pending
@@ -190,7 +191,7 @@ class Work:
 
     def _expire(self, pending: Pending) -> None:
         if pending.connection is not None and not pending.connection.immediate:
-            pending.connection.trouble(f"it gave no answer within {pending.timeout:g} seconds")
+            pending.connection.trouble(Trouble(f"it gave no answer within {pending.timeout:g} seconds", "silent"))
         message = f"there was no answer within {pending.timeout:g} seconds"
         if pending.sent:
             message += "; whether it took effect is not known"

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from kvd import health, server as kvd_server
+from kvd import health, retries, server as kvd_server
 from kvd.config import load
+from kvd.errors import RequestError
 from stores import RedisStore
 from tests.daemonkit import PATIENCE, RawClient, eventually, running
 from tests.faults.proxy import Proxy
@@ -149,13 +150,64 @@ async def test_while_somebody_watches_unused_servers_are_looked_at(
 
 
 @pytest.mark.anyio
+async def test_while_somebody_watches_a_server_that_is_away_is_tried_for_ever(
+    redis: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retries, "ATTEMPTS", 0)
+    monkeypatch.setattr(retries, "LONGEST_PAUSE", 0.0)
+    path = tmp_path / "connections.toml"
+    path.write_text(CONFIG.format(url=redis.url))
+    server, watcher = kvd_server.Server(load(path), logging.getLogger("kvd.test")), Watcher()
+    (remote,) = server.pool
+    await asyncio.to_thread(redis.kill)
+    try:
+        with pytest.raises(RequestError) as refused:
+            await remote.open()
+        assert refused.value.detail == {"retry_at": None, "fault": "refused"}
+        server.look_at_idle()
+        await asyncio.sleep(0.05)
+        assert remote.state == "down"
+        server.hub.subscribe(watcher, None)
+        for state in ("connecting", "down", "connecting", "ready"):
+            if state == "connecting":
+                server.look_at_idle()
+            async with asyncio.timeout(PATIENCE):
+                await watcher.told.wait()
+            watcher.told.clear()
+            assert remote.state == state
+            if state == "down":
+                await asyncio.to_thread(redis.start)
+    finally:
+        await server.pool.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("fault", "again"), [(None, True), ("silent", True), ("password", False), ("credentials", False)])
+async def test_who_may_be_locked_out_is_not_tried_for_ever(
+    fault: str | None, again: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retries, "LONGEST_PAUSE", 0.0)
+    tried: list[float | None] = []
+    attempts = retries.Retries(lambda: tried.append(attempts.at))
+    for _ in range(retries.ATTEMPTS):
+        attempts.failed(fault)
+        assert attempts.at is not None
+        attempts.look()
+    assert tried == []
+    attempts.failed(fault)
+    assert attempts.at is None
+    attempts.look()
+    assert bool(tried) is again
+
+
+@pytest.mark.anyio
 async def test_a_backend_that_is_slow_is_not_taken_for_dead(redis: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("LOOK", "FIRST_PAUSE"):
         monkeypatch.setattr(health, name, 0.4)
     told: list[str] = []
     known = asyncio.Event()
 
-    def become(state: str, _reason: str | None) -> None:
+    def become(state: str, _trouble: health.Trouble | None) -> None:
         told.append(state)
         if state != "degraded":
             known.set()
@@ -164,7 +216,7 @@ async def test_a_backend_that_is_slow_is_not_taken_for_dead(redis: Server, monke
         await store.get("k")
         proxy.delay(0.3)  # each way: longer than a look may take, and shorter than until the next
         looked = health.Health("remote", become)
-        looked.trouble(store, "it was late")
+        looked.trouble(store, health.Trouble("it was late"))
         async with asyncio.timeout(PATIENCE):
             await known.wait()
         looked.end()

@@ -10,6 +10,7 @@ import pytest
 
 from kvd.config import load
 from kvd.errors import RequestError
+from kvd.health import Trouble
 from kvd.log import Redactor
 from kvd.pool import Pool
 
@@ -83,7 +84,7 @@ async def test_why_a_connection_is_down_is_told_without_secrets(tmp_path: Path) 
         await connection.open()
         connection._learn("sesame")
         for state in ("degraded", "down"):
-            connection._fare(state, "no answer to AUTH sesame from redis://ada:other@cache")
+            connection._fare(state, Trouble("no answer to AUTH sesame from redis://ada:other@cache"))
             told = connection.info()
             assert (told["state"], told["reason"]) == (state, "no answer to AUTH *** from redis://***@cache")
 
@@ -96,7 +97,7 @@ async def test_who_asks_again_for_a_store_that_is_down_keeps_it(tmp_path: Path) 
         connection = await pool.open_url(f"file://{folder}", client, read_only=False)
         assert connection.store is not None
         shutil.rmtree(folder)
-        connection._fare("down", "it failed too often")
+        connection._fare("down", Trouble("it failed too often"))
         assert connection.state == "down"
         for who in (client, other):
             with pytest.raises(RequestError):
