@@ -47,7 +47,7 @@ time to live:
 
 exit status:
   0  done
-  1  the key (or collection) is not there
+  1  the key (or collection, or step) is not there
   2  the command is wrong: an option, an address, a TTL, JSON, an unknown connection
   3  refused: read-only, somebody else's change, a key or value that the store does not take
   4  the daemon or the store behind it cannot be reached
@@ -135,6 +135,18 @@ def _rm(command: argparse.ArgumentParser) -> None:
     command.add_argument("--collection", action="store_true", help="the addresses are of whole collections")
 
 
+def _undo(command: argparse.ArgumentParser) -> None:
+    command.add_argument("step", nargs="?", metavar="STEP", help="its id, as `kvd steps` tells it; the latest when not given")
+    command.add_argument(
+        "--never-expire", action="store_true", help="bring back without a TTL what would have expired meanwhile"
+    )
+
+
+def _steps(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--limit", type=_count, metavar="N", help="at most so many")
+    _as_json(command)
+
+
 def _connections(command: argparse.ArgumentParser) -> None:
     _as_json(command)
     actions = command.add_subparsers(dest="action", metavar="add | rm")
@@ -186,6 +198,9 @@ _COMMANDS: Final[dict[str, tuple[str, Callable[[argparse.ArgumentParser], None] 
     "put": ("store a value; an entry that was there is replaced, its TTL included", _put),
     "ttl": ("show how long a key lives, or change it", _ttl),
     "rm": ("delete keys", _rm),
+    "undo": ("undo what was done last by put, ttl, rm or in kvtui, or one step of it", _undo),
+    "redo": ("do again what was undone", _undo),
+    "steps": ("list what was done and can be undone, newest first", _steps),
     "connections": ("list the connections, add one, or remove one", _connections),
     "status": ("show what the daemon does", _as_json),
     "doctor": ("check configuration, folder, socket, versions and stores, and say what to do", _as_json),
@@ -196,6 +211,12 @@ _COMMANDS: Final[dict[str, tuple[str, Callable[[argparse.ArgumentParser], None] 
     "serve": ("be the daemon", _serve),
 }
 """By name: what it does, and what adds its arguments."""
+
+
+_DATA: Final = dict.fromkeys(("ls", "get", "put", "ttl", "rm"), "kvd.cli_data") | dict.fromkeys(
+    ("undo", "redo", "steps"), "kvd.cli_journal"
+)
+"""Where the commands are that concern data."""
 
 
 def _count(text: str) -> int:
@@ -268,7 +289,7 @@ def _take_stdout() -> None:
 
 
 def _command(name: str) -> Callable[[argparse.Namespace], int]:
-    if name in {"ls", "get", "put", "ttl", "rm"}:
+    if name in _DATA:
         return _data
     if name == "doctor":
         from kvd.doctor import doctor  # noqa: PLC0415 - each command loads only what it needs
@@ -303,13 +324,16 @@ def _be_the_daemon(options: argparse.Namespace) -> int:
 
 
 def _data(options: argparse.Namespace) -> int:
+    from importlib import import_module  # noqa: PLC0415 - as above
+
     from kvd import cli_data  # noqa: PLC0415 - as above
     from kvd.blocking import BlockingClient  # noqa: PLC0415 - as above
 
-    commands = {"get": cli_data.get, "ls": cli_data.ls, "put": cli_data.put, "rm": cli_data.rm, "ttl": cli_data.ttl}
+    command = getattr(import_module(_DATA[options.command]), options.command)
     try:
         with BlockingClient.open(options.socket) as client:
-            return commands[options.command](client, options)
+            status: int = command(client, options)
+            return status
     except cli_data.UsageError as error:
         complain(str(error))
         return USAGE
@@ -335,6 +359,8 @@ def _told(error: DaemonError) -> str:
 def _status_of(error: DaemonError) -> int:
     if not isinstance(error, RequestError):
         return UNREACHABLE
+    if error.code == Code.UNKNOWN_STEP:
+        return ABSENT
     no_such_url = error.code == Code.CONFIG_ERROR and error.connection is None
     if error.code in _USAGE_CODES or no_such_url:
         return USAGE

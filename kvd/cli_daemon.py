@@ -72,6 +72,9 @@ def status(options: argparse.Namespace) -> int:
     for label, name in (("config", "config"), ("log", "log")):
         if name in now:
             say(f"{label:7} {now[name]}")
+    journal = now.get("journal", {"steps": 0})
+    if journal["steps"]:
+        say(f"journal {journal['steps']} step{'' if journal['steps'] == 1 else 's'}, {show_size(journal['bytes'])}")
     for problem in now.get("problems", ()):
         say(f"mistake {problem}")
     rows = [_status_row(connection) for connection in now.get("connections", ())]

@@ -250,14 +250,16 @@ def put(client: BlockingClient, options: argparse.Namespace) -> int:
         complain(
             f"{visible(connection)} is kept only while a program has it open; one in connections.toml is kept by the daemon"
         )
-    plainly = requests.put(connection, address.collection, key, value, ttl=deadline)
+    step, title = requests.new_step(), f"put {options.address}"
+    plainly = requests.journalled(requests.put(connection, address.collection, key, value, ttl=deadline), step, title)
     if options.force:
         client.call(plainly)
         return OK
     ttl = requests.KEEP if options.keep_ttl else deadline
     expected = ABSENT if options.if_absent else None
     try:
-        client.call(requests.edit(connection, address.collection, key, value, ttl=ttl, expected=expected))
+        edit = requests.edit(connection, address.collection, key, value, ttl=ttl, expected=expected)
+        client.call(requests.journalled(edit, step, title))
     except RequestError as error:
         if error.code == Code.CONFLICT and options.if_absent:
             raise RequestError(error.code, f"{visible(options.address)}: there already") from None
@@ -329,7 +331,9 @@ def ttl(client: BlockingClient, options: argparse.Namespace) -> int:
     if options.ttl is not None:
         wanted = _ttl(options.ttl)
         connection = _connection(client, address)
-        done = client.call(requests.expire(connection, address.collection, key, wanted))
+        expire = requests.expire(connection, address.collection, key, wanted)
+        title = f"ttl {options.address} {options.ttl}"
+        done = client.call(requests.journalled(expire, requests.new_step(), title))
         return OK if done else _absent(options.address)
     connection = _connection(client, address)
     about = client.call(requests.describe(connection, address.collection, [key]))[0]
@@ -351,9 +355,11 @@ def rm(client: BlockingClient, options: argparse.Namespace) -> int:
     if options.collection:
         return _rm_collections(client, options.addresses)
     entries = [(text, *_entry(text)) for text in options.addresses]
+    titles = _titles([(address.connection, text) for text, address, _ in entries])
     status = OK
     for text, address, key in entries:
-        if not client.call(requests.delete(_connection(client, address), address.collection, key)):
+        delete = requests.delete(_connection(client, address), address.collection, key)
+        if not client.call(requests.journalled(delete, *titles[address.connection])):
             status = _absent(text)
     return status
 
@@ -363,8 +369,21 @@ def _rm_collections(client: BlockingClient, addresses: list[str]) -> int:
     for text, address in parsed:
         if not address.has_collection or address.key:
             raise UsageError(f"{text!r} is not a collection's address: that is CONNECTION/COLLECTION")
+    titles = _titles([(address.connection, text) for text, address in parsed])
     status = OK
     for text, address in parsed:
-        if not client.call(requests.destroy_collection(_connection(client, address), address.collection)):
+        destroy = requests.destroy_collection(_connection(client, address), address.collection)
+        if not client.call(requests.journalled(destroy, *titles[address.connection])):
             status = _absent(text)
     return status
+
+
+def _titles(addresses: list[tuple[str, str]]) -> dict[str, tuple[str, str]]:
+    """The step of what is removed from each connection, with its title."""
+    removed: dict[str, list[str]] = {}
+    for connection, address in addresses:
+        removed.setdefault(connection, []).append(address)
+    return {
+        connection: (requests.new_step(), f"rm {some[0]}" + (f" and {len(some) - 1} more" if some[1:] else ""))
+        for connection, some in removed.items()
+    }

@@ -20,7 +20,7 @@ BEFORE_HELLO: Final = frozenset({"hello", "ping", "status", "stop"})
 """Methods that work across any two versions."""
 WHILE_DRAINING: Final = frozenset({"cancel", "hello", "ping", "status", "stop", "unsubscribe"})
 
-CAPABILITIES: Final = ["cancel", "events", "parts", "ranges"]
+CAPABILITIES: Final = ["cancel", "events", "journal", "parts", "ranges"]
 
 _PAIR: Final = 2
 

@@ -1,11 +1,12 @@
 """The daemon's methods: one function a method, and the only place that knows both the wire and the stores.
 
 A function's keyword-only parameters are the method's, read by `kvd.params`; what it returns is the reply's result as msgpack
-carries it. There are three kinds, by who the first argument is and what is asked of the connection first:
+carries it. There are four kinds, by who the first argument is and what is asked of the connection first:
 
     daemon  takes the client's session; needs no connection
     read    takes the use of a connection
     write   the same, refused on a connection that is read-only; its changes become events
+    step    the same, on the connection of the step of the journal that is meant (`kvd.work`)
 
 Methods only gain parameters, and results only gain fields. A parameter that a method does not know is refused: to ignore it
 could be to ignore a condition.
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 
 __all__ = ["METHODS", "Method", "describe_methods", "method"]
 
-Access = Literal["daemon", "read", "write"]
+Access = Literal["daemon", "read", "write", "step"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 PAGE: Final = 500
@@ -127,7 +128,7 @@ def method(access: Access, finish: Callable[[list[DatedText]], Any] | None = Non
         required = frozenset(kinds.keys() - (function.__kwdefaults__ or {}).keys())
         if access != "daemon":
             readers["connection"] = READERS["Text"]
-            required |= {"connection"}
+            required |= set() if access == "step" else {"connection"}
         name = function.__name__.rstrip("_")
         waits = iscoroutinefunction(function)
         METHODS[name] = Method(name, function, access, readers, required, "key" in kinds, waits, finish)

@@ -273,6 +273,8 @@ class Step:
     """How many of them `undo` would try."""
     can_redo: int
     """How many of them `redo` would try."""
+    undone_at: float | None = None
+    """When some of it was undone last."""
     changes: list[StepChange]
     """The first of them."""
     why: str | None = None

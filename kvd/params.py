@@ -264,6 +264,7 @@ READERS: dict[str, Callable[[str, Any], Any]] = {
     "Map": _map,
     "Record": _at_once(_read_record),
     "Seconds": _seconds,
+    "Step": _text,
     "Span": _span,
     "Text": _text,
     "Ttl": _ttl,

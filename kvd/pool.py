@@ -34,6 +34,7 @@ class Pool:
         changed: Callable[[Connection], None],
         learn: Callable[[str], None],
         redact: Callable[[str], str],
+        replaced: Callable[[Connection, Connection | None], None],
     ) -> None:
         """Take the configuration; nothing is opened.
 
@@ -42,9 +43,11 @@ class Pool:
             changed: called when a connection's state changed.
             learn: gets the secrets that are looked up.
             redact: takes them out of a text.
+            replaced: called with a connection that leaves, and with the one that gets its name.
         """
         self.config = config
         self._changed = changed
+        self._replaced = replaced
         self._learn = learn
         self._redact = redact
         self.connections = {name: self._make(settings) for name, settings in config.connections.items()}
@@ -126,6 +129,8 @@ class Pool:
         connection.users.discard(client)
         if not connection.users and self.connections.get(connection.name) is connection:
             del self.connections[connection.name]
+            if connection.store is not None and not connection.store.traits.persistent:
+                self._replaced(connection, None)  # what is on a server may be opened again
             self._close(connection)
             if (settings := self.config.connections.get(connection.name)) is not None:
                 self.connections[connection.name] = self._make(settings)
@@ -160,6 +165,8 @@ class Pool:
         others = {connection.name: connection for connection in self if connection.users}
         self.connections = configured | after | others
         self.config = config
+        for name, connection in before.items():
+            self._replaced(connection, self.connections.get(name))
         named = [name for name in {**before, **configured} if name not in others]
         changed = [name for name in named if self.connections.get(name) is not before.get(name)]
         for name in changed:

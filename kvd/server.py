@@ -22,6 +22,7 @@ from kvd.connections import Connection
 from kvd.errors import Code, RequestError
 from kvd.events import Hub
 from kvd.frames import frame
+from kvd.journal import Journal
 from kvd.peer import is_welcome
 from kvd.pool import Pool
 from kvd.protocol import MAX_CLIENTS, PROTOCOL, encode_reply
@@ -73,7 +74,8 @@ class Server:
         """Set when the daemon is to leave."""
         self.stop_reason = ""
         self.hub = Hub(self._due)
-        self.pool = Pool(config, changed=self._connection_changed, learn=learn, redact=redact)
+        self.journal = Journal()
+        self.pool = Pool(config, changed=self._connection_changed, learn=learn, redact=redact, replaced=self.journal.forget)
         self.sessions: set[Session] = set()
         self.last_used = time.monotonic()
         self.facts: dict[str, Any] = {}
@@ -223,6 +225,7 @@ class Server:
             "drain": self.pool.config.daemon.drain,
             "config": str(self.pool.config.path),
             "problems": list(self.pool.config.problems),
+            "journal": self.journal.status(),
             "connections": [connection.status() for connection in visible],
         } | self.facts
 

@@ -39,6 +39,7 @@ from kvd.work import Work
 
 if TYPE_CHECKING:
     from kvd.events import Hub
+    from kvd.journal import Journal
     from kvd.server import Server
 
 __all__ = ["Session"]
@@ -63,6 +64,7 @@ class Session(asyncio.Protocol):
         "_working",
         "greeted",
         "hub",
+        "journal",
         "name",
         "server",
         "since",
@@ -74,6 +76,7 @@ class Session(asyncio.Protocol):
     def __init__(self, server: Server) -> None:
         self.server = server
         self.hub: Hub = server.hub
+        self.journal: Journal = server.journal
         self.greeted = False
         self.name = ""
         self.since = time.monotonic()

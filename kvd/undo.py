@@ -1,48 +1,135 @@
-"""The methods of the journal: what was done, undone, and done again. See `kvd.methods` for the rules."""
+"""The methods of the journal: what was done is told, undone, and done again. See `kvd.methods` for the rules.
+
+A change is turned to its other side: what is there is looked at, compared with what the change left, and replaced by the image,
+in whose place it is kept. So undo and redo are the same, and each is compare-and-set, a key at a time.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
 
+from kvd.durations import format_ttl
+from kvd.images import each, is_kept, kept, look, whole
+from kvd.journal import LARGE, Change, Step
 from kvd.methods import method
 from kvd.params import Count, Flag, Text
-from kvd.protocol import MAX_STEPS
+from kvd.protocol import MAX_PAGE, MAX_STEPS, MAX_TOLD
+from stores.entry import utc_now
+from stores.errors import ConflictError, KeyValueOperationError
+from stores.records import ABSENT, ENTRY, Record, Version
 
 if TYPE_CHECKING:
     from kvd.session import Session
+    from kvd.use import Use
 
 __all__ = ["redo", "steps", "undo"]
+
+PAGE: Final = 500
+SLACK: Final = timedelta(seconds=2)
+"""How far clocks may be apart, with what a store rounds a deadline to."""
 
 
 @method("daemon")
 def steps(
     session: Session, *, connection: Text | None = None, step: Text | None = None, limit: Count = MAX_STEPS
 ) -> list[dict[str, Any]]:
-    """The steps of the journal."""
-    return []
+    """The steps of the journal, newest first."""
+    return session.server.journal.pack(session.sees, connection, step, limit)
 
 
-@method("daemon")
-def undo(
-    session: Session,
-    *,
-    step: Text | None = None,
-    connection: Text | None = None,
-    never_expire: Flag = False,
-    limit: Count = 500,
-) -> dict[str, Any] | None:
-    """Undo a step."""
-    return None
+@method("step")
+async def undo(use: Use, *, step: Step | None = None, never_expire: Flag = False, limit: Count = PAGE) -> dict[str, Any] | None:
+    """Undo a step, or the latest that is not undone."""
+    return None if step is None else await _turn(use, step, done=True, never_expire=never_expire, limit=limit)
 
 
-@method("daemon")
-def redo(
-    session: Session,
-    *,
-    step: Text | None = None,
-    connection: Text | None = None,
-    never_expire: Flag = False,
-    limit: Count = 500,
-) -> dict[str, Any] | None:
-    """Do a step again."""
-    return None
+@method("step")
+async def redo(use: Use, *, step: Step | None = None, never_expire: Flag = False, limit: Count = PAGE) -> dict[str, Any] | None:
+    """Do a step again, or the one that was undone last."""
+    return None if step is None else await _turn(use, step, done=False, never_expire=never_expire, limit=limit)
+
+
+async def _turn(use: Use, step: Step, *, done: bool, never_expire: bool, limit: int) -> dict[str, Any]:
+    async with use.journal.lock(step.connection):
+        here = [change for change in step.changes.values() if change.can_turn(done=done, never_expire=never_expire)]
+        tried = (here[::-1] if done else here)[: min(limit, MAX_PAGE)]
+        await each(use, tried, lambda change: _turn_one(use, step, change, never_expire=never_expire))
+    left = len(here) - len(tried)
+    stayed = [change for change in tried if change.done is done]
+    if not left:
+        known = set(here)
+        others = (change for change in step.changes.values() if change.done is done and change not in known)
+        stayed += [change for change, _ in zip(others, range(MAX_TOLD), strict=False)]
+    return {
+        "step": step.id,
+        "title": step.title,
+        "connection": step.connection,
+        "changed": sum(change.done is not done for change in tried),
+        "left": left,
+        "problems": [change.pack_problem() for change in stayed],
+    }
+
+
+async def _turn_one(use: Use, step: Step, change: Change, *, never_expire: bool) -> None:
+    journal = use.journal
+    assert change.key is not None, "what was destroyed cannot be turned"  # noqa: S101 - tells the type
+    current = await look(use, change.collection, change.key)
+    now = utc_now()
+    if not _is_left(change, current, now):
+        journal.bar(step, change, "conflict", _what_happened(current))
+        return
+    target = change.image
+    if target is not None and target.expires_at is not None and target.expires_at <= now:
+        if not never_expire:
+            ago = format_ttl((now - target.expires_at).total_seconds())
+            journal.bar(step, change, "expired", f"it would have expired {ago} ago")
+            return
+        target = replace(target, expires_at=None)
+    try:
+        there = await _put(use, change, current, target)
+    except ConflictError as error:
+        journal.bar(step, change, "conflict", _what_happened(error.current))
+        return
+    except KeyValueOperationError as error:
+        journal.bar(step, change, "impossible", str(error))
+        return
+    journal.turn(
+        step, change, kept(current) if is_kept(current) else None, there, None if target is None else target.expires_at
+    )
+    if not is_kept(current):
+        journal.bar(step, change, "impossible", LARGE)
+    left = None if target is None or target.expires_at is None else (target.expires_at - now).total_seconds()
+    use.wrote("delete" if target is None else "put", change.collection, [change.key], ttl=left)
+
+
+def _is_left(change: Change, current: Record | None, now: datetime) -> bool:
+    """Whether what is there is what the change left; where nothing is, it may have expired since."""
+    if current is None:
+        return change.there == ABSENT or (change.deadline is not None and change.deadline <= now + SLACK)
+    if current.version != change.there:
+        return False
+    # of what is no entry the version need not tell the deadline
+    return current.kind == ENTRY or _about_equal(current.expires_at, change.deadline)
+
+
+def _about_equal(one: datetime | None, other: datetime | None) -> bool:
+    return one is other if one is None or other is None else abs(one - other) <= SLACK
+
+
+def _what_happened(current: Record | None) -> str:
+    return "it is gone" if current is None else "somebody else has written it since"
+
+
+async def _put(use: Use, change: Change, current: Record | None, target: Record | None) -> Version:
+    """Have the target stand where `current` does; returns its version."""
+    store, key, collection = use.store, change.key, change.collection
+    assert key is not None  # noqa: S101 - as above
+    expected = ABSENT if current is None else current.version
+    if target is not None:
+        restored = whole(target)
+        return await use.run(lambda: store.restore(key, restored, collection=collection, expected=expected))
+    if current is not None:
+        await use.run(lambda: store.delete(key, collection=collection, expected=expected))
+    return ABSENT

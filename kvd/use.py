@@ -13,6 +13,7 @@ from stores.names import Collection, Key
 if TYPE_CHECKING:
     from kvd.coalesce import Coalescer
     from kvd.events import Hub
+    from kvd.journal import Journal
     from stores.base import BaseStore
     from stores.records import DatedText
 
@@ -28,6 +29,7 @@ class Client(Protocol):
     """The client on whose behalf a method works."""
 
     hub: Hub
+    journal: Journal
 
     def moved(self, connection: Connection, cursor: bytes | None, following: bytes | None) -> None:
         """Note that a scan went on from one cursor to the following one."""
@@ -54,6 +56,12 @@ class Use:
         if self.connection.immediate:
             return await work()
         return await self.connection.guard(work, begun=self._begin)
+
+    async def look(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Run one operation that only reads, for a request that writes later: until then it can be taken back."""
+        if self.connection.immediate:
+            return await work()
+        return await self.connection.guard(work)
 
     def texts(self, keys: Sequence[Key], collection: Collection) -> Awaitable[list[DatedText]]:
         """Read values' JSON texts, together with what others read at the same moment."""
@@ -93,6 +101,11 @@ class Use:
                 collection = self.store.default_collection
             hub.publish(self.connection.name, collection, keys, operation, self._client)
             hub.expires(self.connection.name, collection, keys, ttl)
+
+    @property
+    def journal(self) -> Journal:
+        """What people did and can undo."""
+        return self._client.journal
 
     def cannot(self, what: str) -> RequestError:
         """Return the refusal of what the store is not able to do."""

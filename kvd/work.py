@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from kvd.answers import mistake, refusal
 from kvd.connections import Connection
 from kvd.errors import Code, RequestError
 from kvd.health import Trouble
+from kvd.journalled import journalled
 from kvd.methods import Method
 from kvd.order import Order, Turn
 from kvd.pending import InFlight, Pending
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from kvd.session import Session
 
 __all__ = ["Work"]
+
+_WRITES: Final = {"write", "step"}
+"""Of `Method.access`."""
 
 
 class Work:
@@ -62,15 +66,47 @@ class Work:
                 self._begin(self._pend(request, None), method.function(self.session, **args))
                 return LATER
             return method.function(self.session, **args)
+        if method.access == "step":
+            return self._begin_step(request, method, args)
         connection = self._connection(method, args.pop("connection"))
-        if not connection.immediate or self.orders.get(connection) or not _is_quick(args):
+        is_quick = _is_quick(args)
+        if request.options is not None and method.access == "write" and "journal" in request.options:
+            method = journalled(method, request.options["journal"], self.server.journal)
+            is_quick = method.one_key
+        if not connection.immediate or self.orders.get(connection) or not is_quick:
             self._queue(request, method, connection, args)
             return LATER
         return self._drive(method, connection, args)
 
+    def _begin_step(self, request: RequestMessage, method: Method, args: dict[str, Any]) -> Any:
+        """Begin to undo or redo the step that is meant. Who asks for the next one meanwhile gets another."""
+        pool, session = self.server.pool, self.session
+        step = self.server.journal.find(
+            args.pop("step", None),
+            undo=method.name == "undo",
+            connection=args.pop("connection", None),
+            usable=lambda name: name in pool.connections and pool.is_visible(name, session),
+        )
+        if step is None:
+            return None
+        connection = self._connection(method, step.connection)
+        step.taken += 1
+
+        def give_back(_: object) -> None:
+            step.taken -= 1
+
+        try:
+            task = self._queue(request, method, connection, args | {"step": step})
+        except RequestError:
+            give_back(None)
+            raise
+        assert task is not None, "only reads go without a task"  # noqa: S101 - tells the type
+        task.add_done_callback(give_back)
+        return LATER
+
     def _connection(self, method: Method, name: str) -> Connection:
         connection = self.server.pool.find(name, self.session)
-        if method.access == "write" and connection.config.read_only:
+        if method.access in _WRITES and connection.config.read_only:
             raise RequestError(Code.READ_ONLY, f"connection {name} is read-only", connection=name)
         return connection
 
@@ -96,12 +132,14 @@ class Work:
         work.close()
         raise RuntimeError(f"{method.name} waited on a store that says it never does")
 
-    def _queue(self, request: RequestMessage, method: Method, connection: Connection, args: dict[str, Any]) -> None:
-        """Give the request a task, and its place behind those on the same key."""
+    def _queue(
+        self, request: RequestMessage, method: Method, connection: Connection, args: dict[str, Any]
+    ) -> asyncio.Task[None] | None:
+        """Give the request a task, and its place behind those on the same key. A read may need no task."""
         pending = self._pend(request, connection.config.timeout)
         connection.backend.patience = max(connection.backend.patience, pending.timeout)
         order = self.order(connection)
-        writes = method.access == "write"
+        writes = method.access in _WRITES
         if writes and connection.direct:
             for other in self.requests.values():
                 if isinstance(other, DirectRead) and other.connection is connection:
@@ -113,10 +151,11 @@ class Work:
             if len(keys) <= MAX_BATCH:
                 read = Read(self, pending, turn, connection, keys, finish=method.finish)
                 connection.coalescer.read(args.get("collection"), read)
-                return
+                return None
         task = self._begin(pending, self._wait_and_do(pending, turn, method, connection, args))
         # not in the coroutine: one that is cancelled before its first step runs nothing at all
         task.add_done_callback(lambda _: self.leave(connection, turn))
+        return task
 
     async def _wait_and_do(
         self, pending: Pending, turn: Turn, method: Method, connection: Connection, args: dict[str, Any]
@@ -128,7 +167,7 @@ class Work:
                 await turn.wait()
             store = connection.store or await connection.open(now=method.name == "connect")
             pending.connection = connection
-            pending.use = use = Use(self.session, connection, store, writes=method.access == "write")
+            pending.use = use = Use(self.session, connection, store, writes=method.access in _WRITES)
             return await method.function(use, **args)
         except Exception as error:
             connection.figures.errors += 1

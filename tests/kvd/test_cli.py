@@ -225,7 +225,8 @@ def test_every_code_has_an_exit_status() -> None:
     known: dict[int, set[str]] = {}
     for code in Code:
         known.setdefault(cli._status_of(RequestError(code, "")), set()).add(code)
-    assert known.keys() == {USAGE, REFUSED, UNREACHABLE}
+    assert known.keys() == {ABSENT, USAGE, REFUSED, UNREACHABLE}
+    assert known[ABSENT] == {"unknown_step"}
     assert known[REFUSED] == {
         "conflict",
         "cursor_expired",

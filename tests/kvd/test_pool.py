@@ -29,7 +29,13 @@ def write(config: Path, text: str) -> Path:
 @asynccontextmanager
 async def pool_of(config: Path, text: str = OTHER) -> AsyncIterator[Pool]:
     redactor = Redactor()
-    pool = Pool(load(write(config, text)), changed=lambda _: None, learn=redactor.learn, redact=redactor.redact)
+    pool = Pool(
+        load(write(config, text)),
+        changed=lambda _: None,
+        learn=redactor.learn,
+        redact=redactor.redact,
+        replaced=lambda *_: None,
+    )
     try:
         yield pool
     finally:

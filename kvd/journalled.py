@@ -1,0 +1,309 @@
+"""Writes that can be undone: they look at what they replace, and replace only that.
+
+Each is one of `kvd.methods` with the option `journal`, answers as that does, and makes the same events. Where it cannot be
+undone it is the plain write, and its step says why. A write that expects nothing is tried again when somebody else was quicker,
+so that the image in the journal is what the write replaced, and never what it only saw.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from random import random
+from typing import TYPE_CHECKING, Any, Final
+
+from kvd.errors import RequestError
+from kvd.images import each, is_kept, kept, look, whole
+from kvd.journal import LARGE, SHORT_VALUE, Change, Journal, Step, read_mark
+from kvd.methods import METHODS, Method
+from stores.arguments import check_ttl, check_values
+from stores.entry import JsonObject, ManagedEntry, deadline_after, utc_now
+from stores.errors import BaseKeyValueError, ConflictError, KeyValueOperationError, UnsupportedError
+from stores.records import ABSENT, ENTRY, KEEP, Keep, Record, Version
+
+if TYPE_CHECKING:
+    from kvd.params import Collection, Key, Keys, Ttl, Value, Values
+    from kvd.use import Use
+
+__all__ = ["journalled"]
+
+ATTEMPTS: Final = 50
+LONGEST_PAUSE: Final = 0.05
+"""Seconds between two of them."""
+NO_COMPARE: Final = "{} stores cannot compare and set"
+DESTROYED: Final = "what is destroyed as a whole is not looked at before"
+CONTESTED: Final = "others kept writing at the same time"
+UNKNOWN: Final = "it is not known whether it took effect"
+
+
+def journalled(method: Method, option: Any, journal: Journal) -> Method:
+    """The method in the form that notes in the journal what it changes; as it is, where it changes nothing.
+
+    Raises:
+        RequestError: bad_request, for an option that is none.
+    """
+    mark = read_mark(option)
+    form = _FORMS.get(method.name)
+    if form is None:
+        return method
+
+    async def function(use: Use, **args: Any) -> Any:
+        step = journal.begin(mark, use.connection)
+        try:
+            return await form(_Writer(use, journal, step), **args)
+        finally:
+            journal.end(step)
+
+    return method._replace(function=function)
+
+
+class _Writer:
+    """One request's writes, and the step that they belong to."""
+
+    def __init__(self, use: Use, journal: Journal, step: Step) -> None:
+        self.use = use
+        self.store = use.store
+        self._journal = journal
+        self._step = step
+
+    def note(self, change: Change) -> None:
+        """Add to the step what was done."""
+        if change.key is not None:
+            change.collection = change.collection or self.store.default_collection
+        self._journal.add(self._step, change)
+
+    def note_for_good(self, change: Change, why: str) -> None:
+        """Add to the step what was done and cannot be undone."""
+        change.bar("impossible", why)
+        self.note(change)
+
+    async def write(
+        self,
+        change: Change,
+        careful: Callable[[Record | None, Version], Awaitable[Version | None]],
+        plain: Callable[[], Awaitable[Any]],
+        *,
+        expected: Version | None = None,
+    ) -> Any:
+        """Do a write so that it can be undone, or else plainly; returns the new version, or what the plain write returns.
+
+        Args:
+            change: what is noted, once the write is done.
+            careful: writes on the version of what is there; None where there is nothing to do.
+            plain: the write without the journal.
+            expected: what the caller expects.
+        """
+        obstacle, after = await self._write_carefully(change, careful, expected)
+        if obstacle is None:
+            return after
+        result = await plain()
+        if result is not False:
+            self.note_for_good(change, obstacle)
+        return result
+
+    async def _write_carefully(
+        self,
+        change: Change,
+        careful: Callable[[Record | None, Version], Awaitable[Version | None]],
+        expected: Version | None,
+    ) -> tuple[str | None, Version | None]:
+        """Return why it cannot be done like that, or the new version."""
+        if self.store.traits.compare_and_set == "none":
+            return NO_COMPARE.format(self.use.connection.config.store), None
+        for attempt in range(ATTEMPTS):
+            before = await look(self.use, change.collection, change.key)  # type: ignore[arg-type] # it is of one key
+            version = ABSENT if before is None else before.version
+            if expected not in {None, version}:
+                return CONTESTED, None  # the plain write will nearly always say that this is a conflict
+            if not is_kept(before):
+                return LARGE, None
+            try:
+                after = await careful(before, version)
+            except ConflictError:
+                if expected is not None:
+                    raise
+                await asyncio.sleep(random() * min(attempt / 1000, LONGEST_PAUSE))
+                continue
+            except KeyValueOperationError as error:
+                return str(error), None  # perhaps only in one step with what is there, as in MongoDB; else it is refused again
+            except (BaseKeyValueError, RequestError):
+                self.note_for_good(change, UNKNOWN)
+                raise
+            if after is not None:
+                change.image, change.there = kept(before), after
+                self.note(change)
+            return None, after
+        return CONTESTED, None
+
+
+async def _edit(
+    writer: _Writer,
+    *,
+    collection: Collection = None,
+    key: Key,
+    value: Value,
+    ttl: Ttl | Keep = KEEP,
+    expected: Version | None = None,
+) -> dict[str, Any]:
+    use, store = writer.use, writer.store
+    keeps = isinstance(ttl, Keep)
+    seconds = None if isinstance(ttl, Keep) else check_ttl(ttl)
+    change = Change(operation="put", collection=collection, key=key, ttl=seconds, keeps_ttl=keeps, value=_short(value))
+
+    async def careful(before: Record | None, version: Version) -> Version:
+        if keeps:
+            change.deadline = None if before is None else before.expires_at
+        else:
+            change.deadline = deadline_after(utc_now(), seconds)
+        return await use.run(lambda: store.edit(key, value, collection=collection, ttl=ttl, expected=version))
+
+    after = await writer.write(
+        change,
+        careful,
+        lambda: use.run(lambda: store.edit(key, value, collection=collection, ttl=ttl, expected=expected)),
+        expected=expected,
+    )
+    use.wrote("put", collection, [key], ttl=seconds)
+    return {"version": after}
+
+
+async def _expire(
+    writer: _Writer, *, collection: Collection = None, key: Key, ttl: Ttl, expected: Version | None = None
+) -> bool:
+    use, store = writer.use, writer.store
+    seconds = check_ttl(ttl)
+    change = Change(operation="expire", collection=collection, key=key, ttl=seconds)
+
+    async def careful(before: Record | None, version: Version) -> Version | None:
+        if before is None:
+            return None
+        if before.kind != ENTRY and not store.traits.foreign_ttl:
+            raise UnsupportedError("this store has no TTL for what is no entry")
+        change.deadline = deadline_after(utc_now(), seconds)
+        dated = whole(replace(before, expires_at=change.deadline))
+        return await use.run(lambda: store.restore(key, dated, collection=collection, expected=version))
+
+    after = await writer.write(
+        change,
+        careful,
+        lambda: use.run(lambda: store.expire(key, ttl, collection=collection, expected=expected)),
+        expected=expected,
+    )
+    if not (done := _is_done(after)):
+        return False
+    use.wrote("expire", collection, [key], ttl=seconds)
+    return done
+
+
+async def _delete(writer: _Writer, *, collection: Collection = None, key: Key, expected: Version | None = None) -> bool:
+    use, store = writer.use, writer.store
+    change = Change(operation="delete", collection=collection, key=key)
+
+    async def careful(before: Record | None, version: Version) -> Version | None:
+        if before is None:
+            return None
+        await use.run(lambda: store.delete(key, collection=collection, expected=version))
+        return ABSENT
+
+    after = await writer.write(
+        change,
+        careful,
+        lambda: use.run(lambda: store.delete(key, collection=collection, expected=expected)),
+        expected=expected,
+    )
+    if done := _is_done(after):
+        use.wrote("delete", collection, [key])
+    return done
+
+
+async def _restore(
+    writer: _Writer, *, collection: Collection = None, key: Key, record: Record, expected: Version | None = None
+) -> dict[str, Any]:
+    use, store = writer.use, writer.store
+    left = None if record.expires_at is None else (record.expires_at - utc_now()).total_seconds()
+    change = Change(operation="restore", collection=collection, key=key, ttl=left, deadline=record.expires_at)
+
+    async def careful(_: Record | None, version: Version) -> Version:
+        return await use.run(lambda: store.restore(key, record, collection=collection, expected=version))
+
+    after = await writer.write(
+        change,
+        careful,
+        lambda: use.run(lambda: store.restore(key, record, collection=collection, expected=expected)),
+        expected=expected,
+    )
+    use.wrote("put", collection, [key], ttl=left)
+    return {"version": after}
+
+
+async def _put(writer: _Writer, *, collection: Collection = None, key: Key, value: Value, ttl: Ttl = None) -> None:
+    use, store = writer.use, writer.store
+    seconds = check_ttl(ttl)
+    change = Change(operation="put", collection=collection, key=key, ttl=seconds, value=_short(value))
+
+    async def careful(_: Record | None, version: Version) -> Version:
+        now = utc_now()
+        change.deadline = deadline_after(now, seconds)
+        entry = ManagedEntry(value=value, created_at=now, expires_at=change.deadline)
+        record = Record.of(entry, size=0, version=ABSENT)
+        return await use.run(lambda: store.restore(key, record, collection=collection, expected=version))
+
+    await writer.write(change, careful, lambda: use.run(lambda: store.put(key, value, collection=collection, ttl=ttl)))
+    use.wrote("put", collection, [key], ttl=seconds)
+
+
+async def _put_many(writer: _Writer, *, collection: Collection = None, keys: Keys, values: Values, ttl: Ttl = None) -> None:
+    latest = dict(zip(keys, check_values(values, len(keys)), strict=True))
+
+    async def put(item: tuple[Key, Value]) -> None:
+        await _put(writer, collection=collection, key=item[0], value=item[1], ttl=ttl)
+
+    await each(writer.use, list(latest.items()), put)
+
+
+async def _delete_many(writer: _Writer, *, collection: Collection = None, keys: Keys) -> int:
+    async def delete(key: Key) -> bool:
+        return await _delete(writer, collection=collection, key=key)
+
+    return sum(await each(writer.use, list(dict.fromkeys(keys)), delete))
+
+
+async def _destroy(writer: _Writer) -> bool:
+    done: bool = await METHODS["destroy"].function(writer.use)
+    if done:
+        writer.note_for_good(Change(operation="destroy", collection=None, key=None), DESTROYED)
+    return done
+
+
+async def _destroy_collection(writer: _Writer, *, collection: Collection = None) -> bool:
+    done: bool = await METHODS["destroy_collection"].function(writer.use, collection=collection)
+    if done:
+        name = collection or writer.store.default_collection
+        writer.note_for_good(Change(operation="destroy", collection=name, key=None), DESTROYED)
+    return done
+
+
+def _is_done(result: Version | bool | None) -> bool:
+    """Whether a write of what may be missing found it: a version, as long as there is one, or what the plain write says."""
+    return result is not None and result is not False
+
+
+def _short(value: Value) -> bytes | None:
+    """The value's text, if it is worth telling."""
+    text = value.encoded if isinstance(value, JsonObject) else b""
+    return text if 0 < len(text) <= SHORT_VALUE else None
+
+
+_FORMS: Final[dict[str, Callable[..., Awaitable[Any]]]] = {
+    "delete": _delete,
+    "delete_many": _delete_many,
+    "destroy": _destroy,
+    "destroy_collection": _destroy_collection,
+    "edit": _edit,
+    "expire": _expire,
+    "put": _put,
+    "put_many": _put_many,
+    "restore": _restore,
+}
+"""By the method's name."""
