@@ -69,12 +69,10 @@ def status(options: argparse.Namespace) -> int:
     if now["version"] != __version__:
         say(f"this program is version {__version__}: `kvd restart` brings the daemon up to it")
     say(f"socket  {options.socket}")
-    for label, name in (("config", "config"), ("log", "log")):
+    for name in ("config", "log"):
         if name in now:
-            say(f"{label:7} {now[name]}")
-    journal = now.get("journal", {"steps": 0})
-    if journal["steps"]:
-        say(f"journal {journal['steps']} step{'' if journal['steps'] == 1 else 's'}, {show_size(journal['bytes'])}")
+            say(f"{name:7} {now[name]}")
+    _tell_journal(now)
     for problem in now.get("problems", ()):
         say(f"mistake {problem}")
     rows = [_status_row(connection) for connection in now.get("connections", ())]
@@ -88,6 +86,12 @@ def status(options: argparse.Namespace) -> int:
     if any(connection["state"] in {"degraded", "down"} for connection in now.get("connections", ())):
         say(ASK_DOCTOR)
     return OK
+
+
+def _tell_journal(now: dict[str, Any]) -> None:
+    journal = now.get("journal", {"steps": 0})
+    if count := journal["steps"]:
+        say(f"journal {count} step{'' if count == 1 else 's'}, {show_size(journal['bytes'])}")
 
 
 def _status_row(connection: dict[str, Any]) -> list[str]:

@@ -250,7 +250,7 @@ def put(client: BlockingClient, options: argparse.Namespace) -> int:
         complain(
             f"{visible(connection)} is kept only while a program has it open; one in connections.toml is kept by the daemon"
         )
-    step, title = requests.new_step(), f"put {options.address}"
+    step, title = requests.new_step(), f"put {visible(options.address)}"
     plainly = requests.journalled(requests.put(connection, address.collection, key, value, ttl=deadline), step, title)
     if options.force:
         client.call(plainly)
@@ -332,7 +332,7 @@ def ttl(client: BlockingClient, options: argparse.Namespace) -> int:
         wanted = _ttl(options.ttl)
         connection = _connection(client, address)
         expire = requests.expire(connection, address.collection, key, wanted)
-        title = f"ttl {options.address} {options.ttl}"
+        title = f"ttl {visible(options.address)} {options.ttl}"
         done = client.call(requests.journalled(expire, requests.new_step(), title))
         return OK if done else _absent(options.address)
     connection = _connection(client, address)
@@ -384,6 +384,6 @@ def _titles(addresses: list[tuple[str, str]]) -> dict[str, tuple[str, str]]:
     for connection, address in addresses:
         removed.setdefault(connection, []).append(address)
     return {
-        connection: (requests.new_step(), f"rm {some[0]}" + (f" and {len(some) - 1} more" if some[1:] else ""))
+        connection: (requests.new_step(), f"rm {visible(some[0])}" + (f" and {len(some) - 1} more" if some[1:] else ""))
         for connection, some in removed.items()
     }

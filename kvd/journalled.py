@@ -19,7 +19,7 @@ from kvd.journal import LARGE, SHORT_VALUE, Change, Journal, Step, read_mark
 from kvd.methods import METHODS, Method
 from stores.arguments import check_ttl, check_values
 from stores.entry import JsonObject, ManagedEntry, deadline_after, utc_now
-from stores.errors import BaseKeyValueError, ConflictError, KeyValueOperationError, UnsupportedError
+from stores.errors import ConflictError, KeyValueOperationError, KeyValueStoreError, UnsupportedError
 from stores.records import ABSENT, ENTRY, KEEP, Keep, Record, Version
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ class _Writer:
         plain: Callable[[], Awaitable[Any]],
         *,
         expected: Version | None = None,
+        differs: bool = False,
     ) -> Any:
         """Do a write so that it can be undone, or else plainly; returns the new version, or what the plain write returns.
 
@@ -93,8 +94,16 @@ class _Writer:
             careful: writes on the version of what is there; None where there is nothing to do.
             plain: the write without the journal.
             expected: what the caller expects.
+            differs: whether the plain write may be able to do what the careful one is refused.
         """
-        obstacle, after = await self._write_carefully(change, careful, expected)
+        try:
+            obstacle, after = await self._write_carefully(change, careful, expected)
+        except ConflictError:
+            raise
+        except KeyValueOperationError as error:  # perhaps only in one step with what is there, as in MongoDB
+            if not differs:
+                raise
+            obstacle = str(error)
         if obstacle is None:
             return after
         result = await plain()
@@ -125,9 +134,7 @@ class _Writer:
                     raise
                 await asyncio.sleep(random() * min(attempt / 1000, LONGEST_PAUSE))
                 continue
-            except KeyValueOperationError as error:
-                return str(error), None  # perhaps only in one step with what is there, as in MongoDB; else it is refused again
-            except (BaseKeyValueError, RequestError):
+            except (KeyValueStoreError, RequestError):
                 self.note_for_good(change, UNKNOWN)
                 raise
             if after is not None:
@@ -189,6 +196,7 @@ async def _expire(
         careful,
         lambda: use.run(lambda: store.expire(key, ttl, collection=collection, expected=expected)),
         expected=expected,
+        differs=True,
     )
     if not (done := _is_done(after)):
         return False
@@ -211,6 +219,7 @@ async def _delete(writer: _Writer, *, collection: Collection = None, key: Key, e
         careful,
         lambda: use.run(lambda: store.delete(key, collection=collection, expected=expected)),
         expected=expected,
+        differs=True,
     )
     if done := _is_done(after):
         use.wrote("delete", collection, [key])
@@ -249,7 +258,9 @@ async def _put(writer: _Writer, *, collection: Collection = None, key: Key, valu
         record = Record.of(entry, size=0, version=ABSENT)
         return await use.run(lambda: store.restore(key, record, collection=collection, expected=version))
 
-    await writer.write(change, careful, lambda: use.run(lambda: store.put(key, value, collection=collection, ttl=ttl)))
+    await writer.write(
+        change, careful, lambda: use.run(lambda: store.put(key, value, collection=collection, ttl=ttl)), differs=True
+    )
     use.wrote("put", collection, [key], ttl=seconds)
 
 

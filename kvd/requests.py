@@ -84,9 +84,11 @@ def journalled(request: Request[T], step: str, title: str | None = None) -> Requ
     Args:
         request: an edit, expire, delete, restore, put, put_many, delete_many, destroy or destroy_collection.
         step: what several writes of one action share, so that they are undone together; see `new_step`.
-        title: what was done, for a person: at most `MAX_TITLE` characters are kept. The first one of a step stays.
+        title: what was done, for a person; the first one of a step stays.
     """
-    request.journal = {"step": step} if title is None else {"step": step, "title": title}
+    request.journal = {"step": step}
+    if title is not None:  # it may quote a key of odd bytes
+        request.journal["title"] = title.encode("utf-8", "backslashreplace").decode()
     return request
 
 
