@@ -13,11 +13,16 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from datetime import datetime
 from typing import Any, Final, Generic, TypeVar
 
-from stores.errors import KeyValueOperationError
+from stores.base import BaseStore
+from stores.entry import ManagedEntry
+from stores.errors import BaseKeyValueError, KeyValueOperationError, StoreConnectionError
+from stores.lifecycle import Scope
+from stores.names import Key
 
-__all__ = ["MAX_BATCH", "Lane", "Lanes", "Waiter"]
+__all__ = ["MAX_BATCH", "CoalescingStore", "Lane", "Lanes", "Waiter"]
 
 T = TypeVar("T")
 
@@ -99,6 +104,7 @@ class Lane(Generic[T]):
     def __init__(
         self, send: Callable[[list[Any]], Awaitable[list[T]]], forget: Callable[[], object], *, cancellable: bool
     ) -> None:
+        self.loop = asyncio.get_running_loop()
         self._send = send
         self._forget = forget
         self._cancellable = cancellable
@@ -139,7 +145,7 @@ class Lane(Generic[T]):
         self._waiting.append(waiter)
         if not self._scheduled and len(self._away) < MAX_AWAY:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._depart)
+            self.loop.call_soon(self._depart)
 
     def _depart(self) -> None:
         self._scheduled = False
@@ -161,7 +167,7 @@ class Lane(Generic[T]):
                     waiter.trip = trip
                 if waiter.begun is not None:
                     waiter.begun()
-            trip.task = task = asyncio.get_running_loop().create_task(self._travel(wanted))
+            trip.task = task = self.loop.create_task(self._travel(wanted))
             self._away.add(task)
             task.add_done_callback(self._arrived)
         if self._is_idle:
@@ -212,7 +218,7 @@ class Lanes:
         return len(self._lanes)
 
     def lane(self, name: Hashable, send: Callable[[list[Any]], Awaitable[list[T]]], *, cancellable: bool) -> Lane[T]:
-        """The lane of a name, which is there as long as somebody waits in it.
+        """The lane of a name on this event loop, which is there as long as somebody waits in it.
 
         Args:
             name: The kind: everything of one name may go out together.
@@ -220,6 +226,55 @@ class Lanes:
             cancellable: Whether a batch that nobody waits for any more is given up.
         """
         lane = self._lanes.get(name)
-        if lane is None:
+        if lane is None or lane.loop is not asyncio.get_running_loop():
             lane = self._lanes[name] = Lane(send, lambda: self._lanes.pop(name, None), cancellable=cancellable)
         return lane
+
+
+class CoalescingStore(BaseStore, ABC):
+    """A store whose backend does much of what it does for one key for each request: single gets and puts share round trips."""
+
+    def __init__(self, **options: Any) -> None:
+        """As `BaseStore`."""
+        super().__init__(**options)
+        self._lanes = Lanes()
+
+    @abstractmethod
+    async def _put_entries(self, *, collection: Scope, keys: Sequence[Key], entries: Sequence[ManagedEntry]) -> None:
+        """Store entries under keys that are all different, each with its own deadline."""
+
+    async def _get_managed_entry(self, *, collection: Scope, key: Key) -> ManagedEntry | None:
+        async def send(keys: list[Key]) -> list[ManagedEntry | None]:
+            return await self._get_managed_entries(collection=collection, keys=keys)
+
+        [entry] = await self._lanes.lane(("get", collection), send, cancellable=True).ask([key])
+        return entry
+
+    async def _put_managed_entry(self, *, collection: Scope, key: Key, managed_entry: ManagedEntry) -> None:
+        async def send(writes: list[tuple[Key, ManagedEntry]]) -> list[None]:
+            latest = dict(writes)
+            try:
+                await self._put_entries(collection=collection, keys=list(latest), entries=list(latest.values()))
+            except Exception as exc:
+                if len(writes) == 1 or self._is_lost(exc):
+                    raise
+                raise KeyValueOperationError(str(exc)) from exc  # some may be stored: each caller learns of his own
+            return [None] * len(writes)
+
+        await self._lanes.lane(("put", collection), send, cancellable=False).ask([(key, managed_entry)])
+
+    def _is_lost(self, exc: Exception) -> bool:
+        """Whether the driver had no answer: trying once more for each caller would only take longer."""
+        return not isinstance(exc, BaseKeyValueError) and isinstance(self._translate(exc, None, None), StoreConnectionError)
+
+    async def _put_managed_entries(
+        self,
+        *,
+        collection: Scope,
+        keys: Sequence[Key],
+        managed_entries: Sequence[ManagedEntry],
+        ttl: float | None,
+        created_at: datetime,
+        expires_at: datetime | None,
+    ) -> None:
+        await self._put_entries(collection=collection, keys=keys, entries=managed_entries)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Annotated, Any, ClassVar, Final, overload
 from urllib.parse import urlsplit
 
@@ -42,16 +41,26 @@ from stores.backends.elasticsearch_names import (
     ElasticsearchV1KeySanitizationStrategy,
     Names,
 )
-from stores.backends.elasticsearch_requests import BATCH, Node, bulk, create_index, has_our_mapping, mget, operations, with_port
+from stores.backends.elasticsearch_requests import (
+    BATCH,
+    Node,
+    bulk,
+    create_index,
+    has_our_mapping,
+    mget,
+    operations,
+    put,
+    with_port,
+)
 from stores.base import (
     BaseContextManagerStore,
     BaseCullStore,
     BaseDestroyCollectionStore,
     BaseEnumerateCollectionsStore,
     BaseEnumerateKeysStore,
-    BaseStore,
 )
 from stores.batches import made_in_turns
+from stores.coalescing import CoalescingStore
 from stores.entry import ManagedEntry, utc_now
 from stores.errors import (
     BaseKeyValueError,
@@ -82,7 +91,7 @@ class ElasticsearchStore(
     BaseDestroyCollectionStore,
     BaseCullStore,
     BaseContextManagerStore,
-    BaseStore,
+    CoalescingStore,
 ):
     """A store in an Elasticsearch cluster (version 9, as the driver) or serverless project.
 
@@ -308,9 +317,6 @@ class ElasticsearchStore(
 
     # Entries
 
-    async def _get_managed_entry(self, *, collection: Scope, key: Key) -> ManagedEntry | None:
-        return (await self._get_managed_entries(collection=collection, keys=[key]))[0]
-
     async def _get_managed_entries(self, *, collection: Scope, keys: Sequence[Key]) -> list[ManagedEntry | None]:
         pairs = zip(keys, await self._mget(collection, keys), strict=True)
         return [None if found is None else self._load(found["_source"], collection, key) for key, found in pairs]
@@ -322,25 +328,12 @@ class ElasticsearchStore(
             what = f"Key {shown(key)} in collection {shown(scope)} at {self.location}"
             raise DeserializationError(f"{what} is another program's document. {exc}") from exc
 
-    async def _put_managed_entry(self, *, collection: Scope, key: Key, managed_entry: ManagedEntry) -> None:
-        await self._write(collection, [key], [managed_entry])
-
-    async def _put_managed_entries(
-        self,
-        *,
-        collection: Scope,
-        keys: Sequence[Key],
-        managed_entries: Sequence[ManagedEntry],
-        ttl: float | None,
-        created_at: datetime,
-        expires_at: datetime | None,
-    ) -> None:
-        await self._write(collection, keys, managed_entries)
-
-    async def _write(self, scope: Scope, keys: Sequence[Key], entries: Sequence[ManagedEntry]) -> None:
-        name, texts = await self._written_names(scope, keys)
+    async def _put_entries(self, *, collection: Scope, keys: Sequence[Key], entries: Sequence[ManagedEntry]) -> None:
+        name, texts = await self._written_names(collection, keys)
         bodies = await made_in_turns(lambda text, entry: documents.encode_entry(entry, text, name), texts, entries)
-        await self._check_written(scope, await self._bulk("index", scope, keys, bodies))
+        ids = [self._names.own_id(key) for key in keys]
+        results = await put(self._api, self._names.index(collection), ids, bodies, refresh=self._refresh)
+        await self._check_written(collection, results)
 
     async def _delete_managed_entry(self, *, key: Key, collection: Scope) -> bool:
         return bool(await self._delete_managed_entries(keys=[key], collection=collection))

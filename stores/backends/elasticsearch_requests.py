@@ -11,7 +11,7 @@ import math
 import random
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from elastic_transport import AiohttpHttpNode, ConnectionError as TransportConnectionError, NodeConfig
@@ -21,7 +21,7 @@ from stores.backends.elasticsearch_documents import MAPPING
 from stores.backends.elasticsearch_errors import BLOCKED, NO_INDEX, OVERLOADED, RETRIED, item_failure, types_of
 from stores.batches import batched, run_bounded
 
-__all__ = ["BATCH", "Node", "Operation", "bulk", "create_index", "has_our_mapping", "mget", "operations", "with_port"]
+__all__ = ["BATCH", "Node", "Operation", "bulk", "create_index", "has_our_mapping", "mget", "operations", "put", "with_port"]
 
 BATCH: Final = 1000
 BATCH_BYTES: Final = 8 * 1024 * 1024
@@ -128,6 +128,29 @@ def _with_source(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
+async def put(
+    client: AsyncElasticsearch, index: str, ids: Sequence[str], bodies: Sequence[bytes], *, refresh: bool | None
+) -> list[dict[str, Any]]:
+    """Write documents of one index, whatever was there. Results as those of `bulk`."""
+    if len(ids) == 1 and FIT_FOR_A_PATH.fullmatch(ids[0]):
+        return [await _index(client, index, ids[0], bodies[0], refresh=refresh)]  # costs both less than a batch of one
+    return await bulk(client, operations("index", index, ids, bodies), refresh=refresh, once=False)
+
+
+async def _index(client: AsyncElasticsearch, index: str, own_id: str, body: bytes, *, refresh: bool | None) -> dict[str, Any]:
+    for attempt in range(ATTEMPTS):
+        try:
+            # the client hands a text on as it is
+            answer = await client.index(index=index, id=own_id, document=cast("Any", body), refresh=refresh)
+        except ApiError as exc:
+            if attempt == ATTEMPTS - 1 or exc.status_code != OVERLOADED or BLOCKED in types_of(exc):
+                raise
+        else:
+            return dict(answer.body)
+        await _back_off(attempt)
+    raise AssertionError  # the last attempt returns or raises
+
+
 async def bulk(
     client: AsyncElasticsearch, operations: Sequence[Operation], *, refresh: bool | None, once: bool
 ) -> list[dict[str, Any]]:
@@ -154,13 +177,17 @@ async def bulk(
                 left = [number for number in left if _is_passing(results[number])]
             if not left or last:
                 break
-            await asyncio.sleep(BACKOFF * 2**attempt * random.uniform(0.5, 1))
+            await _back_off(attempt)
         return [results[number] for number in range(len(batch))]
 
     *batches, last = _chunks(operations)
     pages = await run_bounded(send, batches, limit=CONCURRENT_BATCHES)
     pages.append(await send(last, refresh=refresh))
     return [result for page in pages for result in page]
+
+
+async def _back_off(attempt: int) -> None:
+    await asyncio.sleep(BACKOFF * 2**attempt * random.uniform(0.5, 1))
 
 
 def _is_passing(item: dict[str, Any]) -> bool:

@@ -25,15 +25,14 @@ from pymongo.asynchronous.database import AsyncDatabase
 from stores.arguments import Secret
 from stores.backends import mongodb_documents as documents, mongodb_requests as requests
 from stores.backends.mongodb_errors import ERRORS, FAULT_WORDS, advised
-from stores.base import BaseContextManagerStore, BaseDestroyCollectionStore, BaseStore
+from stores.base import BaseContextManagerStore, BaseDestroyCollectionStore
 from stores.batches import made_in_turns, run_bounded
-from stores.coalescing import Lanes
+from stores.coalescing import CoalescingStore
 from stores.entry import ManagedEntry, utc_now
 from stores.errors import (
     BaseKeyValueError,
     DeserializationError,
     InvalidKeyError,
-    KeyValueOperationError,
 )
 from stores.lifecycle import Scope
 from stores.names import Key, Name, Page, Token, decode_name, encode_name, shown
@@ -71,7 +70,7 @@ class MongoDBV1CollectionSanitizationStrategy(HybridSanitizationStrategy):
         super().__init__(max_length=200, allowed_characters=ALPHANUMERIC_UNDERSCORE, collision_free=collision_free)
 
 
-class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStore):
+class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, CoalescingStore):
     """A store in a MongoDB database (server 4.4 or newer).
 
     Collections are not sanitized unless a strategy is given; `MongoDBV1CollectionSanitizationStrategy` makes every name fit.
@@ -194,7 +193,6 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
             name: option for name, option in given.items() if option is not None
         }
         self._checked: dict[str, float] = {}
-        self._lanes = Lanes()
         self._natives: dict[Scope, requests.Native] = {}
         self._caller_names: dict[str, str] = {}
 
@@ -219,7 +217,6 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
     async def _close(self) -> None:
         self._checked.clear()
         self._natives.clear()
-        self._lanes = Lanes()
         if self._client is not None and not self._client_provided_by_user:
             client, self._client = self._client, None
             await client.close()
@@ -305,13 +302,6 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
 
     # Entries
 
-    async def _get_managed_entry(self, *, collection: Scope, key: Key) -> ManagedEntry | None:
-        async def send(keys: list[Key]) -> list[ManagedEntry | None]:
-            return await self._get_managed_entries(collection=collection, keys=keys)
-
-        [entry] = await self._lanes.lane(("get", collection), send, cancellable=True).ask([key])
-        return entry
-
     async def _get_managed_entries(self, *, collection: Scope, keys: Sequence[Key]) -> list[ManagedEntry | None]:
         if len(keys) == 1:
             document = await self._collection(collection).find_one(documents.address(keys[0]))
@@ -326,36 +316,14 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, BaseStor
             what = f"Key {shown(key)} in collection {shown(scope)} at {self.location}"
             raise DeserializationError(f"{what} is another program's document. {exc}") from exc
 
-    async def _put_managed_entry(self, *, collection: Scope, key: Key, managed_entry: ManagedEntry) -> None:
-        native = await self._writable(collection)
-        update = documents.overwrite(managed_entry, key, await self._written_name(collection))
-
-        async def send(writes: list[tuple[Key, documents.Document]]) -> list[None]:
-            if len(writes) == 1:
-                await requests.upsert(native, *writes[0])
-                return [None]
-            try:
-                await requests.upsert_all(native, list(dict(writes).items()))  # of two values of a key, the later one
-            except (BaseKeyValueError, driver.OperationFailure) as exc:  # of some: each caller learns of his own
-                raise KeyValueOperationError(str(exc)) from exc
-            return [None] * len(writes)
-
-        await self._lanes.lane(("put", collection), send, cancellable=False).ask([(key, update)])
-
-    async def _put_managed_entries(
-        self,
-        *,
-        collection: Scope,
-        keys: Sequence[Key],
-        managed_entries: Sequence[ManagedEntry],
-        ttl: float | None,
-        created_at: datetime,
-        expires_at: datetime | None,
-    ) -> None:
+    async def _put_entries(self, *, collection: Scope, keys: Sequence[Key], entries: Sequence[ManagedEntry]) -> None:
         native = await self._writable(collection)
         name = await self._written_name(collection)
-        updates = await made_in_turns(lambda key, entry: documents.overwrite(entry, key, name), keys, managed_entries)
-        await requests.upsert_all(native, list(zip(keys, updates, strict=True)))
+        updates = await made_in_turns(lambda key, entry: documents.overwrite(entry, key, name), keys, entries)
+        if len(keys) == 1:
+            await requests.upsert(native, keys[0], updates[0])
+        else:
+            await requests.upsert_all(native, list(zip(keys, updates, strict=True)))
 
     async def _delete_managed_entry(self, *, key: Key, collection: Scope) -> bool:
         gone = await self._collection(collection).find_one_and_delete(documents.address(key), projection={"expires_at": 1})

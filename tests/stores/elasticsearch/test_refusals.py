@@ -67,8 +67,9 @@ def whole(status: int, kind: str) -> Answer:
     return status, {"error": error(kind), "status": status}
 
 
-def item(verb: str, status: int, kind: str) -> Answer:
-    return 200, {"errors": True, "items": [{verb: {"_index": "p-c", "_id": "k", "status": status, "error": error(kind)}}]}
+def items(verb: str, status: int, kind: str, keys: str = "kl") -> Answer:
+    refused = [{verb: {"_index": "p-c", "_id": key, "status": status, "error": error(kind)}} for key in keys]
+    return 200, {"errors": True, "items": refused}
 
 
 def document(kind: str) -> Answer:
@@ -91,6 +92,10 @@ def put(store: ElasticsearchStore) -> Awaitable[Any]:
     return store.put("k", {}, collection="c")
 
 
+def put_many(store: ElasticsearchStore) -> Awaitable[Any]:
+    return store.put_many(["k", "l"], [{}, {}], collection="c")
+
+
 def delete(store: ElasticsearchStore) -> Awaitable[Any]:
     return store.delete("k", collection="c")
 
@@ -100,6 +105,7 @@ def destroy(store: ElasticsearchStore) -> Awaitable[Any]:
 
 
 BLOCKED = "cluster_block_exception"
+BUSY = "es_rejected_execution_exception"
 BY_A_DISK = deleted(403, failures=[{"index": "p-c", "id": "1", "status": 403, "cause": error(BLOCKED)}])
 CASES: dict[str, tuple[Call, list[tuple[str, Answer]], type[BaseKeyValueError], str]] = {
     "a shard is away": (
@@ -111,11 +117,18 @@ CASES: dict[str, tuple[Call, list[tuple[str, Answer]], type[BaseKeyValueError], 
     "the index is closed": (get, [("_doc", whole(400, "index_closed_exception"))], KeyValueOperationError, "Open the index"),
     "it starts": (get, [("_doc", whole(503, BLOCKED))], StoreConnectionError, "not ready"),
     "its memory is full": (get, [("_doc", whole(429, "circuit_breaking_exception"))], StoreConnectionError, "overloaded"),
-    "its disk is full": (put, [("_bulk", item("index", 429, BLOCKED))], ReadOnlyError, "'k'.*the reason.*full disk"),
-    "it is busy": (put, [("_bulk", whole(429, "es_rejected_execution_exception"))], StoreConnectionError, "overloaded"),
+    "its disk is full": (put, [("_doc", whole(429, BLOCKED))], ReadOnlyError, "'k'.*the reason.*full disk"),
+    "its disk is full for many": (
+        put_many,
+        [("_bulk", items("index", 429, BLOCKED))],
+        ReadOnlyError,
+        "2 of 2.*'k'.*the reason.*full disk",
+    ),
+    "it is busy": (put, [("_doc", whole(429, BUSY))], StoreConnectionError, "overloaded"),
+    "it is busy for many": (put_many, [("_bulk", whole(429, BUSY))], StoreConnectionError, "overloaded"),
     "a primary is away": (
         delete,
-        [("_doc", (200, FOUND)), ("_bulk", item("delete", 503, "unavailable_shards_exception"))],
+        [("_doc", (200, FOUND)), ("_bulk", items("delete", 503, "unavailable_shards_exception", "k"))],
         StoreConnectionError,
         "1 of 1 writes failed.*'k'.*not ready",
     ),
@@ -145,23 +158,38 @@ async def test_a_refusal_says_where_what_and_what_to_do(  # noqa: PLR0917 - fixt
     assert f"{store.location}, collection 'c'" in str(told.value)
 
 
-async def test_what_only_stands_in_the_way_for_a_while_is_tried_again(store: ElasticsearchStore, server: Scripted) -> None:
-    server.rules = [("_search", (200, {"hits": {"hits": []}})), ("_bulk", whole(429, "es_rejected_execution_exception"))]
-    done = (200, {"errors": False, "items": [{"index": {"status": 200, "result": "updated", "_seq_no": 5}}]})
+WRITTEN = {"status": 200, "result": "updated", "_seq_no": 5}
+
+
+@pytest.mark.parametrize(
+    ("call", "path", "done", "blocked"),
+    [
+        (put, "_doc", (200, WRITTEN), whole(429, BLOCKED)),
+        (put_many, "_bulk", (200, {"errors": False, "items": [{"index": WRITTEN}] * 2}), items("index", 429, BLOCKED)),
+    ],
+    ids=["one", "many"],
+)
+async def test_what_only_stands_in_the_way_for_a_while_is_tried_again(  # noqa: PLR0917 - fixtures are injected by name
+    store: ElasticsearchStore, server: Scripted, call: Call, path: str, done: Answer, blocked: Answer
+) -> None:
+    server.rules = [("_search", (200, {"hits": {"hits": []}})), (path, whole(429, BUSY))]
+
+    def asked() -> int:
+        return sum(path in line for line in server.asked)
 
     async def pass_over() -> None:
-        while sum("_bulk" in line for line in server.asked) < 6:  # noqa: ASYNC110 - more often than the driver itself tries
+        while asked() < 6:  # noqa: ASYNC110 - more often than the driver itself tries
             await asyncio.sleep(0.001)
-        server.rules[1] = ("_bulk", done)
+        server.rules[1] = (path, done)
 
     async with asyncio.TaskGroup() as group:
         group.create_task(pass_over())
-        await put(store)
-    server.rules[1] = ("_bulk", item("index", 429, BLOCKED))
+        await call(store)
+    server.rules[1] = (path, blocked)
     server.asked.clear()
     with pytest.raises(ReadOnlyError):
-        await put(store)
-    assert sum("_bulk" in line for line in server.asked) == 1, "a full disk stays full"
+        await call(store)
+    assert asked() <= 4, "a full disk stays full: the driver tries a whole request four times, and nobody more"
 
 
 async def test_a_document_whose_source_is_not_stored_is_foreign_data(store: ElasticsearchStore, server: Scripted) -> None:

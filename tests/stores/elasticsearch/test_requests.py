@@ -44,7 +44,13 @@ async def test_many_keys_are_one_round_trip_and_a_given_client_stays_open(watche
     await watched.put("k", {}, collection="c")
     await watched.get("k", collection="c")
     await watched.get("_k", collection="c")
-    assert bare.take() == ["_bulk", "k", "_mget"]
+    assert bare.take() == ["k", "k", "_mget"]
+    await asyncio.gather(*(watched.put(f"k{n}", {"n": n}, collection="c", ttl=n + 9) for n in range(50)))
+    assert bare.take() == ["_bulk"]
+    answers = await asyncio.gather(*(watched.ttl(f"k{n}", collection="c") for n in range(50)))
+    assert bare.take() == ["k0", "_mget"]  # the first finds nobody to share with
+    assert [value for value, _ in answers] == [{"n": n} for n in range(50)]
+    assert all(left is not None and n + 5 < left <= n + 9 for n, (_, left) in enumerate(answers))
     await watched.close()
     assert (await bare.info())["version"]
 
@@ -91,9 +97,9 @@ async def test_what_is_refused_for_load_is_sent_again(
     await watched.put_many(["a", "b"], [{"n": 2}, {"n": 2}], collection="c")
     assert bare.take() == ["_bulk"] * 3
     assert await watched.get_many(["a", "b"], collection="c") == [{"n": 1}, {"n": 2}]  # the pretended answer stored nothing
-    bare.answers += [{"errors": True, "items": [rejected]}] * 10
+    bare.answers += [{"errors": True, "items": [rejected, rejected]}] * 10
     with pytest.raises(StoreConnectionError, match="overloaded"):
-        await watched.put("a", {"n": 3}, collection="c")
+        await watched.put_many(["a", "b"], [{"n": 3}] * 2, collection="c")
     bare.answers.clear()
     bare.answers.append({"errors": True, "items": [rejected]})
     with pytest.raises(StoreConnectionError, match="overloaded"):
@@ -152,6 +158,10 @@ async def test_a_serverless_project_is_not_asked_to_refresh(
         async def bulk(self, *args: Any, **more: Any) -> Any:
             asked.append(more["refresh"])
             return await super().bulk(*args, **more)
+
+        async def index(self, *args: Any, **more: Any) -> Any:
+            asked.append(more["refresh"])
+            return await super().index(*args, **more)
 
     client = Serverless(elasticsearch_url)
     client.sent, client.answers = [], []
