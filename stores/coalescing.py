@@ -265,7 +265,7 @@ class CoalescingStore(BaseStore, ABC):
 
     def _is_lost(self, exc: Exception) -> bool:
         """Whether the driver had no answer: trying once more for each caller would only take longer."""
-        return not isinstance(exc, BaseKeyValueError) and isinstance(self._translate(exc, None, None), StoreConnectionError)
+        return not isinstance(exc, BaseKeyValueError) and isinstance(self._ours(exc, None, None), StoreConnectionError)
 
     async def _put_managed_entries(
         self,
