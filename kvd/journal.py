@@ -157,8 +157,8 @@ class Step:
         self.size = 0
         self.writing = 0
         """Writes that are still going on."""
-        self.taken = 0
-        """Requests that undo or redo it."""
+        self.taken: set[asyncio.Task[None]] = set()
+        """Those that undo or redo it, or are about to."""
         self.turned = 0
         """Counts up with each undo: redo begins with the last."""
         self.undone_at: float | None = None

@@ -6,6 +6,9 @@ in whose place it is kept. So undo and redo are the same, and each is compare-an
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -52,7 +55,7 @@ async def redo(use: Use, *, step: Step | None = None, never_expire: Flag = False
 
 
 async def _turn(use: Use, step: Step, *, done: bool, never_expire: bool, limit: int) -> dict[str, Any]:
-    async with use.journal.lock(step.connection):
+    async with _taken(step), use.journal.lock(step.connection):
         here = [change for change in step.changes.values() if change.can_turn(done=done, never_expire=never_expire)]
         tried = (here[::-1] if done else here)[: min(limit, MAX_PAGE)]
         await each(use, tried, lambda change: _turn_one(use, step, change, never_expire=never_expire))
@@ -70,6 +73,15 @@ async def _turn(use: Use, step: Step, *, done: bool, never_expire: bool, limit: 
         "left": left,
         "problems": [change.pack_problem() for change in stayed],
     }
+
+
+@asynccontextmanager
+async def _taken(step: Step) -> AsyncIterator[None]:
+    """Give the step back when it is done, before anybody learns that."""
+    try:
+        yield
+    finally:
+        step.taken.discard(asyncio.current_task())
 
 
 async def _turn_one(use: Use, step: Step, change: Change, *, never_expire: bool) -> None:

@@ -90,18 +90,10 @@ class Work:
         if step is None:
             return None
         connection = self._connection(method, step.connection)
-        step.taken += 1
-
-        def give_back(_: object) -> None:
-            step.taken -= 1
-
-        try:
-            task = self._queue(request, method, connection, args | {"step": step})
-        except RequestError:
-            give_back(None)
-            raise
+        task = self._queue(request, method, connection, args | {"step": step})
         assert task is not None, "only reads go without a task"  # noqa: S101 - tells the type
-        task.add_done_callback(give_back)
+        step.taken.add(task)
+        task.add_done_callback(step.taken.discard)  # for one that is cancelled before it begins
         return LATER
 
     def _connection(self, method: Method, name: str) -> Connection:
