@@ -1,6 +1,7 @@
 """Undo and redo over every backend that keeps entries: what a step did comes back whole, and nobody else's write is lost."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from types import ModuleType
 from typing import Any
@@ -243,3 +244,46 @@ async def test_errors_are_those_of_the_plain_write_and_leave_no_step(place: Plac
         assert await place.client.call(requests.steps(step=write.journal["step"])) == []
     for write in (place.at(requests.delete, "missing"), place.at(requests.expire, "missing", 5.0)):
         assert await place.client.call(requests.steps(step=await place.do(write))) == []
+
+
+async def test_any_walk_back_and_forth_leads_where_it_leads_in_a_list_of_states(place: Place, case: ModuleType) -> None:
+    chance = random.Random(by_name(case))
+    keys = ["a", "b", "c"]
+    history: list[dict[str, Record | None]] = [dict.fromkeys(keys)]
+    at = 0
+
+    async def now() -> dict[str, Record | None]:
+        return {key: await place.read(key) for key in keys}
+
+    for turn in range(40):
+        if at == 0 or chance.random() < 0.4:  # beyond that are other tests' steps
+            touched = chance.sample(keys, chance.randrange(1, 3))
+            value = b'{"turn": %d}' % turn
+            writes = [
+                chance.choice(
+                    [
+                        place.at(requests.edit, key, value),
+                        place.at(requests.edit, key, value, ttl=float(chance.randrange(100, 10_000))),
+                        place.at(requests.put, key, value, ttl=SOON),
+                        place.at(requests.put_many, touched, [value] * len(touched)),
+                        place.at(requests.expire, key, float(chance.randrange(100, 10_000))),
+                        place.at(requests.delete, key),
+                        place.at(requests.delete_many, keys),
+                    ]
+                )
+                for key in touched
+            ]
+            if await place.client.call(requests.steps(step=await place.do(*writes))):  # it found something to change
+                del history[at + 1 :]
+                history.append(await now())
+                at += 1
+            continue
+        back = chance.random() < 0.6
+        method = requests.undo if back else requests.redo
+        done = await place.client.call(method(connection=place.connection))
+        assert (done is None) is (not back and at == len(history) - 1), turn
+        if done is not None:
+            assert (done.problems, done.left) == ([], 0), turn
+            at += -1 if back else 1
+        found = await now()
+        assert all(same(found[key], history[at][key]) for key in keys), turn
