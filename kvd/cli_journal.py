@@ -31,15 +31,17 @@ def redo(client: BlockingClient, options: argparse.Namespace) -> int:
 
 def _turn(client: BlockingClient, options: argparse.Namespace, *, undo: bool) -> int:
     method = requests.undo if undo else requests.redo
-    step = _opened(client, options.step, undo=undo)
+    step: str | None = options.step
+    _open(client, step, undo=undo)
     changed, problems = 0, list[Problem]()
     while True:
-        done: Undone | None = None if step is None else client.call(method(step, never_expire=options.never_expire))
+        done: Undone | None = client.call(method(step, never_expire=options.never_expire))
         if done is None:
             complain(f"nothing to {method.__name__}")
             return NOTHING
         changed += done.changed
         problems += done.problems
+        step = done.step
         if not done.left:
             break
     title = done.title or done.step
@@ -47,15 +49,15 @@ def _turn(client: BlockingClient, options: argparse.Namespace, *, undo: bool) ->
         say(f"{'undid' if undo else 'did again'}: {visible(title)}" + (f" ({changed:,} keys)" if changed > 1 else ""))
     for problem in problems:
         place = _address(done.connection, problem.collection, problem.key)
-        hint = f" (`kvd {method.__name__} {done.step} --never-expire` keeps it)" if problem.reason == "expired" else ""
+        hint = f" (`kvd {method.__name__} {done.step} --never-expire` brings it back)" if problem.reason == "expired" else ""
         complain(f"{place}: left as it is: {problem.message}{hint}")
     if not changed and not problems:
         complain(f"{visible(title)}: nothing to {method.__name__}")
     return REFUSED if problems else OK if changed else NOTHING
 
 
-def _opened(client: BlockingClient, step: str | None, *, undo: bool) -> str | None:
-    """The step that is meant, or the next one, with its store open: by a URL, where nobody has it open any more."""
+def _open(client: BlockingClient, step: str | None, *, undo: bool) -> None:
+    """Open the store of the step, or of the next one: by its URL, where nobody may have it open any more."""
     found = client.call(requests.steps(step=step))
     if step is None:
         found = [one for one in found if (one.can_undo if undo else one.can_redo)]
@@ -63,8 +65,6 @@ def _opened(client: BlockingClient, step: str | None, *, undo: bool) -> str | No
     for one in found:
         if ":" in one.connection:
             client.call(requests.open_url(one.connection))
-        return one.step
-    return step
 
 
 def _address(connection: str, collection: Any, key: Any) -> str:

@@ -139,6 +139,7 @@ class Step:
         "size",
         "taken",
         "title",
+        "told",
         "turned",
         "undone_at",
         "writing",
@@ -162,10 +163,12 @@ class Step:
         self.turned = 0
         """Counts up with each undo: redo begins with the last."""
         self.undone_at: float | None = None
+        self.told = False
+        """Whether anybody tried to undo it."""
 
     def can_turn(self, *, done: bool) -> bool:
-        """Whether there is something to undo (`done`) or to redo."""
-        return any(change.can_turn(done=done) for change in self.changes.values())
+        """Whether there is something to undo (`done`) or to redo, or to be told once that there is not."""
+        return (done and not self.told) or any(change.can_turn(done=done) for change in self.changes.values())
 
     def count(self) -> None:
         """Count its bytes anew."""

@@ -32,7 +32,7 @@ ATTEMPTS: Final = 50
 LONGEST_PAUSE: Final = 0.05
 """Seconds between two of them."""
 NO_COMPARE: Final = "{} stores cannot compare and set"
-DESTROYED: Final = "what is destroyed as a whole is not looked at before"
+DESTROYED: Final = "what is deleted as a whole is not kept"
 CONTESTED: Final = "others kept writing at the same time"
 UNKNOWN: Final = "it is not known whether it took effect"
 

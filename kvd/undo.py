@@ -59,6 +59,7 @@ async def _turn(use: Use, step: Step, *, done: bool, never_expire: bool, limit: 
         here = [change for change in step.changes.values() if change.can_turn(done=done, never_expire=never_expire)]
         tried = (here[::-1] if done else here)[: min(limit, MAX_PAGE)]
         await each(use, tried, lambda change: _turn_one(use, step, change, never_expire=never_expire))
+    step.told = True
     left = len(here) - len(tried)
     stayed = [change for change in tried if change.done is done]
     if not left:
