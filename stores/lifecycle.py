@@ -1,4 +1,4 @@
-"""Opening, closing, and the edges of a store: names are checked here and driver exceptions are translated here.
+"""Opening and closing a store, and the names that it takes.
 
 A store opens itself at its first use. `_setup` connects and never changes anything; `_setup_collection` runs before the first
 write to a collection and may create what the write needs, so that looking changes nothing. Both may be tried again after a
@@ -15,27 +15,19 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
 from stores.arguments import check_name
-from stores.errors import (
-    BaseKeyValueError,
-    Fault,
-    InvalidKeyError,
-    StoreClosedError,
-    StoreConnectionError,
-    StoreSetupError,
-)
-from stores.faults import Faults, Words, fault_of
+from stores.edges import Edges
+from stores.errors import InvalidKeyError, StoreClosedError, StoreConnectionError, StoreSetupError
 from stores.joined import SEPARATOR
 from stores.locks import LoopLock
-from stores.names import Collection, Key, Token, encode_name, shown
+from stores.names import Collection, Key, Scope, Token, encode_name
 from stores.sanitization import PassthroughStrategy, SanitizationStrategy
 from stores.serialization import BasicSerializationAdapter, SerializationAdapter
-from stores.traits import Traits
 
 __all__ = ["DEFAULT_COLLECTION", "Lifecycle", "Scope"]
 
@@ -44,23 +36,9 @@ DEFAULT_COLLECTION = "default_collection"
 MAX_SET_UP = 10_000
 """Collections that are remembered as set up: names may be made up without an end."""
 
-Scope = str | Token
-"""A collection whose default is resolved."""
 
-
-class Lifecycle:
-    """A store's life. Backends give `traits`, `location`, the table of driver errors, and the setup hooks."""
-
-    traits: ClassVar[Traits]
-
-    _errors: ClassVar[Mapping[type[BaseException], type[BaseKeyValueError]]] = {}
-    """The driver's exceptions and what they become; the most derived class wins."""
-
-    _faults: ClassVar[Faults] = {}
-    """What the driver's exceptions tell of the connection, beside Python's own."""
-
-    _fault_words: ClassVar[Words] = {}
-    """What their messages tell where the class does not."""
+class Lifecycle(Edges):
+    """A store's life. Backends give `traits`, `location`, the tables of driver errors, and the setup hooks."""
 
     _joins_names: ClassVar[bool] = False
     """Whether the backend keeps `collection::key`, so that `::` in a collection would be ambiguous."""
@@ -96,7 +74,6 @@ class Lifecycle:
         self._loop: asyncio.AbstractEventLoop | None = None
         """On which the store was opened; None while it is closed."""
         self._process = 0
-        self._closed = False
         self._entered = 0
         """Blocks that the store is in: the last to end closes it."""
         self._setup_lock = LoopLock()
@@ -104,11 +81,6 @@ class Lifecycle:
         self._ending: asyncio.Task[None] | None = None
         """The event loop itself keeps no task alive."""
         self._set_up_collections: set[str] = set()
-
-    @property
-    def location(self) -> str:
-        """Where the data is, for a person: a path or a URL without its secrets."""
-        return self.traits.name
 
     # Hooks
 
@@ -329,79 +301,3 @@ class Lifecycle:
     def _sanitize_key(self, key: str) -> str:
         self._key_strategy.validate(key)
         return self._key_strategy.sanitize(key)
-
-    # Errors
-
-    def _edge(self, scope: Scope | None = None, key: Key | None = None) -> _Edge:
-        """A context that translates what the driver raises."""
-        return _Edge(self, scope, key)
-
-    def _ours(self, exc: BaseException, scope: Scope | None, key: Key | None) -> BaseKeyValueError | None:
-        """The error that an exception becomes, with what is at fault; None for what is not the driver's."""
-        ours = exc if isinstance(exc, BaseKeyValueError) else self._translate(self._cause(exc), scope, key)
-        if ours is not None and ours.fault is None:
-            ours.fault = self._fault(exc)
-        return ours
-
-    def _cause(self, exc: BaseException) -> BaseException:
-        """What the tables know. A backend whose driver tells by codes what went wrong has its own."""
-        return exc
-
-    def _fault(self, exc: BaseException) -> Fault | None:
-        """What is wrong with the connection."""
-        return fault_of(self._cause(exc), self._faults, self._fault_words)
-
-    def _translate(self, exc: BaseException, scope: Scope | None, key: Key | None) -> BaseKeyValueError | None:
-        """Ours for a driver's exception; None for what is not the driver's."""
-        for cls in type(exc).__mro__:
-            ours = self._errors.get(cls)
-            if ours is not None:
-                break
-        else:
-            return None
-        where = "" if scope is None else f", collection {shown(scope)}"
-        where += "" if key is None else f", key {shown(key)}"
-        return ours(f"{self._where()}{where}: {self._told(exc)}")
-
-    def _told(self, exc: BaseException) -> str:
-        """What a driver's exception says, for a person. A backend whose driver says too much has its own."""
-        return str(exc).strip() or type(exc).__name__
-
-    def _where(self) -> str:
-        return f"{self.traits.name} at {self.location}"
-
-
-class _Edge:
-    """Translates exceptions that leave its block."""
-
-    __slots__ = ("_key", "_scope", "_store")
-
-    def __init__(self, store: Lifecycle, scope: Scope | None, key: Key | None) -> None:
-        self._store = store
-        self._scope = scope
-        self._key = key
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        if exc is None:
-            return
-        store = self._store
-        ours = store._ours(exc, self._scope, self._key)  # noqa: SLF001 - the edge is part of the store
-        if (
-            store._closed  # noqa: SLF001 - as above
-            and (ours is None or isinstance(ours, StoreConnectionError))
-            and (isinstance(exc, Exception) or _cancelled_by_driver(exc))
-        ):
-            raise StoreClosedError(f"This {store.traits.name} store was closed during the call.") from exc
-        if ours is None and _cancelled_by_driver(exc):  # a client that was passed in, when its owner closes it
-            raise StoreConnectionError(f"{store._where()}: the client was closed during the call.") from exc  # noqa: SLF001 - as above
-        if ours is not None and ours is not exc:
-            raise ours from exc
-
-
-def _cancelled_by_driver(exc: BaseException) -> bool:
-    """Whether nobody cancelled the task: some drivers cancel what waits on them when they are closed."""
-    task = asyncio.current_task() if isinstance(exc, asyncio.CancelledError) else None
-    return task is not None and not task.cancelling()

@@ -21,6 +21,7 @@ __all__ = [
     "Key",
     "Name",
     "Page",
+    "Scope",
     "Token",
     "compile_glob",
     "decode_name",
@@ -46,6 +47,8 @@ OUTSIDE: Final = Token(b"")
 
 Key = str | Token
 Collection = str | Token | None
+Scope = str | Token
+"""A collection whose default is resolved."""
 
 
 @dataclass(frozen=True, slots=True)

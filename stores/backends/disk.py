@@ -11,19 +11,19 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sqlite3
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, TypeVar, overload
 
 from stores.backends.disk_database import Database
+from stores.backends.disk_errors import ERRORS, is_no_cache, told_by_code
 from stores.backends.disk_places import Place, collections_page, keys_page, outside_page, prefix_of
-from stores.backends.disk_records import HEAD, RESTORED, Contents, Load
-from stores.backends.disk_rows import PICKLE, Row, tag_of
+from stores.backends.disk_records import HEAD, Contents, Load, restored
+from stores.backends.disk_rows import Row, tag_of
 from stores.backends.worker import Access, Worker
 from stores.base import BaseContextManagerStore, BaseStore
 from stores.batches import made_in_turns
@@ -34,14 +34,8 @@ from stores.errors import (
     DeserializationError,
     Fault,
     InvalidKeyError,
-    KeyValueStoreError,
     ReadOnlyError,
-    SerializationError,
     StoreClosedError,
-    StoreConnectionError,
-    StoreSetupError,
-    UnsupportedError,
-    ValueTooLargeError,
 )
 from stores.joined import SEPARATOR
 from stores.lifecycle import Scope
@@ -58,7 +52,6 @@ R = TypeVar("R")
 
 CULL_STEP: Final = 500
 LARGEST: Final = 2**63 - 1
-NO_CACHE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_PERM})
 _others: Final[list[Database]] = []
 """Of the processes from which this one was forked, in which SQLite may not even close what they opened."""
 TURN: Final = 32
@@ -79,12 +72,7 @@ class DiskStore(BaseContextManagerStore, BaseStore):
     )
     _any_loop = True
     _joins_names = True
-    _errors: ClassVar[Mapping[type[BaseException], type[BaseKeyValueError]]] = {
-        sqlite3.Error: KeyValueStoreError,
-        sqlite3.OperationalError: StoreConnectionError,
-        sqlite3.DataError: ValueTooLargeError,
-        OSError: KeyValueStoreError,
-    }
+    _errors = ERRORS
 
     @overload
     def __init__(self, *, disk_cache: Cache, default_collection: str | None = None, auto_create: bool = True) -> None: ...
@@ -198,16 +186,10 @@ class DiskStore(BaseContextManagerStore, BaseStore):
             raise ReadOnlyError(f"The disk store at {self.location} was opened read-only.")
 
     def _translate(self, exc: BaseException, scope: Scope | None, key: Key | None) -> BaseKeyValueError | None:
-        code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
-        if code == sqlite3.SQLITE_READONLY:
-            return ReadOnlyError(f"The cache at {self.location} cannot be written: {exc}.")
-        if code == sqlite3.SQLITE_FULL:
-            return KeyValueStoreError(f"There is no room for the cache at {self.location}: {exc}.")
-        return super()._translate(exc, scope, key)
+        return told_by_code(exc, self.location) or super()._translate(exc, scope, key)
 
     def _fault(self, exc: BaseException) -> Fault | None:
-        is_none = isinstance(exc, StoreSetupError) or getattr(exc, "sqlite_errorcode", 0) & 0xFF in NO_CACHE
-        return Fault.FILE if is_none else super()._fault(exc)
+        return Fault.FILE if is_no_cache(exc) else super()._fault(exc)
 
     # Names
 
@@ -375,12 +357,7 @@ class DiskStore(BaseContextManagerStore, BaseStore):
         if isinstance(new, ManagedEntry):
             value = self._dump(collection, key, new)
         elif new is not None:
-            if new.kind not in RESTORED:
-                raise UnsupportedError(f"What is {new.kind!r} cannot be stored in diskcache's form.")
-            try:
-                value, mode = RESTORED[new.kind](new.body), PICKLE if new.kind == "pickle" else None
-            except ValueError as exc:
-                raise SerializationError(f"diskcache keeps no such {new.kind!r}: {exc}.") from exc
+            value, mode = restored(new)
 
         def commit() -> Version:
             row = self._expected(place, expected)

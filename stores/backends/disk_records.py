@@ -12,15 +12,15 @@ from typing import Any, Final, TypeVar
 from stores.backends.disk_database import Database
 from stores.backends.disk_places import Place
 from stores.backends.disk_recent import State
-from stores.backends.disk_rows import Inline, Row
+from stores.backends.disk_rows import PICKLE, Inline, Row
 from stores.backends.envelope import open_text, peek
 from stores.batches import batched
 from stores.entry import ManagedEntry, moment_at
-from stores.errors import DeserializationError
+from stores.errors import DeserializationError, SerializationError, UnsupportedError
 from stores.records import ENTRY, Description, Record
 from stores.serialization import SerializationAdapter
 
-__all__ = ["HEAD", "RESTORED", "Contents", "Load"]
+__all__ = ["HEAD", "Contents", "Load", "restored"]
 
 R = TypeVar("R")
 Load = Callable[[Row | Inline, str | bytes], R]
@@ -41,6 +41,21 @@ RESTORED: Final[dict[str, Callable[[bytes], str | bytes | float]]] = {
     "float": float,
 }
 """Of each kind that can be put back: the value of its bytes. ValueError when they are of none."""
+
+
+def restored(record: Record) -> tuple[str | bytes | float, int | None]:
+    """The value of a record that is put back, and its mode where that cannot be told by the value.
+
+    Raises:
+        UnsupportedError: its kind is another store's.
+        SerializationError: there is no such value of its kind.
+    """
+    if record.kind not in RESTORED:
+        raise UnsupportedError(f"What is {record.kind!r} cannot be stored in diskcache's form.")
+    try:
+        return RESTORED[record.kind](record.body), PICKLE if record.kind == "pickle" else None
+    except ValueError as exc:
+        raise SerializationError(f"diskcache keeps no such {record.kind!r}: {exc}.") from exc
 
 
 class Contents:

@@ -12,27 +12,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, ClassVar, Final, overload
 from urllib.parse import urlsplit
 
-import elastic_transport as transport
 import elasticsearch as driver
 from elasticsearch import AsyncElasticsearch
 
 from stores.arguments import Secret
 from stores.backends import elasticsearch_documents as documents, elasticsearch_scans as scans
 from stores.backends.certificates import check_files
+from stores.backends.elasticsearch_client import client_for
 from stores.backends.elasticsearch_errors import (
     CONFLICT,
     ERRORS,
     FAULTS,
     NO_INDEX,
-    RefusedError,
-    answered,
+    advised,
     bulk_failure,
     cause_of,
     innermost,
-    types_of,
 )
 from stores.backends.elasticsearch_names import (
     MAX_ID,
@@ -41,17 +40,7 @@ from stores.backends.elasticsearch_names import (
     ElasticsearchV1KeySanitizationStrategy,
     Names,
 )
-from stores.backends.elasticsearch_requests import (
-    BATCH,
-    Node,
-    bulk,
-    create_index,
-    has_our_mapping,
-    mget,
-    operations,
-    put,
-    with_port,
-)
+from stores.backends.elasticsearch_requests import BATCH, bulk, check_mapping, create_index, mget, operations, put
 from stores.base import (
     BaseContextManagerStore,
     BaseCullStore,
@@ -196,13 +185,11 @@ class ElasticsearchStore(
         self._client = elasticsearch_client
         self._url = url or ""
         self._auto_create = auto_create
-        self._options: dict[str, Any] = {"request_timeout": timeout, "http_compress": self._url.startswith("https")}
-        if username is not None:
-            self._options["basic_auth"] = (username, password or "")
-        given = {"api_key": api_key, "ca_certs": ca_certs}
-        self._options |= {name: option for name, option in given.items() if option is not None}
-        if not verify_certs:
-            self._options |= {"verify_certs": False, "ssl_show_warn": False}
+        login = None if username is None else (username, password or "")
+        self._make_client = partial(
+            client_for, api_key=api_key, login=login, ca_certs=ca_certs, verify_certs=verify_certs, timeout=timeout
+        )
+        self._ca_certs = ca_certs
         self._refresh: bool | None = True
 
     @property
@@ -217,8 +204,8 @@ class ElasticsearchStore(
 
     async def _setup(self) -> None:
         if self._client is None:
-            await asyncio.to_thread(check_files, self._options.get("ca_certs"))
-            self._client = AsyncElasticsearch([with_port(self._url)], node_class=Node, **self._options)
+            await asyncio.to_thread(check_files, self._ca_certs)
+            self._client = self._make_client(self._url)
         try:
             version = (await self._client.info()).body.get("version", {})
         except (driver.AuthorizationException, driver.NotFoundError):
@@ -252,11 +239,7 @@ class ElasticsearchStore(
 
     def _translate(self, exc: BaseException, scope: Scope | None, key: Key | None) -> BaseKeyValueError | None:
         ours = super()._translate(exc, scope, key)
-        if ours is not None and isinstance(exc, transport.ApiError):
-            return answered(ours.message or "", exc.meta.status, types_of(exc))
-        if ours is not None and isinstance(exc, RefusedError):
-            return answered(ours.message or "", exc.status, exc.types)
-        return ours
+        return None if ours is None else advised(ours, exc)
 
     def _told(self, exc: BaseException) -> str:
         return super()._told(innermost(exc))
@@ -306,14 +289,12 @@ class ElasticsearchStore(
         if (failure := bulk_failure(results)) is not None:
             raise failure
         if any(result["_seq_no"] == 0 and result["result"] == "created" for result in results):
-            index = self._names.index(scope)
-            if not await has_our_mapping(self._api, index):
+            try:
+                await check_mapping(self._api, self._names.index(scope))
+            except StoreSetupError:
                 if isinstance(scope, str):
                     self._set_up_collections.discard(scope)
-                raise StoreSetupError(
-                    f"Somebody deleted index {index!r}, and Elasticsearch made it anew without this store's mapping when it "
-                    "stored the entry. Delete the index and write again."
-                )
+                raise
 
     # Entries
 

@@ -33,7 +33,7 @@ __all__ = [
     "OVERLOADED",
     "RETRIED",
     "RefusedError",
-    "answered",
+    "advised",
     "bulk_failure",
     "cause_of",
     "deletion_failure",
@@ -141,15 +141,21 @@ def types_in(error: Any) -> list[str]:
     return [name for name in (*causes, error.get("type")) if isinstance(name, str)]
 
 
-def answered(message: str, status: int, types: list[str]) -> BaseKeyValueError:
-    """The error for a status and the server's names for what went wrong, with advice."""
+def advised(ours: BaseKeyValueError, exc: BaseException) -> BaseKeyValueError:
+    """The error as the status and the server's names for what went wrong have it, with advice."""
+    if isinstance(exc, transport.ApiError):
+        status, types = exc.meta.status, types_of(exc)
+    elif isinstance(exc, RefusedError):
+        status, types = exc.status, exc.types
+    else:
+        return ours
     for name in types:
         if name in BY_TYPE and not (name == BLOCKED and status == STARTING):
             cls, advice = BY_TYPE[name]
             break
     else:
         cls, advice = BY_STATUS.get(status, (KeyValueOperationError, ""))
-    return cls(f"{message}. {advice}" if advice else message)
+    return cls(f"{ours.message}. {advice}" if advice else ours.message)
 
 
 def bulk_failure(items: list[dict[str, Any]]) -> RefusedError | None:

@@ -12,16 +12,15 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple, cast
-from urllib.parse import urlsplit
 
-from elastic_transport import AiohttpHttpNode, ConnectionError as TransportConnectionError, NodeConfig
 from elasticsearch import ApiError, AsyncElasticsearch, BadRequestError, NotFoundError
 
 from stores.backends.elasticsearch_documents import MAPPING
 from stores.backends.elasticsearch_errors import BLOCKED, NO_INDEX, OVERLOADED, RETRIED, item_failure, types_of
 from stores.batches import batched, run_bounded
+from stores.errors import StoreSetupError
 
-__all__ = ["BATCH", "Node", "Operation", "bulk", "create_index", "has_our_mapping", "mget", "operations", "put", "with_port"]
+__all__ = ["BATCH", "Operation", "bulk", "check_mapping", "create_index", "mget", "operations", "put"]
 
 BATCH: Final = 1000
 BATCH_BYTES: Final = 8 * 1024 * 1024
@@ -31,35 +30,6 @@ BACKOFF: Final = 0.1
 """Seconds before what was refused for load is sent again; doubled each time."""
 FIT_FOR_A_PATH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
 """Ids that nobody on the way takes for a path or an endpoint, or writes in another way."""
-
-
-class Node(AiohttpHttpNode):
-    """A node that stays closed: a request that closing interrupts is sent again, and would open a session to be left open."""
-
-    def __init__(self, config: NodeConfig) -> None:
-        super().__init__(config)
-        if self._ssl_context is not None and config.verify_certs:
-            self._ssl_context.check_hostname = True  # which the driver leaves out where the host is an address
-        self._is_closed = False
-
-    async def perform_request(self, *args: Any, **options: Any) -> Any:  # type: ignore[override] # passed on as they are
-        """Send a request, unless the client was closed."""
-        if self._is_closed:
-            raise TransportConnectionError("the client was closed")
-        return await super().perform_request(*args, **options)
-
-    async def close(self) -> None:  # type: ignore[override] # as the driver's own
-        """Close for good."""
-        self._is_closed = True
-        await super().close()
-
-
-def with_port(url: str) -> str:
-    """The URL with the port that its scheme implies, which the driver wants to be told."""
-    parts = urlsplit(url)
-    if parts.port is not None or not parts.hostname:
-        return url
-    return parts._replace(netloc=f"{parts.netloc}:{443 if parts.scheme == 'https' else 9200}").geturl()
 
 
 class Operation(NamedTuple):
@@ -87,11 +57,15 @@ async def create_index(client: AsyncElasticsearch, index: str) -> None:
             raise
 
 
-async def has_our_mapping(client: AsyncElasticsearch, index: str) -> bool:
-    """Whether the values in an index are flattened."""
+async def check_mapping(client: AsyncElasticsearch, index: str) -> None:
+    """Refuse, by a StoreSetupError, an index whose values are not flattened: one that was made in passing."""
     mapping = (await client.indices.get_mapping(index=index))[index]["mappings"]
     value = mapping.get("properties", {}).get("value", {})
-    return bool(value.get("properties", {}).get("flattened", {}).get("type") == "flattened")
+    if value.get("properties", {}).get("flattened", {}).get("type") != "flattened":
+        raise StoreSetupError(
+            f"Somebody deleted index {index!r}, and Elasticsearch made it anew without this store's mapping when it stored the "
+            "entry. Delete the index and write again."
+        )
 
 
 async def mget(

@@ -23,7 +23,7 @@ from stores.backends.memcached_errors import ERRORS, WORDS, AnswerError, advised
 from stores.backends.memcached_items import Items, earlier, exptime, flags_of, foreign
 from stores.backends.memcached_protocol import Answer
 from stores.backends.memcached_server import BATCH, CONCURRENT_BATCHES, DEFAULT_ITEM_LIMIT, Server
-from stores.backends.memcached_walk import Pick, Walk
+from stores.backends.memcached_walk import Pick, Walk, keys_in, one_of_each_collection
 from stores.base import BaseContextManagerStore, BaseDestroyStore, BaseStore
 from stores.batches import made_in_turns, run_batched
 from stores.cursors import HeldCursors
@@ -36,7 +36,7 @@ from stores.errors import (
 )
 from stores.joined import JOINT, collection_of, compound, written_names
 from stores.lifecycle import Scope
-from stores.names import OUTSIDE, Key, Name, Page, Token, compile_glob, decode_name, encode_name, shown
+from stores.names import OUTSIDE, Key, Name, Page, Token, decode_name, encode_name, shown
 from stores.records import ABSENT, ANY, DatedText, Description, Expected, Record, Version
 from stores.sanitization import HashExcessLengthStrategy, SanitizationStrategy
 from stores.traits import Traits
@@ -325,41 +325,25 @@ class MemcachedStore(BaseDestroyStore, BaseContextManagerStore, BaseStore):
         except BaseException:
             walk.close()
             raise
-        return Page([named(name) for name in found], None if walk.is_over else self._walks.hold(walk), looked_at)
+        return Page(
+            [named(protocol.read_dumped(name)) for name in found], None if walk.is_over else self._walks.hold(walk), looked_at
+        )
 
     async def _scan_keys(self, *, collection: Scope, cursor: bytes | None, limit: int, match: str | None) -> Page[Name]:
-        wanted = None if match is None else compile_glob(match)
         outside = collection == OUTSIDE
         prefix = b"" if outside else (collection.value if isinstance(collection, Token) else encode_name(collection)) + JOINT
 
-        def is_wanted(name: bytes) -> bool:
-            if collection_of(name) is not None if outside else not name.startswith(prefix):
-                return False
-            return wanted is None or wanted.match(decode_name(name[len(prefix) :])) is not None
-
-        def named(dumped: bytes) -> Name:
-            name = protocol.read_dumped(dumped)
+        def named(name: bytes) -> Name:
             return Name(decode_name(name[len(prefix) :]), Token(name), self._key_strategy.keeps(decode_name(name)))
 
-        return await self._page(
-            cursor, limit, lambda names: [one for one in names if is_wanted(protocol.read_dumped(one))], named
-        )
+        return await self._page(cursor, limit, keys_in(None if outside else prefix, match), named)
 
     async def _scan_collections(self, *, cursor: bytes | None, limit: int) -> Page[Name]:
-        seen: set[bytes] = set()
-
-        def pick(names: Sequence[bytes]) -> list[bytes]:
-            """One name of each collection."""
-            new = {collection_of(protocol.read_dumped(name)) or b"": name for name in names}
-            picked = [name for stored, name in new.items() if stored not in seen]
-            seen.update(new)
-            return picked
-
-        def named(dumped: bytes) -> Name:
-            stored = collection_of(protocol.read_dumped(dumped))
+        def named(name: bytes) -> Name:
+            stored = collection_of(name)
             return Name("", OUTSIDE, exact=False) if stored is None else Name(decode_name(stored), Token(stored))
 
-        return await self._page(cursor, limit, pick, named)
+        return await self._page(cursor, limit, one_of_each_collection(), named)
 
     def _close_cursor(self, cursor: bytes) -> None:
         self._walks.drop(cursor)

@@ -11,10 +11,39 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 
-__all__ = ["Pick", "Walk"]
+from stores.backends.memcached_protocol import read_dumped
+from stores.joined import collection_of
+from stores.names import compile_glob, decode_name
+
+__all__ = ["Pick", "Walk", "keys_in", "one_of_each_collection"]
 
 Pick = Callable[[Sequence[bytes]], list[bytes]]
 """Chooses from names, in the form of the dump, what a walk is about. That form has no line break."""
+
+
+def keys_in(prefix: bytes | None, match: str | None) -> Pick:
+    """Picks the names that begin so, or with None those that belong to no collection, and whose rest matches a glob."""
+    wanted = None if match is None else compile_glob(match)
+
+    def is_wanted(name: bytes) -> bool:
+        if collection_of(name) is not None if prefix is None else not name.startswith(prefix):
+            return False
+        return wanted is None or wanted.match(decode_name(name[len(prefix or b"") :])) is not None
+
+    return lambda names: [name for name in names if is_wanted(read_dumped(name))]
+
+
+def one_of_each_collection() -> Pick:
+    """Picks a name of each collection that it has not seen."""
+    seen: set[bytes] = set()
+
+    def pick(names: Sequence[bytes]) -> list[bytes]:
+        new = {collection_of(read_dumped(name)) or b"": name for name in names}
+        picked = [name for stored, name in new.items() if stored not in seen]
+        seen.update(new)
+        return picked
+
+    return pick
 
 
 class Walk:

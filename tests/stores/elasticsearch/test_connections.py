@@ -12,7 +12,7 @@ import pytest
 from elasticsearch import AsyncElasticsearch
 
 from stores import ElasticsearchStore
-from stores.backends.elasticsearch_requests import with_port
+from stores.backends.elasticsearch_client import with_port
 from stores.errors import (
     BaseKeyValueError,
     CursorExpiredError,
