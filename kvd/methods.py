@@ -1,4 +1,4 @@
-"""The daemon's methods: one function a method, and the only place that knows both the wire and the stores.
+"""The daemon's methods: one function a method. Only this, and its forms for the journal, know both the wire and the stores.
 
 A function's keyword-only parameters are the method's, read by `kvd.params`; what it returns is the reply's result as msgpack
 carries it. There are four kinds, by who the first argument is and what is asked of the connection first:
