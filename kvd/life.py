@@ -135,6 +135,7 @@ async def _watch(server: Server, place: Place) -> None:
         try:
             server.send_away_the_silent()
             server.look_at_idle()
+            server.journal.trim()
             if not place.is_ours():
                 server.log.warning("%s was removed or replaced", place.path)
                 server.unlisten()

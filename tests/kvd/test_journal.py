@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from redis import Redis
 
 from kvd import requests
 from kvd.client import Client
@@ -310,45 +309,3 @@ async def test_what_the_configuration_changes(tmp_path: Path) -> None:
             daemon.config.write_text(SPARE.replace("[connections.scratch]", "[connections.renamed]"))
             await client.call(requests.reload())
             assert (await undone(client, memory)).changed == 1  # what holds entries stays
-
-
-# Data of other kinds
-
-
-@pytest.fixture
-def redis(redis_url: str, unique_name: str) -> Iterator[Redis]:
-    with Redis.from_url(redis_url) as bare:
-        yield bare
-        for key in bare.scan_iter(f"{unique_name}::*"):
-            bare.delete(key)
-
-
-async def test_foreign_data_comes_back_as_it_was(redis_url: str, redis: Redis, unique_name: str) -> None:
-    config = f'{SPARE}\n[connections.r]\nstore = "redis"\nargs.url = "{redis_url}"\n'
-    hash_, text = f"{unique_name}::h", f"{unique_name}::t"
-    redis.hset(hash_, mapping={"a": "1", "b": b"\xff\0"})
-    redis.expire(hash_, 500)
-    redis.set(text, b"\xff plain", ex=600)
-    with running(config) as daemon:
-        async with await Client.open(daemon.socket, spawn=False) as client:
-            deleted = await do(client, requests.delete_many("r", unique_name, ["h", "t"]))
-            assert not redis.exists(hash_, text)
-            assert (await undone(client, deleted)).changed == 2
-            assert redis.hgetall(hash_) == {b"a": b"1", b"b": b"\xff\0"}
-            assert redis.get(text) == b"\xff plain"
-            assert (round(redis.ttl(hash_), -1), round(redis.ttl(text), -1)) == (500, 600)
-            dated = await do(client, requests.expire("r", unique_name, "h", 50), requests.expire("r", unique_name, "t", None))
-            assert (redis.ttl(hash_), redis.ttl(text)) == (50, -1)
-            assert (await undone(client, dated)).changed == 2
-            assert (round(redis.ttl(hash_), -1), round(redis.ttl(text), -1)) == (500, 600)
-            replaced = await do(client, requests.put("r", unique_name, "h", b'{"n": 1}'))
-            assert (await undone(client, replaced)).changed == 1
-            assert redis.hlen(hash_) == 2
-            dated = await do(client, requests.expire("r", unique_name, "h", 50))
-            redis.expire(hash_, 5_000)  # only the deadline, and somebody else's
-            assert [problem.reason for problem in (await undone(client, dated)).problems] == ["conflict"]
-            assert redis.ttl(hash_) > 4_000
-            deleted = await do(client, requests.delete("r", unique_name, "h"))
-            redis.rpush(hash_, "another")
-            assert [problem.reason for problem in (await undone(client, deleted)).problems] == ["conflict"]
-            assert redis.lrange(hash_, 0, -1) == [b"another"]
