@@ -107,7 +107,12 @@ def dynamodb(dynamodb_url: str, unique_name: str) -> World:
 
 def redis_hash(redis_url: str, unique_name: str) -> World:
     bare, name = Redis.from_url(redis_url), f"{unique_name}::h"
-    world = World(lambda: (bare.delete(name), bare.close()))
+
+    def close() -> None:
+        bare.delete(name)
+        bare.close()
+
+    world = World(close)
     world.config = f'store = "redis"\nargs.url = "{redis_url}"'
 
     def put() -> None:
@@ -187,12 +192,10 @@ async def test_what_was_deleted_comes_back_as_it_was(world: World, client: Clien
     assert world.get() == before
 
 
+@pytest.mark.parametrize("world", ["disk", "dynamodb", "redis"], indirect=True)
 async def test_its_deadline_comes_back(world: World, client: Client) -> None:
     collection, row = await only_key(client)
     before = world.get()
-    info = await client.call(requests.connect("x"))
-    if not info.traits["foreign_ttl"]:
-        pytest.skip("it has no TTL")
     step = await do(client, requests.expire("x", collection, row.token, 900.0))
     assert world.get() != before
     [told] = await client.call(requests.steps(step=step))
