@@ -17,6 +17,7 @@ from kvd.addresses import encode_part, parse_address
 from kvd.errors import DaemonError
 from kvd.model import ConnectionInfo
 from kvtui import keymap
+from kvtui.codecs import name_text
 from kvtui.messages import Changed, Offline, Online, Place
 from kvtui.operations import NewEntry
 from kvtui.screens.dialogs import Prompt
@@ -156,7 +157,7 @@ class BrowserScreen(EntryActions):
     def _go_on(self, by: int) -> None:
         """All keys that are shown match their filter; in the value there is somewhere to go."""
         if self._at == 1 and self.keys_pane.filter.value:
-            self.keys_pane.content.action_move(by)
+            self.keys_pane.content.seek_key(by)
         elif self.value_pane.search.value:
             self.value_pane.go_on(by)
         else:
@@ -234,8 +235,7 @@ class BrowserScreen(EntryActions):
             self._go(1)
 
     def _open(self, place: Place, info: ConnectionInfo | None, seek: str | None = None) -> None:
-        production = info is not None and info.production
-        self.keys_pane.open(place, production=production, read_only=info is not None and info.read_only, seek=seek)
+        self.keys_pane.open(place, info, seek)
         listing = self.sidebar.content
         listing.opened = place
         listing.refresh()
@@ -261,9 +261,7 @@ class BrowserScreen(EntryActions):
         if self.keys_pane.place is not None:
             info = self.info(self.keys_pane.place.connection)
             self._wear(info)
-            self.keys_pane.take_rules(
-                production=info is not None and info.production, read_only=info is not None and info.read_only
-            )
+            self.keys_pane.take_rules(info)
             self._hint()
 
     @on(Sidebar.Looked)
@@ -282,7 +280,7 @@ class BrowserScreen(EntryActions):
 
     @on(KeysPane.Selected)
     def _selected(self, message: KeysPane.Selected) -> None:
-        self.value_pane.show(message.entry)
+        self.value_pane.show(message.entry, message.folder)
         self._path()
         self._hint()
 
@@ -314,7 +312,8 @@ class BrowserScreen(EntryActions):
     def _path(self) -> None:
         place, entry = self.keys_pane.place, self.value_pane.entry
         if place is not None:
-            key = entry.label if entry is not None and entry.place == place else ""
+            folder = name_text(self.keys_pane.content.folder or "")
+            key = entry.label if entry is not None and entry.place == place else folder
             self.query_one(TopBar).path = (place.connection, place.name, key)
 
     # Going somewhere

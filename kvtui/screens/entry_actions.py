@@ -56,11 +56,13 @@ class EntryActions(EditActions):
             ttl = parse_ttl(text)
             return "never expires" if ttl is None else f"expires {moment_text(time.time() + ttl)}"
 
+        partial = self._partial(entries)
+
         def known() -> list[str]:
             said = [self._left(entries[0])] if len(entries) == 1 else []
             if cannot := len(chosen) - len(entries):
                 said.append(f"Left alone: {cannot:,} that can have none.")
-            return said
+            return said + partial
 
         prompt = Prompt(
             "Set TTL", _subject(entries), placeholder="90s, 2h30m, never, 2031-01-31 18:00", check=meaning, lines=known
@@ -79,6 +81,12 @@ class EntryActions(EditActions):
             if await self.app.push_screen_wait(question) != "set":
                 return
         self._set_ttl(entries, parse_ttl(text))
+
+    def _partial(self, entries: Sequence[Entry]) -> list[str]:
+        """That folders may hold more than what is known, where they do."""
+        if len(entries) > 1 and self.keys_pane.is_tree and not self.keys_pane.is_complete:
+            return ["Not all keys were read yet: folders may hold more."]
+        return []
 
     def _left(self, entry: Entry) -> str:
         """How long an entry of the list lives on."""
@@ -119,7 +127,7 @@ class EntryActions(EditActions):
         many = len(entries) > 1
         record = self.value_pane.record
         seen = record.version if record is not None and not many and self.value_pane.entry == entries[0] else None
-        lines = [f"in {place.label}"]
+        lines = [f"in {place.label}", *self._partial(entries)]
         while True:
             question = Ask(
                 f"Delete {len(entries):,} keys?" if many else "Delete this key?",
@@ -199,7 +207,9 @@ class EntryActions(EditActions):
     async def action_add(self) -> None:
         place = self.place_for_new()
         if not self.refused("browser.add") and place is not None:
-            await self._create(Draft(place.connection, place.collection if isinstance(place.collection, str) else ""))
+            folder = self.keys_pane.content.folder if place == self.keys_pane.place and not place.by_token else None
+            collection = place.collection if isinstance(place.collection, str) else ""
+            await self._create(Draft(place.connection, collection, folder or ""))
 
     @work(exclusive=True, group="ask")
     async def action_duplicate(self) -> None:

@@ -30,7 +30,9 @@ ON_CHOSEN = {"entry.ttl", "entry.delete"}
 """What is done to the marked keys, if there are some."""
 NEED_KEY = {"keys.mark", "keys.mark_range", "value.search"}
 """What is done to keys or values, beside all of the scope of entries."""
-NEED_PLACE = {"keys.filter", "keys.sort", "keys.reverse", "keys.scan"}
+ON_FOLDER = {"keys.mark", "keys.mark_range", "entry.next_match", "entry.previous_match"}
+"""What is done to folders as well."""
+NEED_PLACE = {"keys.filter", "keys.sort", "keys.tree", "keys.reverse", "keys.scan"}
 OURS = {"", "entry"}
 """What keys are that a store wrote, or that are not known yet."""
 
@@ -81,9 +83,11 @@ class Offers(Screen[None]):
         """Why a command would come to nothing here; None where it would not."""
         entry = self.keys_pane.first_chosen if command.id in ON_CHOSEN else self.current()
         if entry is None and (command.scope == "entry" or command.id in NEED_KEY):
-            return "There is no key here."
+            return self._why_no_key(command)
         if command.id in NEED_PLACE and self.keys_pane.place is None:
             return "Open a collection first."
+        if command.id == "keys.tree":
+            return self.keys_pane.why_no_tree
         place = self.place_for_new() if command.id == "browser.add" else None if entry is None else entry.place
         if place is None:
             return "Open a connection first." if command.id == "browser.add" else None
@@ -97,6 +101,11 @@ class Offers(Screen[None]):
         if command.id == "entry.ttl" and info is not None and not self._any_can_expire(info):
             return f"This {self.keys_pane.kind(entry.key).partition(',')[0]} can have no TTL in {info.store}."
         return self.value_pane.too_large if command.id == "entry.edit" else None
+
+    def _why_no_key(self, command: keymap.Command) -> str | None:
+        if self.keys_pane.content.folder is None:
+            return "There is no key here."
+        return None if command.id in ON_FOLDER else "This is a folder; space marks the keys in it."
 
     def _kind(self, entry: Entry) -> str:
         record = self.value_pane.record

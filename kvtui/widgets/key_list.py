@@ -1,14 +1,12 @@
-"""The keys of a collection with TTL, size and type; TTLs count down, expired rows fade out.
+"""The keys of a collection with TTL, size and type, flat or in folders; TTLs count down, expired rows fade out.
 
-The list draws the view of a `KeyIndex` and follows its own cursor by key, not by place: whatever comes and goes around it,
-the cursor stays on its key. One timer repaints the TTL cells that are seen, and nothing else.
+The list draws the view of a `KeyIndex`. One timer repaints the TTL cells that are seen, and nothing else.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -20,8 +18,9 @@ from textual.strip import Strip
 from kvd.model import Key
 from kvtui.codecs import elide, name_text, printable, size_text
 from kvtui.countdown import FADE_SECONDS, TENTHS_BELOW, Urgency, left_text, urgency
-from kvtui.index import KeyIndex, Sort
-from kvtui.widgets.lines import Lines
+from kvtui.index import KeyIndex
+from kvtui.view import Line, Sort
+from kvtui.widgets.key_cursor import KeyCursor
 
 __all__ = ["KeyList", "foreign_text", "kind_label"]
 
@@ -30,6 +29,8 @@ TICK = 0.1
 TTL_WIDTH, SIZE_WIDTH, TYPE_WIDTH = 7, 7, 6
 ONE_FROM, BOTH_FROM = 36, 50
 """Cells of the whole line from which one of size and type, and both of them are shown."""
+INDENT, NAME_LEAST = 2, 12
+"""Cells by which each folder moves what is in it, as long as so many are left for a name."""
 
 
 def kind_label(kind: str) -> str:
@@ -42,7 +43,7 @@ def foreign_text(kind: str, so: str) -> str:
     return f"This {kind.partition(',')[0]} was not written by a store and {so}."
 
 
-class KeyList(Lines):
+class KeyList(KeyCursor):
     """The list of keys."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -54,16 +55,9 @@ class KeyList(Lines):
         "ttl--over",
         "keys--marked",
         "keys--foreign",
+        "keys--folder",
     }
     HEADER = 1
-
-    class Current(Message):
-        """Another key has the cursor, or none has."""
-
-        def __init__(self, key_list: KeyList, address: Key | None) -> None:
-            super().__init__()
-            self.key_list = key_list
-            self.address = address
 
     class Expired(Message):
         """Keys that are seen have come to their end, as far as is known here."""
@@ -80,107 +74,19 @@ class KeyList(Lines):
             self.addresses = addresses
 
     def __init__(self, index: KeyIndex, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
-        super().__init__(id=id)
-        self.index = index
-        self.current: Key | None = None
-        self.marked: dict[Key, None] = {}
-        """Marked keys in the order of marking."""
+        super().__init__(index, id=id)
         self.fading: dict[Key, float] = {}
         """Expired keys that are still shown, with when their fading began (epoch seconds)."""
         self.kinds_first = False
         """Whether the type tells more than the size, where there is room for one of them."""
-        self.follows_top = True
-        """Whether the cursor stays on the first line whatever comes before it: nobody has looked at a key yet."""
         self._second = 0
-
-    @property
-    def count(self) -> int:
-        return len(self.index.view)
 
     def on_mount(self) -> None:
         self.set_interval(TICK, self._tick)
 
-    # The cursor and its key
-
-    def address_at(self, index: int) -> Key | None:
-        """The key on a line."""
-        view = self.index.view
-        return self.index.address(view[index]) if 0 <= index < len(view) else None
-
-    def watch_cursor(self, before: int, after: int) -> None:
-        super().watch_cursor(before, after)
-        self.follows_top = False
-        self._take_current()
-
-    def reload(self) -> None:
-        """Take up that the index changed; the cursor stays on its key, at the same height of the screen."""
-        if self.follows_top:
-            self.changed()
-            self._take_current()
-            return
-        place = None if self.current is None else self.index.position(self.current)
-        if place is not None and place != self.cursor:
-            top = self.scroll_offset.y + place - self.cursor
-            self.set_reactive(Lines.cursor, place)
-            self.changed()
-            self.scroll_to(y=max(0, top), animate=False, immediate=True)
-        else:
-            self.changed()
-        self._take_current()
-
-    def go_to(self, address: Key) -> bool:
-        """Put the cursor on a key; False when it is not shown."""
-        place = self.index.position(address)
-        if place is None:
-            return False
-        self.current = None
-        self.cursor = place
-        self._take_current()
-        self.scroll_to_cursor()
-        return True
-
     def forget(self) -> None:
-        """Start over at the top, without marks."""
-        self.current = None
-        self.marked.clear()
+        super().forget()
         self.fading.clear()
-        self.follows_top = True
-        self.set_reactive(Lines.cursor, 0)
-        self.scroll_to(y=0, animate=False)
-
-    def _take_current(self) -> None:
-        address = self.address_at(self.cursor)
-        if address != self.current:
-            self.current = address
-            self.post_message(self.Current(self, address))
-
-    # Marks
-
-    def toggle_mark(self) -> None:
-        """Mark the current key or take its mark away, and go on to the next."""
-        if self.current is None:
-            return
-        if self.current in self.marked:
-            del self.marked[self.current]
-        else:
-            self.marked[self.current] = None
-        self.refresh_index(self.cursor)
-        self.action_move(1)
-
-    def mark_range(self) -> None:
-        """Mark all from the key that was marked last to the current one."""
-        start = self.index.position(next(reversed(self.marked))) if self.marked else self.cursor
-        low, high = sorted((self.cursor if start is None else start, self.cursor))
-        for line in range(low, high + 1):
-            if (address := self.address_at(line)) is not None:
-                self.marked[address] = None
-        self.refresh()
-
-    def unmark(self, addresses: Iterable[Key] | None = None) -> None:
-        """Take marks away, all unless some are named."""
-        for address in list(self.marked if addresses is None else addresses):
-            self.marked.pop(address, None)
-        self.refresh()
 
     # Time
 
@@ -191,9 +97,9 @@ class KeyList(Lines):
         ended: list[Key] = []
         left, width = self._ttl_cell()
         for line in self.seen:
-            row = self.index.view[line]
-            deadline = self.index.expires[row]
-            if math.isinf(deadline):
+            row = self.index.view.line(line)
+            deadline = self.index.expires[row] if isinstance(row, int) else math.inf
+            if not isinstance(row, int) or math.isinf(deadline):
                 continue
             if deadline <= now:
                 address = self.index.address(row)
@@ -249,25 +155,31 @@ class KeyList(Lines):
         return self.strip((f"{text} "[:width], self.part("lines--head"))).adjust_cell_length(width, self.part("lines--head"))
 
     def draw(self, index: int, width: int, *, at_cursor: bool) -> Strip:
-        now = time.time()
-        row = self.index.view[index]
-        address = self.index.address(row)
+        line = self.index.view.line(index)
         key_width, has_size, has_kind = self._columns(width)
-        name = name_text(self.index.names[row])
-        text = elide(name or '""', key_width)
-        deadline = self.index.deadline(row)
+        if not isinstance(line, int):
+            strip = self._folder(line, key_width).adjust_cell_length(width)
+            return self.mark_cursor(strip) if at_cursor else strip
+        now = time.time()
+        address = self.index.address(line)
+        indent, shown = self._called(line, key_width)
+        deadline = self.index.deadline(line)
         how = urgency(deadline, now)
         marked = address in self.marked
-        kind = printable(kind_label(self.index.kinds[row]))
+        kind = printable(kind_label(self.index.kinds[line]))
         faint = self.part("lines--faint")
-        key_style = self.part("keys--marked") if marked else None if name else faint
+        text = elide(shown or '""', key_width - indent)
         parts: list[tuple[str, Style | None]] = [
             ("● " if marked else "  ", self.part("keys--marked")),
-            (text + " " * (key_width - cell_len(text) + 1), key_style),
+            (" " * indent, None),
+            (
+                text + " " * (key_width - indent - cell_len(text) + 1),
+                self.part("keys--marked") if marked else None if shown else faint,
+            ),
             (f"{left_text(deadline, now) if kind else '':>{TTL_WIDTH}}", self.part(f"ttl--{how.value}")),
         ]
         if has_size:
-            known = self.index.sizes[row]
+            known = self.index.sizes[line]
             parts.append((f"  {size_text(known if known >= 0 else None):>{SIZE_WIDTH}}", faint))
         if has_kind:
             parts.append(
@@ -278,6 +190,33 @@ class KeyList(Lines):
         if how is Urgency.OVER:
             strip = self._faded(strip, now - self.fading.get(address, now), ground)
         return self.mark_cursor(strip) if at_cursor else strip
+
+    def _called(self, line: Line, room: int) -> tuple[int, str]:
+        """How far what stands on a line is moved to the right, and how it is named there."""
+        tree = self.index.tree
+        name = self.index.names[line] if isinstance(line, int) else line
+        if tree is None:
+            return 0, name_text(name)
+        indent = INDENT * (tree.level(line) + isinstance(line, int))
+        return max(0, min(indent, room - NAME_LEAST)), name_text(name[len(tree.folder_of(line)) :])
+
+    def _folder(self, folder: str, key_width: int) -> Strip:
+        """A folder with how many keys are in it."""
+        tree = self.index.tree
+        assert tree is not None  # noqa: S101 - there are folders in trees only
+        size, marked = tree.size(folder), self.marked.below(folder)
+        indent, name = self._called(folder, key_width)
+        count = f"{size:,}"
+        room = key_width + 1 + TTL_WIDTH - indent - INDENT - len(count) - 1
+        text = elide(name, room)
+        faint = self.part("lines--faint")
+        return self.strip(
+            ("  " if not marked else "● " if marked == size else "◐ ", self.part("keys--marked")),
+            (" " * indent, None),
+            ("▾ " if tree.is_open(folder) else "▸ ", faint),
+            (text + " " * (room - cell_len(text) + 1), self.part("keys--folder")),
+            (count, faint),
+        )
 
     def _faded(self, strip: Strip, since: float, ground: Style) -> Strip:
         """The line in one colour that nears its ground as time goes by."""

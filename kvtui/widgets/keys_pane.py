@@ -10,11 +10,13 @@ from textual.binding import BindingType
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from kvd.model import Key
+from kvd.model import ConnectionInfo, Key
 from kvtui import keymap
 from kvtui.codecs import printable
 from kvtui.filters import compile_filter
 from kvtui.messages import Entry, Place
+from kvtui.separators import Separators
+from kvtui.session import Session
 from kvtui.widgets.connection_list import Branch, marks_of
 from kvtui.widgets.key_list import KeyList
 from kvtui.widgets.keys_reader import KeysReader
@@ -33,17 +35,27 @@ class KeysPane(KeysReader):
     ]
 
     class Selected(Message):
-        """Another key is the current one; None when there is none."""
+        """Another key is the current one; None when there is none. In a tree the cursor may stand on a folder instead."""
 
-        def __init__(self, entry: Entry | None) -> None:
+        def __init__(self, entry: Entry | None, folder: str | None = None) -> None:
             super().__init__()
             self.entry = entry
+            self.folder = folder
 
     class Entered(Message):
         """The value of the current key is wanted; or the connection, where only that is shown."""
 
     class Left(Message):
         """The reader wants back to the collections."""
+
+    def __init__(self, session: Session, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(session, id=id)
+        self._trees: set[str] = set()
+        """The connections whose keys are shown as trees."""
+        self._opened: dict[Place, set[str]] = {}
+        """The open folders of each place."""
+        self._kept: Key | None = None
+        """The current key when another filter was set: where it matches, no folder hides it."""
 
     def on_mount(self) -> None:
         self.filter.display = False
@@ -76,25 +88,76 @@ class KeysPane(KeysReader):
 
     # Opening
 
-    def open(self, place: Place, *, production: bool = False, read_only: bool = False, seek: str | None = None) -> None:
+    def open(self, place: Place, info: ConnectionInfo | None, seek: str | None = None) -> None:
         """Show the keys of a collection, and put the cursor on the one whose name is given."""
-        self.read_only = read_only
         if place == self.place:
+            self.take_rules(info)
             if seek is not None:
                 self.go_to(seek)
             return
         self.want(seek)
-        self.place, self.production = place, production
+        self.place = place
         self.content.kinds_first = place.by_token
         self._empty()
+        self.take_rules(info)
         self.set_filter("")
         self.say("Reading keys…")
         self.refresh_keys()
 
-    def take_rules(self, *, production: bool, read_only: bool) -> None:
-        """Take up what may be done to the keys that are shown."""
-        self.production, self.read_only = production, read_only
+    def take_rules(self, info: ConnectionInfo | None) -> None:
+        """Take up what the connection says of its keys: what may be done to them, and where their names are cut."""
+        self.production = info is not None and info.production
+        self.read_only = info is not None and info.read_only
+        separators = "" if info is None else info.separators
+        if separators != self.index.separators.characters:
+            self.index.separators = Separators(separators)
+            self.index.is_cut = any(map(self.index.separators.cut, self.index.names))
+            self._rebuild()
+        self._take_form()
         self.describe_scan()
+
+    # Flat or tree
+
+    @property
+    def is_tree(self) -> bool:
+        """Whether the keys are to be shown as a tree."""
+        return self.place is not None and self.place.connection in self._trees
+
+    @property
+    def why_no_tree(self) -> str | None:
+        """Why the form of the keys cannot be changed to any other; None where it can."""
+        if self.is_tree or self.index.is_cut:
+            return None
+        characters = self.index.separators.characters
+        if not characters:
+            return "This connection has no separators: its keys are not cut."
+        return f"No key here has a separator ({' '.join(characters)})."
+
+    def action_tree(self) -> None:
+        """Show the keys of this connection as trees, or flat again; the cursor stays where it can."""
+        if self.place is None or self.why_no_tree is not None:
+            self.notify(printable(self.why_no_tree or "Open a collection first."), markup=False, timeout=3)
+            return
+        self.content.leave_folder()
+        self._trees ^= {self.place.connection}
+        self._take_form()
+
+    def _take_form(self) -> None:
+        """Show the keys flat or as a tree, as it is chosen for the connection."""
+        index = self.index
+        opened = set() if self.place is None else self._opened.setdefault(self.place, set())
+        if self.place is not None and (index.as_tree != self.is_tree or index.opened is not opened):
+            index.as_tree, index.opened = self.is_tree, opened
+            self._rebuild()
+
+    @on(KeyList.Large)
+    def _folder_opened(self, message: KeyList.Large) -> None:
+        message.stop()
+        self._rebuild()
+
+    def action_close(self) -> None:
+        if not self.content.fold():
+            self.action_back()
 
     def go_to(self, name: str) -> None:
         """Put the cursor on the key of a name, now or as soon as it is known; no filter hides it."""
@@ -153,6 +216,7 @@ class KeysPane(KeysReader):
             self._complain(str(error))
             return
         self._complain("")
+        self._kept = self.content.current
         self._rebuild()
 
     def _complain(self, text: str) -> None:
@@ -160,9 +224,24 @@ class KeysPane(KeysReader):
         line.update(printable(text))
         line.set_class(bool(text), "-said")
 
+    def _rebuild(self) -> None:
+        """Show the keys in another way: at once, unless there are many."""
+        self.workers.cancel_group(self, "view")
+        if self.index.rebuild_at_once():
+            self._rebuilt()
+        else:
+            self._rebuild_in_slices()
+
     @work(exclusive=True, group="view")
-    async def _rebuild(self) -> None:
-        if await self.index.rebuild() and self.place is not None:
+    async def _rebuild_in_slices(self) -> None:
+        if await self.index.rebuild():
+            self._rebuilt()
+
+    def _rebuilt(self) -> None:
+        if self._kept is not None:
+            self.content.reveal(self._kept)
+            self._kept = None
+        if self.place is not None:
             self.show_keys()
 
     @on(Input.Changed, "#filter")
@@ -209,6 +288,8 @@ class KeysPane(KeysReader):
     def action_open(self) -> None:
         if self.filter.has_focus:
             self.focus_content()
+        elif self.content.folder is not None:
+            self.content.unfold()
         elif self.content.current is not None or self.place is None:
             self.post_message(self.Entered())
 
@@ -225,7 +306,7 @@ class KeysPane(KeysReader):
     @on(KeyList.Current)
     def _current(self, message: KeyList.Current) -> None:
         message.stop()
-        self.post_message(self.Selected(self.current))
+        self.post_message(self.Selected(self.current, self.content.folder))
 
     @on(Lines.Moved)
     def _moved(self, message: Lines.Moved) -> None:

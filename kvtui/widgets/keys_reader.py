@@ -135,6 +135,11 @@ class KeysReader(Pane):
 
     # Walking
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether all keys are known."""
+        return self._scan is not None and self._scan.complete
+
     def refresh_keys(self) -> None:
         """Walk anew; what is shown stays until it is known to be gone."""
         if self.place is None:

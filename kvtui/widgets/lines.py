@@ -165,9 +165,13 @@ class Lines(ScrollView, can_focus=True):
             return
         index = event.y - self.HEADER + self.scroll_offset.y
         if index < self.count and not self.is_heading(index):
-            if index == self.cursor:
-                self.post_message(self.Pressed(self))
-            self.cursor = index
+            self.press(index)
+
+    def press(self, index: int) -> None:
+        """Answer a click on a line."""
+        if index == self.cursor:
+            self.post_message(self.Pressed(self))
+        self.cursor = index
 
     # Drawing
 

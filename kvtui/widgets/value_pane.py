@@ -108,12 +108,12 @@ class ValuePane(ValueSearch):
         del action, parameters
         return not self.editor.has_focus
 
-    def show(self, entry: Entry | None) -> None:
+    def show(self, entry: Entry | None, folder: str | None = None) -> None:
         """Show another entry, unless one is being edited: then afterwards."""
         if self.edited is not None:
             self._next = entry
         else:
-            super().show(entry)
+            super().show(entry, folder)
 
     def take_change(self, change: Change) -> None:
         if self.edited is None:

@@ -17,7 +17,7 @@ from kvd import requests
 from kvd.errors import DaemonError, RequestError
 from kvd.model import Change, Record
 from kvtui import jsontext
-from kvtui.codecs import printable
+from kvtui.codecs import name_text, printable
 from kvtui.countdown import until_text
 from kvtui.documents import CHUNK, BytesDocument, Document, TextDocument
 from kvtui.messages import Entry
@@ -92,9 +92,9 @@ class ValueReader(Pane):
 
     # Showing
 
-    def show(self, entry: Entry | None) -> None:
-        """Show another entry."""
-        if entry == self.entry:
+    def show(self, entry: Entry | None, folder: str | None = None) -> None:
+        """Show another entry, or say that there is a folder instead."""
+        if entry == self.entry is not None:
             return
         self.entry = entry
         self.record = None
@@ -108,7 +108,7 @@ class ValueReader(Pane):
             self.caption("value")
             self.view.show(None)
             self.query_one(EntryHead).show(None, None)
-            self.say("")
+            self.say("" if folder is None else name_text(folder))
         else:
             self._slow = self.set_timer(SLOW_SECONDS, self._say_slow)
             self.reread()

@@ -6,7 +6,8 @@ from hypothesis import given, settings, strategies as st
 
 from kvd.model import Description, KeyRow, Token
 from kvtui.filters import compile_filter
-from kvtui.index import SLICE, KeyIndex, Sort
+from kvtui.index import KeyIndex
+from kvtui.view import SLICE, Sort
 
 
 def row(name: str, *, ttl: float | None = None, size: int = 1, exact: bool = True, kind: str = "entry") -> KeyRow:
@@ -14,7 +15,7 @@ def row(name: str, *, ttl: float | None = None, size: int = 1, exact: bool = Tru
 
 
 def names(index: KeyIndex) -> list[str]:
-    return [index.names[line] for line in index.view]
+    return [index.names[row] for row in map(index.view.line, range(index.view.count)) if isinstance(row, int)]
 
 
 def test_pages_come_in_order_and_double_keys_once() -> None:
@@ -22,13 +23,13 @@ def test_pages_come_in_order_and_double_keys_once() -> None:
     assert index.upsert([row("b"), row("d")]) == 2
     assert index.upsert([row("a"), row("b", size=9), row("c")]) == 2
     assert names(index) == ["a", "b", "c", "d"]
-    assert index.sizes[index.view[1]] == 9
+    assert index.sizes[index.row("b") or 0] == 9
 
 
 def test_a_name_that_is_no_address_is_addressed_by_token() -> None:
     index = KeyIndex()
     index.upsert([row("same", exact=False)])
-    assert index.address(index.view[0]) == Token(b"same")
+    assert index.address(index.view.rows[0]) == Token(b"same")
     assert index.position("same") is None
     assert index.position(Token(b"same")) == 0
     assert index.find("same") == Token(b"same")
@@ -69,6 +70,7 @@ def test_a_renewed_ttl_moves_the_row() -> None:
 def test_new_keys_that_do_not_match_are_known_and_not_shown() -> None:
     index = KeyIndex()
     index.matcher = compile_filter("x*")
+    assert index.rebuild_at_once()
     index.upsert([row("x1"), row("y1")])
     assert names(index) == ["x1"]
     assert len(index) == 2
@@ -105,6 +107,7 @@ def test_a_later_rebuild_wins() -> None:
     async def scenario() -> tuple[bool, bool]:
         index = KeyIndex()
         index.upsert([row(f"k{number}") for number in range(3 * SLICE)])
+        index.sort = Sort.SIZE
         first = asyncio.create_task(index.rebuild())
         await asyncio.sleep(0)
         return await index.rebuild(), await first
