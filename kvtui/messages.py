@@ -9,7 +9,7 @@ from textual.message import Message
 from kvd.model import OUTSIDE, Change, Collection, CollectionRow, ConnectionInfo, Key
 from kvtui.codecs import name_text
 
-__all__ = ["Changed", "Doing", "Entry", "Failed", "Offline", "Online", "Place", "label_of"]
+__all__ = ["Changed", "Doing", "Entry", "Failed", "Folder", "Offline", "Online", "Place", "label_of"]
 
 
 NO_COLLECTION = "(no collection)"
@@ -69,6 +69,15 @@ class Entry:
     def label(self) -> str:
         """As a person reads it, on one line and safe to draw."""
         return label_of(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder of a tree of keys: what their names begin with, and how many are known."""
+
+    name: str
+    size: int
+    is_open: bool
 
 
 def label_of(name: str) -> str:

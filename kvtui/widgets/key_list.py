@@ -207,7 +207,7 @@ class KeyList(KeyCursor):
         size, marked = tree.size(folder), self.marked.below(folder)
         indent, name = self._called(folder, key_width)
         count = f"{size:,}"
-        room = key_width + 1 + TTL_WIDTH - indent - INDENT - len(count) - 1
+        room = key_width - indent - INDENT - max(0, len(count) - TTL_WIDTH)
         text = elide(name, room)
         faint = self.part("lines--faint")
         return self.strip(
@@ -215,7 +215,7 @@ class KeyList(KeyCursor):
             (" " * indent, None),
             ("▾ " if tree.is_open(folder) else "▸ ", faint),
             (text + " " * (room - cell_len(text) + 1), self.part("keys--folder")),
-            (count, faint),
+            (f"{count:>{TTL_WIDTH}}", faint),
         )
 
     def _faded(self, strip: Strip, since: float, ground: Style) -> Strip:

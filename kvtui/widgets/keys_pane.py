@@ -14,7 +14,7 @@ from kvd.model import ConnectionInfo, Key
 from kvtui import keymap
 from kvtui.codecs import printable
 from kvtui.filters import compile_filter
-from kvtui.messages import Entry, Place
+from kvtui.messages import Entry, Folder, Place
 from kvtui.separators import Separators
 from kvtui.session import Session
 from kvtui.widgets.connection_list import Branch, marks_of
@@ -37,7 +37,7 @@ class KeysPane(KeysReader):
     class Selected(Message):
         """Another key is the current one; None when there is none. In a tree the cursor may stand on a folder instead."""
 
-        def __init__(self, entry: Entry | None, folder: str | None = None) -> None:
+        def __init__(self, entry: Entry | None, folder: Folder | None = None) -> None:
             super().__init__()
             self.entry = entry
             self.folder = folder
@@ -306,7 +306,17 @@ class KeysPane(KeysReader):
     @on(KeyList.Current)
     def _current(self, message: KeyList.Current) -> None:
         message.stop()
-        self.post_message(self.Selected(self.current, self.content.folder))
+        self._say_current()
+
+    def _say_current(self) -> None:
+        folder, tree = self.content.folder, self.index.tree
+        shown = None if folder is None or tree is None else Folder(folder, tree.size(folder), is_open=tree.is_open(folder))
+        self.post_message(self.Selected(self.current, shown))
+
+    def show_keys(self) -> None:
+        super().show_keys()
+        if self.content.folder is not None:
+            self._say_current()  # it may have more keys now
 
     @on(Lines.Moved)
     def _moved(self, message: Lines.Moved) -> None:

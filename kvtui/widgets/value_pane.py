@@ -18,7 +18,7 @@ from kvd.model import Change, Record
 from kvtui import jsontext, keymap
 from kvtui.codecs import printable, size_text
 from kvtui.limits import Limits
-from kvtui.messages import Entry
+from kvtui.messages import Entry, Folder
 from kvtui.session import Session
 from kvtui.widgets.editor import EDIT_MOST, Editor
 from kvtui.widgets.notice import Notice
@@ -108,7 +108,7 @@ class ValuePane(ValueSearch):
         del action, parameters
         return not self.editor.has_focus
 
-    def show(self, entry: Entry | None, folder: str | None = None) -> None:
+    def show(self, entry: Entry | None, folder: Folder | None = None) -> None:
         """Show another entry, unless one is being edited: then afterwards."""
         if self.edited is not None:
             self._next = entry

@@ -20,7 +20,7 @@ from kvtui import jsontext
 from kvtui.codecs import name_text, printable
 from kvtui.countdown import until_text
 from kvtui.documents import CHUNK, BytesDocument, Document, TextDocument
-from kvtui.messages import Entry
+from kvtui.messages import Entry, Folder
 from kvtui.session import Session
 from kvtui.widgets.entry_head import EntryHead
 from kvtui.widgets.lines import Lines
@@ -92,7 +92,7 @@ class ValueReader(Pane):
 
     # Showing
 
-    def show(self, entry: Entry | None, folder: str | None = None) -> None:
+    def show(self, entry: Entry | None, folder: Folder | None = None) -> None:
         """Show another entry, or say that there is a folder instead."""
         if entry == self.entry is not None:
             return
@@ -108,10 +108,18 @@ class ValueReader(Pane):
             self.caption("value")
             self.view.show(None)
             self.query_one(EntryHead).show(None, None)
-            self.say("" if folder is None else name_text(folder))
+            self._say_folder(folder)
         else:
             self._slow = self.set_timer(SLOW_SECONDS, self._say_slow)
             self.reread()
+
+    def _say_folder(self, folder: Folder | None) -> None:
+        if folder is None:
+            self.say("")
+        else:
+            count = f"{folder.size:,} key{'' if folder.size == 1 else 's'}"
+            to = "go into the folder" if folder.is_open else "open the folder"
+            self.say(name_text(folder.name), count, helps="keys.open", to=to)
 
     def _say_slow(self) -> None:
         """Show no other entry's value below this one's name."""
