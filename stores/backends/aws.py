@@ -40,7 +40,7 @@ from botocore.exceptions import (
 )
 from botocore.loaders import Loader, create_loader
 
-from stores.backends.aws_session import Session
+from stores.backends.aws_session import RedirectedError, Session
 from stores.backends.certificates import check_files
 from stores.errors import (
     BaseKeyValueError,
@@ -192,6 +192,7 @@ FAULTS: Final[Faults] = {
     _Elsewhere: Fault.REGION,
     InvalidRegionError: Fault.REGION,
     NoRegionError: Fault.REGION,
+    RedirectedError: Fault.STRANGER,
     aiohttp.ServerDisconnectedError: Fault.STRANGER,
     aiohttp.ClientResponseError: Fault.STRANGER,
 }

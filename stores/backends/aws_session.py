@@ -10,16 +10,38 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
+import aiohttp
 from aiobotocore.httpsession import AIOHTTPSession
-from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
+from botocore.exceptions import BotoCoreError, EndpointConnectionError, ReadTimeoutError
 
-__all__ = ["Session"]
+__all__ = ["RedirectedError", "Session"]
 
 SLOWEST_UPLOAD: Final = 64 * 1024
 """Bytes a second that a network must take."""
 
 BUFFERED: Final = 64 * 1024
 """Bytes that the kernel takes whatever the server does: a request of this size never hangs while it is sent."""
+
+
+REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+REGION: Final = "x-amz-bucket-region"
+"""S3 says so where a bucket is that is asked for elsewhere, and botocore goes there."""
+
+
+class RedirectedError(BotoCoreError):  # type: ignore[misc] # botocore has no types
+    """A server sends its callers away."""
+
+    fmt = "{endpoint_url} sends its callers to {location!r}, as no service of AWS does"
+
+
+class _Direct:
+    """A session of aiohttp's whose requests follow no redirect: that is botocore's to do, which signs them anew."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    def request(self, *args: Any, **options: Any) -> Any:
+        return self._session.request(*args, allow_redirects=False, **options)
 
 
 class Session(AIOHTTPSession):  # type: ignore[misc] # aiobotocore has no types
@@ -45,6 +67,7 @@ class Session(AIOHTTPSession):  # type: ignore[misc] # aiobotocore has no types
         Raises:
             ReadTimeoutError: the server did not take it, or did not answer.
             EndpointConnectionError: the session was closed, or there is no way.
+            RedirectedError: the server answered with another address.
         """
         if self._is_closed:
             raise EndpointConnectionError(endpoint_url=request.url, error="the client was closed")
@@ -53,9 +76,15 @@ class Session(AIOHTTPSession):  # type: ignore[misc] # aiobotocore has no types
         size = int(request.headers.get("Content-Length") or 0)
         try:
             async with asyncio.timeout(self._silence + size / SLOWEST_UPLOAD if size > BUFFERED else None):
-                return await super().send(request)
+                response = await super().send(request)
         except TimeoutError as exc:
             raise ReadTimeoutError(endpoint_url=request.url, error=exc) from exc
+        if response.status_code in REDIRECTS and REGION not in response.headers:  # botocore would ask for it without an end
+            raise RedirectedError(endpoint_url=request.url, location=response.headers.get("location", "another place"))
+        return response
+
+    async def _get_session(self, proxy_url: str | None) -> Any:
+        return _Direct(await super()._get_session(proxy_url))
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._is_closed = True

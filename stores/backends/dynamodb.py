@@ -20,6 +20,7 @@ from botocore.exceptions import ClientError
 
 from stores.arguments import Secret
 from stores.backends import dynamodb_entries as entries
+from stores.backends.answers import whole
 from stores.backends.aws import ERRORS, FAULTS, AwsClient, cause_of, has_code, was_repeated
 from stores.backends.dynamodb_items import (
     MAX_ITEM_BYTES,
@@ -273,7 +274,7 @@ class DynamoDBStore(BaseContextManagerStore, BaseStore):
                 ConsistentRead=self._consistent_reads,
                 **after,
             )
-            if reply is None or not reply["Items"]:
+            if reply is None or not whole(reply, "Items")["Items"]:
                 return Page(names, None, len(names))
             last = reply["Items"][0]["collection"]["S"]
             names.append(Name(last, collection_token(last)))
@@ -304,7 +305,7 @@ class DynamoDBStore(BaseContextManagerStore, BaseStore):
         )
         if reply is None:
             return Page([], None, 0)
-        keys = [item["key"]["S"] for item in reply["Items"]]
+        keys = [item["key"]["S"] for item in whole(reply, "Items", "ScannedCount")["Items"]]
         if match is not None:
             matches = compile_glob(match).match
             keys = [key for key in keys if matches(key)]

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 from botocore.exceptions import ClientError
 
+from stores.backends.answers import whole
 from stores.backends.aws import AwsClient, Backoff, has_code, is_throttled, refuses_credentials
 from stores.backends.dynamodb_items import SCHEMA, Item, place_of
 from stores.batches import batched, run_bounded
@@ -98,7 +99,7 @@ class Table:
 
     async def _describe(self) -> dict[str, Any] | None:
         reply = await self.ask("describe_table")
-        return None if reply is None else reply["Table"]
+        return None if reply is None else whole(whole(reply, "Table")["Table"], "TableStatus", "KeySchema")
 
     async def _find_or_create(self) -> None:
         for _ in range(SECONDS_TO_WAIT):
@@ -187,7 +188,7 @@ class Table:
                     raise
                 if reply is None:
                     return {}
-                got: list[Item] = reply.get("Responses", {}).get(self._name, [])
+                got: list[Item] = whole(reply, "Responses")["Responses"].get(self._name, [])
                 found |= {item["key"]["S"]: into(item) for item in got}
                 left = reply.get("UnprocessedKeys", {}).get(self._name, {}).get("Keys", [])
                 if left and not await backoff.pause(progress=bool(got)):

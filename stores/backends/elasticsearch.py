@@ -21,6 +21,7 @@ from elasticsearch import AsyncElasticsearch
 
 from stores.arguments import Secret
 from stores.backends import elasticsearch_documents as documents, elasticsearch_scans as scans
+from stores.backends.answers import whole
 from stores.backends.certificates import check_files
 from stores.backends.elasticsearch_client import client_for
 from stores.backends.elasticsearch_errors import (
@@ -207,7 +208,7 @@ class ElasticsearchStore(
             await asyncio.to_thread(check_files, self._ca_certs)
             self._client = self._make_client(self._url)
         try:
-            version = (await self._client.info()).body.get("version", {})
+            version = whole((await self._client.info()).body, "version")["version"]
         except (driver.AuthorizationException, driver.NotFoundError):
             version = {}  # a key that may only use its own indices: what flavour it is does not matter enough
         self._refresh = None if version.get("build_flavor") == "serverless" else True
@@ -345,7 +346,7 @@ class ElasticsearchStore(
     async def _scan_collections(self, *, cursor: bytes | None, limit: int) -> Page[Name]:
         after = "" if cursor is None else decode_name(cursor)
         indices = await self._api.indices.get_alias(index=self._names.pattern, expand_wildcards=["open"])
-        left = sorted(index for index in indices.body if index > after)
+        left = sorted(index for index in whole(indices.body) if index > after)
         page = left[: min(limit, BATCH)]
         names = await self._collection_names(page, hide_empty=True) if page else []
         return Page(names, encode_name(page[-1]) if len(left) > len(page) else None, len(page))

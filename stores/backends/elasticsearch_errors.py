@@ -9,6 +9,7 @@ import aiohttp
 import elastic_transport as transport
 import elasticsearch as driver
 
+from stores.backends.answers import StrangeAnswerError
 from stores.errors import (
     BaseKeyValueError,
     ConflictError,
@@ -73,6 +74,7 @@ ERRORS: Final[Mapping[type[BaseException], type[BaseKeyValueError]]] = {
     transport.TransportError: StoreConnectionError,  # also an answer that is not JSON: whoever answered is no Elasticsearch
     transport.ApiError: KeyValueOperationError,
     RefusedError: KeyValueOperationError,
+    StrangeAnswerError: StoreConnectionError,
     driver.UnsupportedProductError: StoreSetupError,
 }
 
@@ -125,6 +127,8 @@ def innermost(exc: BaseException) -> BaseException:
     """What went wrong: the driver wraps it in itself, once more for each try, and each says what all others say."""
     while isinstance(exc, transport.TransportError) and exc.errors and isinstance(exc.errors[-1], Exception):
         exc = exc.errors[-1]
+    if isinstance(exc, aiohttp.TooManyRedirects):  # which says nothing
+        return ConnectionError("the server sends its callers from one address to the next without an end")
     return exc
 
 

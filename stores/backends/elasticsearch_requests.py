@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, cast
 
 from elasticsearch import ApiError, AsyncElasticsearch, BadRequestError, NotFoundError
 
+from stores.backends.answers import StrangeAnswerError, listed, whole
 from stores.backends.elasticsearch_documents import MAPPING
 from stores.backends.elasticsearch_errors import BLOCKED, NO_INDEX, OVERLOADED, RETRIED, item_failure, types_of
 from stores.batches import batched, run_bounded
@@ -26,6 +27,7 @@ BATCH: Final = 1000
 BATCH_BYTES: Final = 8 * 1024 * 1024
 CONCURRENT_BATCHES: Final = 4
 ATTEMPTS: Final = 6
+STAMP: Final = ("_seq_no", "_primary_term")
 BACKOFF: Final = 0.1
 """Seconds before what was refused for load is sent again; doubled each time."""
 FIT_FOR_A_PATH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
@@ -59,7 +61,8 @@ async def create_index(client: AsyncElasticsearch, index: str) -> None:
 
 async def check_mapping(client: AsyncElasticsearch, index: str) -> None:
     """Refuse, by a StoreSetupError, an index whose values are not flattened: one that was made in passing."""
-    mapping = (await client.indices.get_mapping(index=index))[index]["mappings"]
+    told = whole((await client.indices.get_mapping(index=index)).body, index)
+    mapping = whole(told[index], "mappings")["mappings"]
     value = mapping.get("properties", {}).get("value", {})
     if value.get("properties", {}).get("flattened", {}).get("type") != "flattened":
         raise StoreSetupError(
@@ -77,10 +80,11 @@ async def mget(
 
     async def fetch(batch: Sequence[str]) -> list[dict[str, Any] | None]:
         answer = await client.mget(index=index, ids=batch, source_includes=fields)
-        for document in answer["docs"]:
+        found = [whole(document) for document in listed(answer.body, "docs", len(batch))]
+        for document in found:
             if "error" in document and document["error"].get("type") != NO_INDEX:
                 raise item_failure(document, "A read failed")
-        return [_with_source(document) if document.get("found") else None for document in answer["docs"]]
+        return [_with_source(document) if document.get("found") else None for document in found]
 
     pages = await run_bounded(fetch, batched(ids, BATCH), limit=CONCURRENT_BATCHES)
     return [document for page in pages for document in page]
@@ -88,7 +92,7 @@ async def mget(
 
 async def _get(client: AsyncElasticsearch, index: str, own_id: str, fields: list[str] | None) -> dict[str, Any] | None:
     try:
-        document: dict[str, Any] = (await client.get(index=index, id=own_id, source_includes=fields)).body
+        document = (await client.get(index=index, id=own_id, source_includes=fields)).body
     except NotFoundError as exc:
         if NO_INDEX in types_of(exc) or (isinstance(exc.body, dict) and exc.body.get("found") is False):
             return None
@@ -98,7 +102,7 @@ async def _get(client: AsyncElasticsearch, index: str, own_id: str, fields: list
 
 def _with_source(document: dict[str, Any]) -> dict[str, Any]:
     """The document; other programs' indices need not keep what was stored."""
-    document.setdefault("_source", {})
+    whole(document, "_id", *STAMP).setdefault("_source", {})
     return document
 
 
@@ -120,7 +124,7 @@ async def _index(client: AsyncElasticsearch, index: str, own_id: str, body: byte
             if attempt == ATTEMPTS - 1 or exc.status_code != OVERLOADED or BLOCKED in types_of(exc):
                 raise
         else:
-            return dict(answer.body)
+            return whole(answer.body, "result", *STAMP)
         await _back_off(attempt)
     raise AssertionError  # the last attempt returns or raises
 
@@ -146,8 +150,8 @@ async def bulk(
                 if last or exc.status_code != OVERLOADED:
                     raise
             else:
-                for number, item in zip(left, answer["items"], strict=True):
-                    [results[number]] = item.values()
+                for number, item in zip(left, listed(answer.body, "items", len(left)), strict=True):
+                    results[number] = _result(item)
                 left = [number for number in left if _is_passing(results[number])]
             if not left or last:
                 break
@@ -158,6 +162,15 @@ async def bulk(
     pages = await run_bounded(send, batches, limit=CONCURRENT_BATCHES)
     pages.append(await send(last, refresh=refresh))
     return [result for page in pages for result in page]
+
+
+def _result(item: Any) -> dict[str, Any]:
+    """What became of one operation, which stands under its verb."""
+    told = [*whole(item).values()]
+    if len(told) != 1:
+        raise StrangeAnswerError("has an item with no verb", item)
+    result = whole(told[0], "status")
+    return result if "error" in result else whole(result, "result", *STAMP)
 
 
 async def _back_off(attempt: int) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import elasticsearch as driver
 from elasticsearch import AsyncElasticsearch
 
+from stores.backends.answers import listed, whole
 from stores.backends.elasticsearch_errors import NO_INDEX, OVERLOADED, deletion_failure, item_failure, types_in
 from stores.errors import CursorExpiredError
 
@@ -35,7 +36,7 @@ async def page_of_hits(
     after: Document = {}
     try:
         if cursor is None:
-            pit = (await api.open_point_in_time(index=index, keep_alive=KEEP_ALIVE))["id"]
+            pit = whole((await api.open_point_in_time(index=index, keep_alive=KEEP_ALIVE)).body, "id")["id"]
         else:
             pit, after["search_after"] = json.loads(cursor)
     except driver.NotFoundError:
@@ -54,7 +55,7 @@ async def page_of_hits(
         )
     except driver.NotFoundError as exc:
         raise CursorExpiredError("The server no longer keeps this scan's place: start the scan again.") from exc
-    hits: list[Document] = [{"_source": {}, **hit} for hit in answer["hits"]["hits"]]
+    hits = [{"_source": {}, **whole(hit, "_id", "sort")} for hit in _hits(answer.body)]
     pit = answer.get("pit_id", pit)
     if len(hits) == size:
         return hits, json.dumps([pit, hits[-1]["sort"]]).encode()
@@ -72,7 +73,7 @@ async def samples(api: AsyncElasticsearch, indices: Sequence[str]) -> list[tuple
         where = {"index": index, "allow_partial_search_results": False}
         searches += [where, {"size": 1, "_source": ["collection"], "query": {"exists": {"field": "collection"}}}]
         searches += [where, {"size": 1, "_source": False}]
-    answers = (await api.msearch(searches=searches))["responses"]
+    answers = listed((await api.msearch(searches=searches)).body, "responses", 2 * len(indices))
     for answer in answers:
         if answer.get("status") == OVERLOADED:
             raise item_failure(answer, "A search failed")
@@ -91,7 +92,11 @@ async def other_collections(api: AsyncElasticsearch, index: str, collection: str
     """An entry, if there is one, that names another collection than the index is taken for."""
     others = {"bool": {"filter": {"exists": {"field": "collection"}}, "must_not": {"term": {"collection": collection}}}}
     answer = await api.search(index=index, query=others, size=1, source={"includes": ["collection"]})
-    return [hit["_source"] for hit in answer["hits"]["hits"]]
+    return [whole(hit, "_source")["_source"] for hit in _hits(answer.body)]
+
+
+def _hits(answer: Any) -> list[Any]:
+    return listed(whole(answer, "hits")["hits"], "hits")
 
 
 async def delete_by_query(api: AsyncElasticsearch, index: str, query: Document, *, refresh: bool | None) -> int:
@@ -107,7 +112,7 @@ async def delete_by_query(api: AsyncElasticsearch, index: str, query: Document, 
         answer = exc.body
     if (failure := deletion_failure(answer)) is not None:
         raise failure
-    return int(answer["deleted"])
+    return int(whole(answer, "deleted")["deleted"])
 
 
 async def delete_expired(api: AsyncElasticsearch, index: str, now: datetime, *, refresh: bool | None) -> None:

@@ -22,6 +22,7 @@ from typing import Annotated, Any, ClassVar, Final, overload
 from aiobotocore.client import AioBaseClient
 
 from stores.arguments import Secret
+from stores.backends.answers import whole
 from stores.backends.aws import ERRORS, FAULTS, AwsClient, cause_of
 from stores.backends.s3_bucket import CONCURRENCY, Bucket, NameIsTakenError
 from stores.backends.s3_objects import (
@@ -310,7 +311,7 @@ class S3Store(BaseContextManagerStore, BaseStore):
 
     async def _scan_collections(self, *, cursor: bytes | None, limit: int) -> Page[Name]:
         page = await self._bucket.list("", cursor, limit, delimiter="/")
-        prefixes = [found["Prefix"] for found in page.get("CommonPrefixes", ())]
+        prefixes = [whole(found, "Prefix")["Prefix"] for found in page.get("CommonPrefixes", ())]
         names = [Name(prefix[:-1], Token(prefix.encode()), self._collection_strategy.keeps(prefix[:-1])) for prefix in prefixes]
         return Page(names, next_cursor(page), page.get("KeyCount", 0))
 
@@ -319,7 +320,7 @@ class S3Store(BaseContextManagerStore, BaseStore):
         begins = "" if match is None else glob_prefix(match)
         delimiter = {"delimiter": "/"} if collection == OUTSIDE else {}
         page = await self._bucket.list(prefix + begins, cursor, limit, **delimiter)
-        keys = [found["Key"][len(prefix) :] for found in page.get("Contents", ())]
+        keys = [whole(found, "Key")["Key"][len(prefix) :] for found in page.get("Contents", ())]
         if match is not None:
             matches = compile_glob(match).match
             keys = [key for key in keys if matches(key)]

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
+from stores.backends.answers import whole
 from stores.backends.aws import OVERLOADED, AwsClient, Backoff, has_code
 from stores.backends.s3_requests import Requests
 from stores.batches import batched, run_bounded
@@ -146,7 +147,7 @@ class Bucket:
         reply = await self._ask("get_object", Key=name)
         if reply is None:
             return None
-        if reply["ContentLength"] > at_most:
+        if whole(reply, "ContentLength")["ContentLength"] > at_most:
             reply["Body"].close()
             return _found(reply, b"")
         return _found(reply, await _body(reply))
@@ -211,7 +212,7 @@ class Bucket:
             if there is None or there.body != arguments["Body"] or there.metadata != arguments.get("Metadata", {}):
                 raise NameIsTakenError from exc
             return there.etag
-        return str(reply["ETag"])
+        return str(whole(reply, "ETag")["ETag"])
 
     async def _put(self, arguments: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -274,6 +275,7 @@ async def _body(reply: dict[str, Any]) -> bytes:
 
 
 def _found(reply: dict[str, Any], body: bytes) -> Found:
+    whole(reply, "ETag", "ContentLength")
     part_of = reply.get("ContentRange", "").rpartition("/")[2]
     return Found(
         body=body,

@@ -60,7 +60,7 @@ async def test_what_is_never_processed_is_an_error(
     make: Callable[..., DynamoDBStore], bare: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def nothing(_: Any, RequestItems: dict[str, Any]) -> Any:  # noqa: N803 - the driver's name
-        return {"UnprocessedItems": RequestItems, "UnprocessedKeys": RequestItems}
+        return {"Responses": {}, "UnprocessedItems": RequestItems, "UnprocessedKeys": RequestItems}
 
     monkeypatch.setattr(dynamodb_table, "Backoff", lambda: aws.Backoff(first=0.001, attempts=3))
     counted = Counted(bare, batch_write_item=nothing, batch_get_item=nothing)

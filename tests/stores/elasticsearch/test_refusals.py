@@ -38,7 +38,7 @@ class Scripted:
                 await reader.readexactly(int(length[1]) if length else 0)
                 line = head.partition(b"\r\n")[0].decode()
                 self.asked.append(line)
-                status, answer = next((answer for rule, answer in self.rules if rule in line), (200, {}))
+                status, answer = next((answer for rule, answer in self.rules if rule in line), (200, {"version": {}}))
                 body = b"" if line.startswith("HEAD") else json.dumps(answer).encode()
                 writer.write(b"HTTP/1.1 %d Told\r\nContent-Type: application/json\r\n" % status)
                 writer.write(b"X-Elastic-Product: Elasticsearch\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
@@ -72,8 +72,8 @@ def items(verb: str, status: int, kind: str, keys: str = "kl") -> Answer:
     return 200, {"errors": True, "items": refused}
 
 
-def document(kind: str) -> Answer:
-    return 200, {"docs": [{"_index": "p-c", "_id": "k", "error": error(kind)}]}
+def documents(kind: str) -> Answer:
+    return 200, {"docs": [{"_index": "p-c", "_id": key, "error": error(kind)} for key in "kl"]}
 
 
 def deleted(status: int, **more: Any) -> Answer:
@@ -110,7 +110,7 @@ BY_A_DISK = deleted(403, failures=[{"index": "p-c", "id": "1", "status": 403, "c
 CASES: dict[str, tuple[Call, list[tuple[str, Answer]], type[BaseKeyValueError], str]] = {
     "a shard is away": (
         get_many,
-        [("_mget", document("no_shard_available_action_exception"))],
+        [("_mget", documents("no_shard_available_action_exception"))],
         StoreConnectionError,
         "the reason.*not ready",
     ),
@@ -158,7 +158,7 @@ async def test_a_refusal_says_where_what_and_what_to_do(  # noqa: PLR0917 - fixt
     assert f"{store.location}, collection 'c'" in str(told.value)
 
 
-WRITTEN = {"status": 200, "result": "updated", "_seq_no": 5}
+WRITTEN = {"status": 200, "result": "updated", "_seq_no": 5, "_primary_term": 1}
 
 
 @pytest.mark.parametrize(
