@@ -8,10 +8,11 @@ from typing import Any, cast
 import pytest
 from hypothesis import given, strategies as st
 
+from kvd import requests
 from kvd.connections import Connection
 from kvd.errors import RequestError
 from kvd.journal import Change, Journal, Mark, read_mark
-from kvd.model import ABSENT
+from kvd.model import ABSENT, Problem, StepChange, Token, Undone
 from kvd.protocol import MAX_JOURNAL, MAX_STEP_ID, MAX_STEPS, MAX_TITLE
 from stores.records import Record, Version
 from tests.daemonkit import Daemon, RawClient, running
@@ -226,3 +227,24 @@ def _without_at(step: dict[str, Any]) -> dict[str, Any]:
 
 def _overwrite(raw: RawClient, collection: str) -> None:
     raw.call("put", connection=C, collection=collection, key=b"\xff", value=b"{}")
+
+
+def test_what_a_newer_daemon_adds_is_left_alone() -> None:
+    place = {"collection": [b"c"], "key": b"\xff", "more": 1}
+    change = place | {"operation": "put", "ttl": 5.0}
+    told = {"title": None, "connection": C, "at": 1.5, "state": "done", "count": 9, "can_undo": 9, "can_redo": 0}
+    [step] = requests.steps().decode([told | {"step": "s", "changes": [change], "more": 1}])
+    assert step.changes == [StepChange(operation="put", collection=Token(b"c"), key="\udcff", ttl=5.0)]
+    assert (step.step, step.undone_at, step.why) == ("s", None, None)
+    problem = place | {"reason": "odd", "message": "why"}
+    answer = {"step": "s", "title": None, "connection": C, "changed": 1, "left": 0, "problems": [problem], "more": 1}
+    undone = requests.undo().decode(answer)
+    assert undone == Undone(
+        step="s",
+        title=None,
+        connection=C,
+        changed=1,
+        left=0,
+        problems=[Problem(collection=Token(b"c"), key="\udcff", reason="odd", message="why")],
+    )
+    assert requests.redo().decode(None) is None

@@ -26,7 +26,7 @@ from kvd.protocol import (
     encode_reply,
     unpack_request,
 )
-from kvd.requests import restore
+from kvd.requests import restore, undo
 
 RECORD = Record(kind="entry", body=b"{}", length=2, size=99, created_at=1.5, expires_at=None, version=Version(b"\x01"))
 
@@ -57,6 +57,14 @@ GOLDEN = {
     "timeout": (
         encode(MAX_ID, "ping", {}, timeout=1.5),
         "0000001f9500ceffffffffa470696e678081a774696d656f7574cb3ff8000000000000",
+    ),
+    "journal": (
+        encode(5, "cull", {}, timeout=1.5, journal={"step": "s", "title": "t"}),
+        "00000033950005a463756c6c8082a774696d656f7574cb3ff8000000000000a76a6f75726e616c82a473746570a173a57469746c65a174",
+    ),
+    "undo": (
+        encode(6, "undo", undo("s", never_expire=True, limit=9).params),
+        "00000025940006a4756e646f83a473746570a173ac6e657665725f657870697265c3a56c696d697409",
     ),
     "reply": (frame(encode_reply(7, None, b"{}")), "00000008940107c0c4027b7d"),
     "refusal": (
