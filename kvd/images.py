@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from kvd.protocol import MAX_IMAGE
 from stores.entry import JsonObject, ManagedEntry
+from stores.errors import ConflictError
 from stores.names import Collection, Key
-from stores.records import ENTRY, Record
+from stores.records import ABSENT, ENTRY, Record, Version
 
 if TYPE_CHECKING:
     from kvd.use import Use
 
-__all__ = ["each", "is_kept", "kept", "look", "whole"]
+__all__ = ["each", "is_kept", "kept", "look", "put", "whole"]
 
 K = TypeVar("K")
 R = TypeVar("R")
 
-TOGETHER: Final = 16
+TOGETHER: Final = 32
 """Keys of one request that are changed at the same time."""
 
 
@@ -49,6 +50,24 @@ def whole(record: Record) -> Record:
         return record
     value = JsonObject(record.body)  # the text of a store's record is in that form
     return replace(record, entry=ManagedEntry(value=value, created_at=record.created_at, expires_at=record.expires_at))
+
+
+async def put(use: Use, collection: Collection, key: Key, seen: Record | None, new: Record | None) -> Version:
+    """Have the new one (None: nothing) stand where `seen` does; its version.
+
+    Raises:
+        ConflictError: something else is there by now.
+    """
+    store = use.store
+    if seen is None and new is None:
+        return ABSENT
+    try:
+        return await use.run(lambda: store.replace(key, seen, new, collection=collection))
+    except ConflictError:
+        if seen is not None or new is None:
+            raise
+    # it may be in the way of what has expired and is still there
+    return await use.run(lambda: store.restore(key, new, collection=collection, expected=ABSENT))
 
 
 async def each(use: Use, items: Sequence[K], work: Callable[[K], Awaitable[R]]) -> list[R]:

@@ -10,16 +10,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import datetime
 from random import random
 from typing import TYPE_CHECKING, Any, Final
 
 from kvd.errors import RequestError
-from kvd.images import each, is_kept, kept, look, whole
+from kvd.images import each, is_kept, kept, look, put, whole
 from kvd.journal import LARGE, SHORT_VALUE, Change, Journal, Step, read_mark
 from kvd.methods import METHODS, Method
 from stores.arguments import check_ttl, check_values
 from stores.entry import JsonObject, ManagedEntry, deadline_after, utc_now
-from stores.errors import ConflictError, KeyValueOperationError, KeyValueStoreError, UnsupportedError
+from stores.errors import ConflictError, KeyValueOperationError, KeyValueStoreError
 from stores.records import ABSENT, ENTRY, KEEP, Keep, Record, Version
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ LONGEST_PAUSE: Final = 0.05
 """Seconds between two of them."""
 NO_COMPARE: Final = "{} stores cannot compare and set"
 DESTROYED: Final = "what is deleted as a whole is not kept"
+FOREIGN: Final = "what it concerned is no entry"
 CONTESTED: Final = "others kept writing at the same time"
 UNKNOWN: Final = "it is not known whether it took effect"
 
@@ -58,6 +60,10 @@ def journalled(method: Method, option: Any, journal: Journal) -> Method:
     return method._replace(function=function)
 
 
+class _Plainly(Exception):  # noqa: N818 - no mistake, but a way
+    """A write cannot be done so that it can be undone; the message says why."""
+
+
 class _Writer:
     """One request's writes, and the step that they belong to."""
 
@@ -81,67 +87,71 @@ class _Writer:
     async def write(
         self,
         change: Change,
-        careful: Callable[[Record | None, Version], Awaitable[Version | None]],
+        successor: Callable[[Record | None], Record | None],
         plain: Callable[[], Awaitable[Any]],
         *,
         expected: Version | None = None,
+        creates: bool = True,
         differs: bool = False,
     ) -> Any:
         """Do a write so that it can be undone, or else plainly; returns the new version, or what the plain write returns.
 
         Args:
             change: what is noted, once the write is done.
-            careful: writes on the version of what is there; None where there is nothing to do.
-            plain: the write without the journal.
+            successor: makes of what is there what is to be there (None: nothing), or raises `_Plainly`.
+            plain: the write without the journal, which also tells best what is wrong with it.
             expected: what the caller expects.
-            differs: whether the plain write may be able to do what the careful one is refused.
+            creates: whether it also writes where nothing is; else the result is None there.
+            differs: whether the plain write may be able to do what this one is refused.
         """
         try:
-            obstacle, after = await self._write_carefully(change, careful, expected)
-        except ConflictError:
-            raise
+            return await self._write_carefully(change, successor, expected, creates=creates)
+        except _Plainly as obstacle:
+            why = str(obstacle)
         except KeyValueOperationError as error:  # perhaps only in one step with what is there, as in MongoDB
             if not differs:
                 raise
-            obstacle = str(error)
-        if obstacle is None:
-            return after
+            why = str(error)
         result = await plain()
         if result is not False:
-            self.note_for_good(change, obstacle)
+            self.note_for_good(change, why)
         return result
 
     async def _write_carefully(
         self,
         change: Change,
-        careful: Callable[[Record | None, Version], Awaitable[Version | None]],
+        successor: Callable[[Record | None], Record | None],
         expected: Version | None,
-    ) -> tuple[str | None, Version | None]:
-        """Return why it cannot be done like that, or the new version."""
+        *,
+        creates: bool,
+    ) -> Version | None:
+        use, collection, key = self.use, change.collection, change.key
+        assert key is not None, "it is of one key"  # noqa: S101 - tells the type
         if self.store.traits.compare_and_set == "none":
-            return NO_COMPARE.format(self.use.connection.config.store), None
+            raise _Plainly(NO_COMPARE.format(use.connection.config.store))
         for attempt in range(ATTEMPTS):
-            before = await look(self.use, change.collection, change.key)  # type: ignore[arg-type] # it is of one key
-            version = ABSENT if before is None else before.version
-            if expected not in {None, version}:
-                return CONTESTED, None  # the plain write will nearly always say that this is a conflict
+            before = await look(use, collection, key)
+            if expected not in {None, ABSENT if before is None else before.version}:
+                raise _Plainly(CONTESTED)  # which will nearly always be told that this is a conflict
+            if before is None and not creates:
+                return None
             if not is_kept(before):
-                return LARGE, None
+                raise _Plainly(LARGE)
+            new = successor(before)
             try:
-                after = await careful(before, version)
+                change.there = await put(use, collection, key, before, new)
             except ConflictError:
                 if expected is not None:
-                    raise
+                    raise _Plainly(CONTESTED) from None
                 await asyncio.sleep(random() * min(attempt / 1000, LONGEST_PAUSE))
                 continue
             except (KeyValueStoreError, RequestError):
                 self.note_for_good(change, UNKNOWN)
                 raise
-            if after is not None:
-                change.image, change.there = kept(before), after
-                self.note(change)
-            return None, after
-        return CONTESTED, None
+            change.image, change.deadline = kept(before), None if new is None else new.expires_at
+            self.note(change)
+            return change.there
+        raise _Plainly(CONTESTED)
 
 
 async def _edit(
@@ -158,19 +168,18 @@ async def _edit(
     seconds = None if isinstance(ttl, Keep) else check_ttl(ttl)
     change = Change(operation="put", collection=collection, key=key, ttl=seconds, keeps_ttl=keeps, value=_short(value))
 
-    async def careful(before: Record | None, version: Version) -> Version:
-        if keeps:
-            change.deadline = None if before is None else before.expires_at
-        else:
-            change.deadline = deadline_after(utc_now(), seconds)
-        return await use.run(lambda: store.edit(key, value, collection=collection, ttl=ttl, expected=version))
+    def successor(before: Record | None) -> Record:
+        now = utc_now()
+        if before is None:
+            return _entry(value, now, deadline_after(now, seconds))
+        if before.kind != ENTRY:
+            raise _Plainly(FOREIGN)
+        return _entry(value, before.created_at or now, before.expires_at if keeps else deadline_after(now, seconds))
 
-    after = await writer.write(
-        change,
-        careful,
-        lambda: use.run(lambda: store.edit(key, value, collection=collection, ttl=ttl, expected=expected)),
-        expected=expected,
-    )
+    def plain() -> Awaitable[Version]:
+        return use.run(lambda: store.edit(key, value, collection=collection, ttl=ttl, expected=expected))
+
+    after = await writer.write(change, successor, plain, expected=expected)
     use.wrote("put", collection, [key], ttl=seconds)
     return {"version": after}
 
@@ -182,25 +191,17 @@ async def _expire(
     seconds = check_ttl(ttl)
     change = Change(operation="expire", collection=collection, key=key, ttl=seconds)
 
-    async def careful(before: Record | None, version: Version) -> Version | None:
-        if before is None:
-            return None
-        if before.kind != ENTRY and not store.traits.foreign_ttl:
-            raise UnsupportedError("this store has no TTL for what is no entry")
-        change.deadline = deadline_after(utc_now(), seconds)
-        dated = whole(replace(before, expires_at=change.deadline))
-        return await use.run(lambda: store.restore(key, dated, collection=collection, expected=version))
+    def successor(before: Record | None) -> Record:
+        if before is None or (before.kind != ENTRY and not store.traits.foreign_ttl):
+            raise _Plainly(FOREIGN)
+        return whole(replace(before, expires_at=deadline_after(utc_now(), seconds)))
 
-    after = await writer.write(
-        change,
-        careful,
-        lambda: use.run(lambda: store.expire(key, ttl, collection=collection, expected=expected)),
-        expected=expected,
-        differs=True,
-    )
-    if not (done := _is_done(after)):
-        return False
-    use.wrote("expire", collection, [key], ttl=seconds)
+    def plain() -> Awaitable[bool]:
+        return use.run(lambda: store.expire(key, ttl, collection=collection, expected=expected))
+
+    after = await writer.write(change, successor, plain, expected=expected, creates=False, differs=True)
+    if done := _is_done(after):
+        use.wrote("expire", collection, [key], ttl=seconds)
     return done
 
 
@@ -208,19 +209,10 @@ async def _delete(writer: _Writer, *, collection: Collection = None, key: Key, e
     use, store = writer.use, writer.store
     change = Change(operation="delete", collection=collection, key=key)
 
-    async def careful(before: Record | None, version: Version) -> Version | None:
-        if before is None:
-            return None
-        await use.run(lambda: store.delete(key, collection=collection, expected=version))
-        return ABSENT
+    def plain() -> Awaitable[bool]:
+        return use.run(lambda: store.delete(key, collection=collection, expected=expected))
 
-    after = await writer.write(
-        change,
-        careful,
-        lambda: use.run(lambda: store.delete(key, collection=collection, expected=expected)),
-        expected=expected,
-        differs=True,
-    )
+    after = await writer.write(change, lambda _: None, plain, expected=expected, creates=False, differs=True)
     if done := _is_done(after):
         use.wrote("delete", collection, [key])
     return done
@@ -231,17 +223,12 @@ async def _restore(
 ) -> dict[str, Any]:
     use, store = writer.use, writer.store
     left = None if record.expires_at is None else (record.expires_at - utc_now()).total_seconds()
-    change = Change(operation="restore", collection=collection, key=key, ttl=left, deadline=record.expires_at)
+    change = Change(operation="restore", collection=collection, key=key, ttl=left)
 
-    async def careful(_: Record | None, version: Version) -> Version:
-        return await use.run(lambda: store.restore(key, record, collection=collection, expected=version))
+    def plain() -> Awaitable[Version]:
+        return use.run(lambda: store.restore(key, record, collection=collection, expected=expected))
 
-    after = await writer.write(
-        change,
-        careful,
-        lambda: use.run(lambda: store.restore(key, record, collection=collection, expected=expected)),
-        expected=expected,
-    )
+    after = await writer.write(change, lambda _: record, plain, expected=expected)
     use.wrote("put", collection, [key], ttl=left)
     return {"version": after}
 
@@ -251,17 +238,21 @@ async def _put(writer: _Writer, *, collection: Collection = None, key: Key, valu
     seconds = check_ttl(ttl)
     change = Change(operation="put", collection=collection, key=key, ttl=seconds, value=_short(value))
 
-    async def careful(_: Record | None, version: Version) -> Version:
+    def successor(_: Record | None) -> Record:
         now = utc_now()
-        change.deadline = deadline_after(now, seconds)
-        entry = ManagedEntry(value=value, created_at=now, expires_at=change.deadline)
-        record = Record.of(entry, size=0, version=ABSENT)
-        return await use.run(lambda: store.restore(key, record, collection=collection, expected=version))
+        return _entry(value, now, deadline_after(now, seconds))
 
-    await writer.write(
-        change, careful, lambda: use.run(lambda: store.put(key, value, collection=collection, ttl=ttl)), differs=True
-    )
+    def plain() -> Awaitable[None]:
+        return use.run(lambda: store.put(key, value, collection=collection, ttl=ttl))
+
+    await writer.write(change, successor, plain, differs=True)
     use.wrote("put", collection, [key], ttl=seconds)
+
+
+def _entry(value: Value, created_at: datetime, expires_at: datetime | None) -> Record:
+    """The record of an entry that is to be written."""
+    entry = ManagedEntry(value=value, created_at=created_at, expires_at=expires_at)
+    return Record.of(entry, size=0, version=ABSENT)
 
 
 async def _put_many(writer: _Writer, *, collection: Collection = None, keys: Keys, values: Values, ttl: Ttl = None) -> None:

@@ -14,14 +14,14 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from kvd.durations import format_ttl
-from kvd.images import each, is_kept, kept, look, whole
+from kvd.images import each, is_kept, kept, look, put, whole
 from kvd.journal import LARGE, Change, Step
 from kvd.methods import method
 from kvd.params import Count, Flag, Text
 from kvd.protocol import MAX_PAGE, MAX_STEPS, MAX_TOLD
 from stores.entry import utc_now
 from stores.errors import ConflictError, KeyValueOperationError
-from stores.records import ABSENT, ENTRY, Record, Version
+from stores.records import ABSENT, ENTRY, Record
 
 if TYPE_CHECKING:
     from kvd.session import Session
@@ -29,9 +29,12 @@ if TYPE_CHECKING:
 
 __all__ = ["redo", "steps", "undo"]
 
-PAGE: Final = 500
+PAGE: Final = 200
 SLACK: Final = timedelta(seconds=2)
 """How far clocks may be apart, with what a store rounds a deadline to."""
+
+CHANGED: Final = "somebody else has written it since"
+GONE: Final = "it is gone"
 
 
 @method("daemon")
@@ -91,7 +94,7 @@ async def _turn_one(use: Use, step: Step, change: Change, *, never_expire: bool)
     current = await look(use, change.collection, change.key)
     now = utc_now()
     if not _is_left(change, current, now):
-        journal.bar(step, change, "conflict", _what_happened(current))
+        journal.bar(step, change, "conflict", GONE if current is None else CHANGED)
         return
     target = change.image
     if target is not None and target.expires_at is not None and target.expires_at <= now:
@@ -101,9 +104,9 @@ async def _turn_one(use: Use, step: Step, change: Change, *, never_expire: bool)
             return
         target = replace(target, expires_at=None)
     try:
-        there = await _put(use, change, current, target)
-    except ConflictError as error:
-        journal.bar(step, change, "conflict", _what_happened(error.current))
+        there = await put(use, change.collection, change.key, current, None if target is None else whole(target))
+    except ConflictError:
+        journal.bar(step, change, "conflict", CHANGED)
         return
     except KeyValueOperationError as error:
         journal.bar(step, change, "impossible", str(error))
@@ -129,20 +132,3 @@ def _is_left(change: Change, current: Record | None, now: datetime) -> bool:
 
 def _about_equal(one: datetime | None, other: datetime | None) -> bool:
     return one is other if one is None or other is None else abs(one - other) <= SLACK
-
-
-def _what_happened(current: Record | None) -> str:
-    return "it is gone" if current is None else "somebody else has written it since"
-
-
-async def _put(use: Use, change: Change, current: Record | None, target: Record | None) -> Version:
-    """Have the target stand where `current` does; returns its version."""
-    store, key, collection = use.store, change.key, change.collection
-    assert key is not None  # noqa: S101 - as above
-    expected = ABSENT if current is None else current.version
-    if target is not None:
-        restored = whole(target)
-        return await use.run(lambda: store.restore(key, restored, collection=collection, expected=expected))
-    if current is not None:
-        await use.run(lambda: store.delete(key, collection=collection, expected=expected))
-    return ABSENT

@@ -266,9 +266,35 @@ class BrowsableStore(Lifecycle):
             ConflictError: as `edit` does.
             UnsupportedError: it is foreign data of another kind of store, or only a part of it.
         """
+        self._check_whole(record)
+        return await self._change(self._scope(collection), key, expected, lambda _: record.entry or record, creates=True)
+
+    @staticmethod
+    def _check_whole(record: Record) -> None:
         if record.entry is None and len(record.body) != record.length:
             raise UnsupportedError(f"Only a whole record can be put back, and of this {record.kind!r} a part is missing.")
-        return await self._change(self._scope(collection), key, expected, lambda _: record.entry or record, creates=True)
+
+    async def replace(self, key: Key, seen: Record | None, new: Record | None, *, collection: Collection = None) -> Version:
+        """Have a record (None: nothing) stand where `seen` (None: nothing) stood when it was read a moment ago.
+
+        It does as `restore` and `delete` with that version, but does not read it once more. One of the two is a record.
+
+        Raises:
+            ConflictError: something else is there; what it is, it does not carry. Where nothing was `seen` that may also be an
+                expired entry.
+            UnsupportedError: as `restore` does.
+        """
+        scope = self._scope(collection)
+        self._check_key(key)
+        if new is not None:
+            self._check_whole(new)
+            self._check_new_collection(scope)
+        with self._edge(scope, key):
+            await self.setup()
+            if new is not None and isinstance(scope, str):
+                await self.setup_collection(collection=scope)
+            entry, expected = new and (new.entry or new), ABSENT if seen is None else seen.version
+            return await self._commit(collection=scope, key=key, new=entry, expected=expected)
 
     async def _delete_expected(self, scope: Scope, key: Key, expected: Version) -> bool:
         deleted = False
