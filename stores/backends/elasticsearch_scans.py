@@ -5,10 +5,12 @@ A walk is a search over a point in time, which the server keeps for five minutes
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import elasticsearch as driver
 from elasticsearch import AsyncElasticsearch
@@ -20,12 +22,15 @@ from stores.errors import CursorExpiredError
 __all__ = ["delete_by_query", "delete_expired", "other_collections", "page_of_hits", "samples"]
 
 Document = dict[str, Any]
+T = TypeVar("T")
 
 MAX_PAGE: Final = 10_000
 """What one search returns at most."""
 KEEP_ALIVE: Final = "5m"
 LONG: Final = 600.0
 """Seconds that deleting by query may take."""
+QUIET: Final = 10.0
+"""Seconds after which a server that is still at it is asked whether it is there."""
 
 
 async def page_of_hits(
@@ -102,8 +107,9 @@ def _hits(answer: Any) -> list[Any]:
 async def delete_by_query(api: AsyncElasticsearch, index: str, query: Document, *, refresh: bool | None) -> int:
     """How many went; what is changed meanwhile stays."""
     patient = api.options(request_timeout=LONG)
+    deleting = patient.delete_by_query(index=index, query=query, conflicts="proceed", refresh=refresh)
     try:
-        answer = (await patient.delete_by_query(index=index, query=query, conflicts="proceed", refresh=refresh)).body
+        answer = (await _while_there(api, deleting)).body
     except driver.NotFoundError:
         return 0
     except driver.ApiError as exc:
@@ -113,6 +119,18 @@ async def delete_by_query(api: AsyncElasticsearch, index: str, query: Document, 
     if (failure := deletion_failure(answer)) is not None:
         raise failure
     return int(whole(answer, "deleted")["deleted"])
+
+
+async def _while_there(api: AsyncElasticsearch, work: Coroutine[Any, Any, T]) -> T:
+    """The answer, which may take long. A server that meanwhile answers nothing at all is given up, as the driver says it."""
+    task = asyncio.create_task(work)
+    try:
+        while not (await asyncio.wait({task}, timeout=QUIET))[0]:
+            with suppress(driver.ApiError):  # to be refused is to be answered
+                await api.info()
+        return task.result()
+    finally:
+        task.cancel()
 
 
 async def delete_expired(api: AsyncElasticsearch, index: str, now: datetime, *, refresh: bool | None) -> None:

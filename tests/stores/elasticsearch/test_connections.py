@@ -12,6 +12,7 @@ import pytest
 from elasticsearch import AsyncElasticsearch
 
 from stores import ElasticsearchStore
+from stores.backends import elasticsearch_scans
 from stores.backends.elasticsearch_client import with_port
 from stores.errors import (
     BaseKeyValueError,
@@ -108,6 +109,20 @@ async def test_a_client_that_its_owner_closes_in_the_middle_is_said(
     for one in ended:
         assert one is None or isinstance(one, StoreConnectionError)
     assert any("the client was closed during the call" in str(one) for one in ended)
+
+
+async def test_deleting_by_query_gives_a_silent_server_up(
+    elasticsearch_url: str, unique_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(elasticsearch_scans, "QUIET", 0.1)
+    async with Proxy(*addresses(elasticsearch_url)[0]) as proxy:
+        url = f"http://127.0.0.1:{proxy.port}"
+        async with ElasticsearchStore(url=url, index_prefix=unique_name, timeout=0.5) as store:
+            proxy.black_hole()
+            for work in (store.destroy_collection("c"), store.cull()):
+                async with asyncio.timeout(5):
+                    with pytest.raises(StoreConnectionError):
+                        await work
 
 
 def exceptions(module: Any) -> Iterator[type[Exception]]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stores import ElasticsearchStore, Name, Token
-from stores.backends import elasticsearch_requests
+from stores.backends import elasticsearch_requests, elasticsearch_scans
 from stores.errors import BaseKeyValueError, DeserializationError, KeyValueOperationError, ReadOnlyError, StoreConnectionError
 
 pytestmark = pytest.mark.anyio
@@ -29,6 +29,8 @@ class Scripted:
     def __init__(self) -> None:
         self.rules: list[tuple[str, Answer]] = []
         self.asked: list[str] = []
+        self.takes = 0.0
+        """Seconds until it has deleted by query."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(asyncio.IncompleteReadError, ConnectionError):
@@ -38,6 +40,8 @@ class Scripted:
                 await reader.readexactly(int(length[1]) if length else 0)
                 line = head.partition(b"\r\n")[0].decode()
                 self.asked.append(line)
+                if "_delete_by_query" in line:
+                    await asyncio.sleep(self.takes)
                 status, answer = next((answer for rule, answer in self.rules if rule in line), (200, {"version": {}}))
                 body = b"" if line.startswith("HEAD") else json.dumps(answer).encode()
                 writer.write(b"HTTP/1.1 %d Told\r\nContent-Type: application/json\r\n" % status)
@@ -219,3 +223,13 @@ async def test_a_collection_that_cannot_be_read_now_is_not_hidden(store: Elastic
     server.rules[1] = ("_msearch", (200, {"responses": [HIT, HIT, busy, busy]}))
     with pytest.raises(StoreConnectionError, match=f"{re.escape(store.location)}.*overloaded"):
         await store.collections()
+
+
+async def test_deleting_by_query_may_take_long_while_the_server_is_there(
+    store: ElasticsearchStore, server: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(elasticsearch_scans, "QUIET", 0.05)
+    server.takes = 0.3
+    server.rules = [("_delete_by_query", deleted(200)), ("GET / ", (403, {"error": error("security_exception")}))]
+    assert await destroy(store)
+    assert server.asked.count("GET / HTTP/1.1") > 2
