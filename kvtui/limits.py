@@ -1,4 +1,5 @@
-"""What a store takes of a value, said while it is typed: sizes and integers, from the connection's traits. Pure.
+"""What a store takes of a value, said while it is typed: sizes and integers, from the connection's traits; and what the journal
+takes of what is deleted. Pure.
 
 The store itself has the last word: its limits may have been raised where it runs, so nothing is refused here.
 """
@@ -6,15 +7,16 @@ The store itself has the last word: its limits may have been raised where it run
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kvd.model import ConnectionInfo
+from kvd.protocol import MAX_IMAGE, MAX_JOURNAL
 from kvtui import jsontext
 from kvtui.codecs import elide, printable, size_text
 
-__all__ = ["Limits"]
+__all__ = ["Limits", "undo_complaint"]
 
 NEAR = 1_100_000
 """Bytes up to which a limit is worth saying before it is reached."""
@@ -71,6 +73,18 @@ class Limits:
         if isinstance(leaf, int) and not self.big_integers and not SMALLEST <= leaf <= LARGEST:
             return f"the integer at {where} has more than 64 bits, which {self.store} cannot keep"
         return None
+
+
+def undo_complaint(info: ConnectionInfo | None, sizes: Sequence[int]) -> str | None:
+    """Why the deletion of entries of these sizes (bytes; -1 is unknown) could not be undone; None where it can."""
+    if info is not None and info.traits.get("compare_and_set") == "none":
+        return f"This cannot be undone in {info.store}."
+    if large := sum(size > MAX_IMAGE for size in sizes):
+        of_them = "This is" if len(sizes) == 1 else f"{large:,} of them {'is' if large == 1 else 'are'}"
+        return f"{of_them} too large to be undone."
+    if sum(sizes) > MAX_JOURNAL:
+        return f"They have {size_text(sum(sizes))}; only {size_text(MAX_JOURNAL)} of it can be undone."
+    return None
 
 
 def _bytes(text: str) -> int:

@@ -1,7 +1,7 @@
 """What a person does to entries, as the daemon's requests. No screen, no widget: the outcome is returned or raised.
 
 Nothing here loses what it did not see: a write names the version it stands on, a creation that nothing is there, a deletion
-what was looked at where that is known.
+what was looked at where that is known. All that one of these functions writes is one step of the journal.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from kvd import requests
-from kvd.addresses import encode_part
+from kvd.durations import format_ttl
 from kvd.errors import DaemonError, RequestError
-from kvd.model import ABSENT, Record, Token, Version
+from kvd.model import ABSENT, Collection, Key, Problem, Record, Step, Version
 from kvtui import jsontext
-from kvtui.messages import Entry
+from kvtui.codecs import elide
+from kvtui.commandline import address_of
+from kvtui.history import Action, Outcome, Way
+from kvtui.messages import Entry, label_of
 from kvtui.session import Session
 
 __all__ = [
@@ -34,6 +37,7 @@ __all__ = [
     "rename",
     "save",
     "set_ttl",
+    "travel",
     "whole",
 ]
 
@@ -41,6 +45,8 @@ TOGETHER = 100
 """Requests in flight at once where many keys are changed one by one."""
 MANY = 1_000
 """Keys that one request names: the daemon takes some more, but then tells nobody which keys have changed."""
+NAMED = 60
+"""Cells of a name in the title of a step."""
 PART = 4 * 1_048_576
 """Bytes read at once of a value that is wanted whole."""
 
@@ -93,8 +99,9 @@ async def save(session: Session, entry: Entry, value: str, base: Version) -> Ver
     """
     place = entry.place
     body = value.encode("utf-8", "surrogateescape")
+    action = _begin(session, "edit {}", [entry])
     try:
-        return await session.call(requests.edit(place.connection, place.collection, entry.key, body, expected=base))
+        return await session.write(requests.edit(place.connection, place.collection, entry.key, body, expected=base), action)
     except RequestError as error:
         if error.code != "conflict":
             raise
@@ -110,8 +117,9 @@ async def create(session: Session, new: NewEntry) -> None:
     """
     body = new.value.encode("utf-8", "surrogateescape")
     request = requests.edit(new.connection, new.collection, new.key, body, ttl=new.ttl, expected=ABSENT)
+    action = _begin_in(session, new.connection, new.collection, "add {}", label_of(new.key))
     try:
-        await session.call(request)
+        await session.write(request, action)
     except RequestError as error:
         if error.code != "conflict":
             raise
@@ -120,9 +128,10 @@ async def create(session: Session, new: NewEntry) -> None:
 
 async def set_ttl(session: Session, entries: Sequence[Entry], ttl: float | None, told: Callable[[int], None]) -> Done:
     """Give entries another TTL. `told` learns how many were tried so far."""
+    title = "remove TTL of {}" if ttl is None else f"set TTL of {{}} to {format_ttl(ttl)}"
     expiries = [requests.expire(entry.place.connection, entry.place.collection, entry.key, ttl) for entry in entries]
     pieces = [expiries[start : start + TOGETHER] for start in range(0, len(expiries), TOGETHER)]
-    return await _in_pieces(session, ((len(piece), piece) for piece in pieces), told)
+    return await _in_pieces(session, _begin(session, title, entries), ((len(piece), piece) for piece in pieces), told)
 
 
 async def delete(session: Session, entry: Entry, *, seen: Version | None = None) -> bool:
@@ -132,9 +141,14 @@ async def delete(session: Session, entry: Entry, *, seen: Version | None = None)
         Conflict: it is not the version that was seen.
         DaemonError: it could not be deleted.
     """
+    action = _begin(session, "delete {}", [entry])
+    return await _delete(session, action, entry, seen)
+
+
+async def _delete(session: Session, action: Action, entry: Entry, seen: Version | None) -> bool:
     place = entry.place
     try:
-        return await session.call(requests.delete(place.connection, place.collection, entry.key, expected=seen))
+        return await session.write(requests.delete(place.connection, place.collection, entry.key, expected=seen), action)
     except RequestError as error:
         if error.code != "conflict":
             raise
@@ -144,7 +158,8 @@ async def delete(session: Session, entry: Entry, *, seen: Version | None = None)
 async def delete_many(session: Session, entries: Sequence[Entry], told: Callable[[int], None]) -> Done:
     """Delete entries of one place, whatever they hold. `told` learns how many were tried so far."""
     pieces = [entries[start : start + MANY] for start in range(0, len(entries), MANY)]
-    return await _in_pieces(session, ((len(piece), [_deletion(piece)]) for piece in pieces), told)
+    action = _begin(session, "delete {}", entries)
+    return await _in_pieces(session, action, ((len(piece), [_deletion(piece)]) for piece in pieces), told)
 
 
 def _deletion(entries: Sequence[Entry]) -> requests.Request[int]:
@@ -153,7 +168,10 @@ def _deletion(entries: Sequence[Entry]) -> requests.Request[int]:
 
 
 async def _in_pieces(
-    session: Session, pieces: Iterable[tuple[int, Sequence[requests.Request[Any]]]], told: Callable[[int], None]
+    session: Session,
+    action: Action,
+    pieces: Iterable[tuple[int, Sequence[requests.Request[Any]]]],
+    told: Callable[[int], None],
 ) -> Done:
     """Make the requests of a piece at once, piece after piece until one fails whole. Each comes with its number of entries."""
     changed = tried = 0
@@ -161,7 +179,7 @@ async def _in_pieces(
 
     async def outcome(request: requests.Request[Any]) -> int | DaemonError:
         try:
-            return int(await session.call(request))
+            return int(await session.write(request, action))
         except DaemonError as error:
             return error
 
@@ -220,27 +238,55 @@ async def rename(session: Session, entry: Entry, name: str) -> None:
         raise Conflict(None)
     place = entry.place
     ttl = None if record.expires_at is None else max(0.001, record.expires_at - time.time())
+    action = _begin_in(session, place.connection, place.name, "rename {} to {}", entry.label, label_of(name))
+    write = requests.edit(place.connection, place.collection, name, record.body, ttl=ttl, expected=ABSENT)
     try:
-        await session.call(requests.edit(place.connection, place.collection, name, record.body, ttl=ttl, expected=ABSENT))
+        await session.write(write, action)
     except RequestError as error:
         if error.code != "conflict":
             raise
         raise Taken from error
-    await delete(session, entry, seen=record.version)
+    await _delete(session, action, entry, record.version)
 
 
-def _address(entry: Entry) -> str | None:
-    """What names the key on the command line; None where nothing does: not what is only known by a token, nor odd bytes."""
-    place, key = entry.place, entry.key
-    if isinstance(place.collection, Token) or isinstance(key, Token) or not key.isprintable():
-        return None
-    return f"{encode_part(place.connection)}/{encode_part(place.collection or '')}/{key}"
+async def travel(session: Session, way: Way, step: Step, told: Callable[[int], None], *, never_expire: bool = False) -> Outcome:
+    """Undo a step, or do it again. `told` learns how many keys were brought back or left alone so far."""
+    changed, problems = 0, dict[tuple[Collection, Key | None], Problem]()  # by their key: some are told twice
+    while True:
+        try:
+            part = await session.call(way.request(step.step, never_expire=never_expire))
+        except RequestError as error:
+            return Outcome(changed, list(problems.values()), error.message)
+        except DaemonError as error:
+            return Outcome(changed, list(problems.values()), str(error))
+        if part is None:
+            break
+        changed += part.changed
+        problems |= {(problem.collection, problem.key): problem for problem in part.problems}
+        told(changed + len(problems))
+        if not part.left:
+            break
+    if changed or not problems:
+        session.history.went(way, step.step)
+    return Outcome(changed, list(problems.values()))
+
+
+def _begin(session: Session, title: str, entries: Sequence[Entry]) -> Action:
+    """Begin a step on some entries, whose name or number the title takes."""
+    what = entries[0].label if len(entries) == 1 else f"{len(entries):,} keys"
+    return _begin_in(session, entries[0].place.connection, entries[0].place.name, title, what)
+
+
+def _begin_in(session: Session, connection: str, collection: str | None, title: str, *names: str) -> Action:
+    where = f"{connection}/{collection}" if collection else connection
+    return session.history.begin(f"{title.format(*(elide(name, NAMED) for name in names))} in {elide(where, NAMED)}")
 
 
 def copies(entry: Entry, record: Record) -> list[tuple[str, str]]:
     """The forms in which an entry can be copied: what each is called, and its text."""
     text = record.body.decode("utf-8", "backslashreplace")
-    address = _address(entry)
+    place = entry.place
+    address = address_of(place.connection, place.collection, entry.key)
     forms = [] if address is None else [("address for kvd", address)]
     if record.kind == "entry":
         forms = [("indented JSON", jsontext.indent(text)), ("JSON on one line", jsontext.compact(text)), *forms]

@@ -1,7 +1,7 @@
 """The program's line to the daemon: opened, watched and opened again. The only importer of `kvd.client`.
 
-The session posts messages and keeps no data of the panes. A request while the daemon is away fails at once with
-`ConnectionLostError`; whoever asked asks again when `Online` comes.
+The session posts messages and keeps no data of the panes; of what was written through it, which steps of the journal it is. A
+request while the daemon is away fails at once with `ConnectionLostError`; whoever asked asks again when `Online` comes.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from kvd import requests
 from kvd.errors import ConnectionLostError, DaemonError, RequestError
 from kvd.model import Change, ConnectionInfo, Opened
 from kvd.requests import Request
+from kvtui.history import Action, History
 from kvtui.messages import Changed, Failed, Offline, Online
 
 __all__ = ["DaemonClient", "Session", "Target", "open_client"]
@@ -87,6 +88,11 @@ class Session:
         self._target = target or Target()
         self._client: DaemonClient | None = None
         self._greeted = False
+        self._pid: int | None = None
+        """The daemon's process: another one knows nothing of what was done."""
+        self.history = History()
+        self.private: str | None = None
+        """The connection that no other program reaches."""
 
     async def call(self, request: Request[T]) -> T:
         """Ask the daemon.
@@ -99,6 +105,13 @@ class Session:
         if client is None:
             raise ConnectionLostError("the daemon is away")
         return await client.call(request)
+
+    async def write(self, request: Request[T], action: Action) -> T:
+        """Change something as a part of an action, which the daemon's journal keeps as one step; raises what `call` raises."""
+        answer = await self.call(requests.journalled(request, action.step, action.title))
+        if answer:  # else nothing was there to be changed
+            self.history.took(action)
+        return answer
 
     async def run(self) -> None:
         """Keep the line open until cancelled; returns only when there is no hope, after posting `Failed`."""
@@ -134,6 +147,7 @@ class Session:
         if opening := self._target.request:
             try:
                 target = (await client.call(opening)).connection
+                self.private = target if self._target.demo else None
             except RequestError as error:
                 if not self._greeted:
                     self._post(Failed(error.message))
@@ -149,7 +163,11 @@ class Session:
     async def _connections(self, client: DaemonClient) -> tuple[list[ConnectionInfo], str | None]:
         """The connections, and the first mistake of their configuration."""
         rows = await client.call(requests.connections())
-        problems = (await client.call(requests.status())).get("problems") or []
+        status = await client.call(requests.status())
+        problems, pid = status.get("problems") or [], status.get("pid")
+        if self._pid not in {None, pid}:
+            self.history.lose()
+        self._pid = pid
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         return rows, f"{problems[0]}{more}" if problems else None
 

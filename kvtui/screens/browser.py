@@ -21,7 +21,7 @@ from kvtui.codecs import name_text
 from kvtui.messages import Changed, Offline, Online, Place
 from kvtui.operations import NewEntry
 from kvtui.screens.dialogs import Prompt
-from kvtui.screens.entry_actions import EntryActions
+from kvtui.screens.undo_actions import UndoActions
 from kvtui.session import Session
 from kvtui.theme import HIGH_FROM, THREE_FROM, TONES, TWO_FROM
 from kvtui.widgets.bars import HintBar, TopBar
@@ -36,7 +36,7 @@ __all__ = ["BrowserScreen"]
 NOT_WHILE_EDITING = {command.name for command in keymap.by_scope("browser", "entry")}
 
 
-class BrowserScreen(EntryActions):
+class BrowserScreen(UndoActions):
     """Connections, keys, value."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*keymap.bindings("browser")]
@@ -126,7 +126,7 @@ class BrowserScreen(EntryActions):
         else:
             own = (("sidebar", "browser"), ("keys", "entry", "browser"), ("entry", "value", "browser"))[self._at]
         typing = own in {("editor",), ("filter",)}
-        hints = keymap.footer(*own, offered=lambda command: self.why_not(command) is None)
+        hints = keymap.footer(*own, offered=self.is_offered)
         self.query_one(HintBar).set_hints(hints, keymap.footer("app", typing=typing))
 
     def action_next_pane(self) -> None:

@@ -20,7 +20,7 @@ from kvd.model import Record
 from kvtui import jsontext, operations
 from kvtui.codecs import elide, size_text
 from kvtui.countdown import left_text, moment_text
-from kvtui.limits import Limits
+from kvtui.limits import Limits, undo_complaint
 from kvtui.messages import Doing, Entry, label_of
 from kvtui.screens.create import CreateScreen, Draft
 from kvtui.screens.dialogs import Answer, Ask, Prompt
@@ -104,7 +104,7 @@ class EntryActions(EditActions):
 
     @work(group="change")
     async def _set_ttl(self, entries: Sequence[Entry], ttl: float | None) -> None:
-        with self._progress("setting TTL", len(entries)) as told:
+        with self.progress("setting TTL", len(entries)) as told:
             found, problem = await operations.set_ttl(self.session, entries, ttl, told)
         self._show_changed(entries)
         self.value_pane.reread()
@@ -127,7 +127,9 @@ class EntryActions(EditActions):
         many = len(entries) > 1
         record = self.value_pane.record
         seen = record.version if record is not None and not many and self.value_pane.entry == entries[0] else None
-        lines = [f"in {place.label}", *self._partial(entries)]
+        complaint = undo_complaint(self.info(place.connection), [self.keys_pane.stored_size(entry.key) for entry in entries])
+        known = [f"in {place.label}", *self._partial(entries), *([complaint] if complaint else [])]
+        lines = known
         while True:
             question = Ask(
                 f"Delete {len(entries):,} keys?" if many else "Delete this key?",
@@ -139,7 +141,7 @@ class EntryActions(EditActions):
             if await self.app.push_screen_wait(question) != "delete":
                 return
             if many:
-                self._delete_many(entries)
+                self._delete_many(entries, can_undo=complaint is None)
                 return
             try:
                 was_there = await operations.delete(self.session, entries[0], seen=seen)
@@ -148,7 +150,7 @@ class EntryActions(EditActions):
                     was_there = False
                 else:
                     seen = conflict.current.version
-                    lines = [f"in {place.label}", "Someone else changed it since you looked.", "Nothing was deleted yet."]
+                    lines = [*known, "Someone else changed it since you looked.", "Nothing was deleted yet."]
                     self.value_pane.reread()
                     continue
             except DaemonError as error:
@@ -156,22 +158,25 @@ class EntryActions(EditActions):
                 return
             break
         self._show_changed(entries, unmark=True)
-        self.say(f"Deleted {elide(entries[0].label, 40)}." if was_there else "This key was gone already.")
+        undoes = " z brings it back." if complaint is None else ""
+        self.say(f"Deleted {elide(entries[0].label, 40)}.{undoes}" if was_there else "This key was gone already.")
 
     @work(group="change")
-    async def _delete_many(self, entries: Sequence[Entry]) -> None:
-        with self._progress("deleting", len(entries)) as told:
+    async def _delete_many(self, entries: Sequence[Entry], *, can_undo: bool) -> None:
+        with self.progress("deleting", len(entries)) as told:
             found, problem = await operations.delete_many(self.session, entries, told)
         self._show_changed(entries, unmark=problem is None)
         if problem is not None:
             self.say(f"{found:,} of {len(entries):,} keys deleted, then: {problem}", wrong=True)
-        else:
-            self.say(f"{found:,} of {len(entries):,} keys deleted." if found < len(entries) else f"{found:,} keys deleted.")
+            return
+        few = f" of {len(entries):,}" if found < len(entries) else ""
+        undoes = " z brings them back." if can_undo and found else ""
+        self.say(f"{found:,}{few} keys deleted.{undoes}")
 
     # Changing many keys takes a while, in which other things can be done
 
     @contextmanager
-    def _progress(self, doing: str, count: int) -> Iterator[Callable[[int], None]]:
+    def progress(self, doing: str, count: int) -> Iterator[Callable[[int], None]]:
         """Say in the keys' frame how far it is, where there are so many that it takes a while."""
         operation, pane = object(), self.keys_pane
 
@@ -185,6 +190,7 @@ class EntryActions(EditActions):
 
     def _show_changed(self, entries: Sequence[Entry], *, unmark: bool = False) -> None:
         """Show what has become of the entries, where they are still looked at."""
+        self._hint()
         if self.keys_pane.place == entries[0].place:
             keys = [entry.key for entry in entries]
             if unmark:

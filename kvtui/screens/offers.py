@@ -11,6 +11,7 @@ from textual.screen import Screen
 from kvd.model import ConnectionInfo
 from kvtui import keymap
 from kvtui.codecs import printable
+from kvtui.history import REDO, UNDO
 from kvtui.messages import Entry, Place
 from kvtui.session import Session
 from kvtui.widgets.key_list import foreign_text
@@ -33,6 +34,7 @@ NEED_KEY = {"keys.mark", "keys.mark_range", "value.search"}
 ON_FOLDER = {"keys.mark", "keys.mark_range", "entry.next_match", "entry.previous_match"}
 """What is done to folders as well."""
 NEED_PLACE = {"keys.filter", "keys.sort", "keys.tree", "keys.reverse", "keys.scan"}
+WAYS = {"browser.undo": UNDO, "browser.redo": REDO}
 OURS = {"", "entry"}
 """What keys are that a store wrote, or that are not known yet."""
 
@@ -71,6 +73,16 @@ class Offers(Screen[None]):
         """The entry whose value is shown or edited."""
         pane = self.value_pane
         return pane.entry if pane.edited is None else pane.edited.entry
+
+    def _hint(self) -> None:
+        """Show the keys of the focused pane."""
+        raise NotImplementedError
+
+    def is_offered(self, command: keymap.Command) -> bool:
+        """Whether the footer names a command."""
+        if (way := WAYS.get(command.id)) is not None and not self.session.history.offers(way):
+            return False
+        return self.why_not(command) is None
 
     def refused(self, command_id: str) -> bool:
         """Whether a command would come to nothing here; says why."""

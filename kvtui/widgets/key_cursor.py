@@ -72,7 +72,9 @@ class KeyCursor(Lines):
         self._take_current()
 
     def reload(self) -> None:
-        """Take up that the index changed; the cursor stays on its key, at the same height of the screen."""
+        """Take up that the index changed; the cursor stays on its key, at the same height of the screen. What comes above the
+        first line is seen, as long as the cursor is.
+        """
         if self.follows_top:
             self.changed()
             self._take_current()
@@ -80,7 +82,8 @@ class KeyCursor(Lines):
         places = (self._place(*spot) for spot in ((self.current, self.folder), *self._next))
         place = next((place for place in places if place is not None), None)
         if place is not None and place != self.cursor:
-            top = self.scroll_offset.y + place - self.cursor
+            before = self.scroll_offset.y
+            top = 0 if before == 0 and place < self.page_height else before + place - self.cursor
             self.set_reactive(Lines.cursor, place)
             self.changed()
             self.scroll_to(y=max(0, top), animate=False, immediate=True)

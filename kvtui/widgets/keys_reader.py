@@ -133,6 +133,11 @@ class KeysReader(Pane):
         row = self.index.row(address)
         return "" if row is None else self.index.kinds[row]
 
+    def stored_size(self, address: Key) -> int:
+        """How many bytes are stored of a key; -1 where that is not known."""
+        row = self.index.row(address)
+        return -1 if row is None else self.index.sizes[row]
+
     # Walking
 
     @property

@@ -1,47 +1,20 @@
 """The program and a real daemon, in folders of their own, with the connections of a first run."""
 
-import contextlib
 import json
 import os
 import re
-import shutil
 import signal
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from kvd import paths, requests, spawn
+from kvd import requests
 from kvd.blocking import BlockingClient
-from kvd.errors import DaemonError
 from kvtui.session import Target, open_client
 from tests.tuikit.drive import running
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    root = Path(tempfile.mkdtemp(prefix="tui"))
-    for name in ("RUNTIME_DIR", "CONFIG_HOME", "STATE_HOME", "DATA_HOME"):
-        (root / name).mkdir(mode=0o700)
-        monkeypatch.setenv(f"XDG_{name}", str(root / name))
-    yield root
-    path = paths.socket_path()
-    with contextlib.suppress(DaemonError), BlockingClient.open(path, spawn=False, greet=False) as client:
-        client.call(requests.stop())
-    assert spawn.wait_until_gone(path, 60.0)
-    shutil.rmtree(root, ignore_errors=True)
-
-
-@pytest.fixture
-def other(home: Path) -> Iterator[BlockingClient]:
-    """Another program that uses the same daemon."""
-    del home
-    with BlockingClient.open() as client:
-        yield client
 
 
 @pytest.mark.usefixtures("home")

@@ -16,6 +16,7 @@ from kvd.model import Change, pack_name, unpack_name
 from kvd.protocol import MAX_KEYS
 from kvd.requests import Request
 from stores.names import compile_glob
+from tests.tuikit.journal import Journal
 
 T = TypeVar("T")
 
@@ -65,6 +66,8 @@ class Daemon:
         self.clients: list[Client] = []
         self.up = True
         self.calls: list[str] = []
+        self.journal = Journal()
+        self.pid = 1
         self.ages: list[float | None] = []
         """How old the lists of collections might be that were asked for."""
 
@@ -123,6 +126,8 @@ class Client:
         if "keys" in params:
             assert len(params["keys"]) <= daemon.most_keys, "the daemon would hang up"
             params["keys"] = [unpack_name(key) for key in params["keys"]]
+        if request.journal is not None:
+            return request.decode(daemon.journal.kept(self, method, params, request.journal))
         return request.decode(getattr(self, method)(**params))
 
     async def changes(self) -> AsyncIterator[Change]:
@@ -147,7 +152,7 @@ class Client:
         }
 
     def status(self) -> dict[str, Any]:
-        return {"problems": [] if self.daemon.config_problem is None else [self.daemon.config_problem]}
+        return {"problems": [] if self.daemon.config_problem is None else [self.daemon.config_problem], "pid": self.daemon.pid}
 
     def subscribe(self, connection: str | None = None) -> None: ...
 
@@ -255,6 +260,7 @@ class Client:
         if found[key].kind != "entry":
             raise RequestError("unsupported", f"{key} has no TTL")
         found[key].expires_at = None if ttl is None else time.time() + ttl
+        found[key].version += b"t"
         self.daemon.announce("expire", connection, collection or "default_collection", key, own=self)
         return True
 
@@ -266,3 +272,14 @@ class Client:
 
     def delete_many(self, connection: str, keys: list[str], collection: Any = None) -> int:
         return sum(self.delete(connection, key, collection) for key in keys)
+
+    def steps(self, step: str | None = None, limit: int = 200, connection: str | None = None) -> list[Any]:
+        del connection
+        rows = [kept.packed() for kept in reversed(self.daemon.journal.steps) if step in {None, kept.id}]
+        return rows[:limit]
+
+    def undo(self, step: str | None = None, *, never_expire: bool = False, limit: int = 500) -> Any:
+        return self.daemon.journal.travel(self, step, back=True, never_expire=never_expire, limit=limit)
+
+    def redo(self, step: str | None = None, *, never_expire: bool = False, limit: int = 500) -> Any:
+        return self.daemon.journal.travel(self, step, back=False, never_expire=never_expire, limit=limit)
