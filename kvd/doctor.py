@@ -97,10 +97,12 @@ def _folder(socket: Path) -> Finding:
 
 def _files(log: Path, config: Path) -> Iterator[Finding]:
     nearest = next(parent for parent in log.parents if os.path.exists(parent))  # noqa: PTH110 - Path's own may raise
-    if os.access(nearest, os.W_OK):
-        yield Finding("good", "log", str(log))
-    else:
+    if not os.access(nearest, os.W_OK):
         yield Finding("note", "log", f"{nearest} cannot be written to", "the daemon serves without a log")
+    elif not _has_room(nearest):
+        yield Finding("note", "log", f"the disk of {nearest} is full", "the daemon serves, and what it logs is lost")
+    else:
+        yield Finding("good", "log", str(log))
     try:
         open_to_others = config.stat().st_mode & 0o077
     except FileNotFoundError:
@@ -110,6 +112,14 @@ def _files(log: Path, config: Path) -> Iterator[Finding]:
     else:
         if open_to_others:
             yield Finding("note", "configuration", f"{config} can be read by others", f"run `chmod 600 {config}`")
+
+
+def _has_room(place: Path) -> bool:
+    try:
+        disk = os.statvfs(place)
+    except OSError:
+        return True  # nobody knows
+    return (disk.f_bavail if os.geteuid() else disk.f_bfree) > 0
 
 
 def _lock(socket: Path) -> Finding:

@@ -18,7 +18,7 @@ import errno
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
@@ -185,10 +185,13 @@ class FileTreeStore(BaseStore):
         if not self._auto_create and not path.is_dir():
             raise ValueError(f"The directory {path} does not exist; make it, or set auto_create.")
 
-    async def _do(self, work: Callable[[], R]) -> R:
+    def _begin(self, work: Callable[[], R]) -> Future[R]:
         if self._threads is None:  # closed while the caller was on its way here
             raise StoreClosedError(f"The filetree store at {self.location} was closed.")
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        return self._threads.submit(work)
+
+    async def _do(self, work: Callable[[], R]) -> R:
+        return await asyncio.wrap_future(self._begin(work))
 
     async def _many_addresses(
         self, work: Callable[[Sequence[Address]], Sequence[R]], collection: Scope, keys: Sequence[Key]
@@ -336,10 +339,19 @@ class FileTreeStore(BaseStore):
     # Browse
 
     async def _scan_collections(self, *, cursor: bytes | None, limit: int) -> Page[Name]:
-        return await self._do(partial(self._scanner.collections, cursor, limit))
+        return await self._page(partial(self._scanner.collections, cursor, limit))
 
     async def _scan_keys(self, *, collection: Scope, cursor: bytes | None, limit: int, match: str | None) -> Page[Name]:
-        return await self._do(partial(self._scanner.keys, self._directory(collection), cursor, limit, match))
+        return await self._page(partial(self._scanner.keys, self._directory(collection), cursor, limit, match))
+
+    async def _page(self, work: Callable[[], Page[Name]]) -> Page[Name]:
+        """A page of a walk, which ends where nobody waits for the page any more."""
+        making = self._begin(work)
+        try:
+            return await asyncio.wrap_future(making)
+        except asyncio.CancelledError:
+            making.add_done_callback(self._scanner.forget)
+            raise
 
     def _close_cursor(self, cursor: bytes) -> None:
         self._scanner.drop(cursor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 
 from stores.backends.filetree_files import Folder, is_temporary
@@ -80,6 +81,11 @@ class Scanner:
         """Let go of a walk."""
         with self._lock:
             self._held.drop(cursor)
+
+    def forget(self, page: Future[Page[Name]]) -> None:
+        """Let go of the walk that goes on behind a page."""
+        if not page.cancelled() and page.exception() is None and (cursor := page.result().cursor) is not None:
+            self.drop(cursor)
 
     def close(self) -> None:
         """Let go of all walks."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from kvd.doctor import _files
 from tests.daemonkit import Daemon, RawClient, eventually, running
 
 CONFIG = """
@@ -183,3 +184,16 @@ def test_a_file_that_may_not_grow_is_a_full_disk() -> None:
             assert client.call("get_many", connection="disk", keys=[*kept, "k"]) == [VALUE] * len(kept) + [None]
             client.call("put", connection="disk", key="after", value=VALUE)
         assert "Traceback" not in daemon.said()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can mount a small disk")
+def test_doctor_sees_that_the_log_has_no_room(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "small") as place:
+
+        def told() -> tuple[str, str]:
+            found = next(_files(place / "kvd" / "kvd.log", tmp_path / "connections.toml"))
+            return found.verdict, found.message
+
+        assert told()[0] == "good"
+        fill(place)
+        assert told() == ("note", f"the disk of {place} is full")

@@ -98,7 +98,7 @@ async def test_a_client_that_its_owner_closes_in_the_middle_is_said(
     elasticsearch_url: str, unique_name: str, bare: Counting
 ) -> None:
     async with Proxy(*addresses(elasticsearch_url)[0]) as proxy:
-        client = AsyncElasticsearch(f"http://127.0.0.1:{proxy.port}", connections_per_node=2)
+        client = AsyncElasticsearch(f"http://127.0.0.1:{proxy.port}", connections_per_node=2, request_timeout=1)
         async with ElasticsearchStore(elasticsearch_client=client, index_prefix=unique_name) as store:
             proxy.delay(0.02)
             waiting = [asyncio.create_task(store.get("k", collection=f"c{n}")) for n in range(20)]

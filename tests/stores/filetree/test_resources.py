@@ -1,6 +1,9 @@
 """What the operating system gives is limited: descriptors, memory, names; its errors become ours."""
 
+import asyncio
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +14,32 @@ from tests.stores.conftest import all_names
 from tests.stores.filetree.conftest import descriptors, link
 
 pytestmark = pytest.mark.anyio
+
+
+async def test_a_page_for_which_nobody_waits_any_more_holds_nothing(
+    store: FileTreeStore, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant_empty(data / "c", 3)
+    before = descriptors()
+    begun, may_end = threading.Event(), threading.Event()
+    name = filetree_scan.Scanner._key_name
+
+    def slowly(*asked: Any) -> Any:
+        begun.set()
+        may_end.wait()
+        return name(*asked)
+
+    monkeypatch.setattr(filetree_scan.Scanner, "_key_name", slowly)
+    scan = asyncio.create_task(store.scan_keys("c", limit=1))
+    await asyncio.to_thread(begun.wait)
+    scan.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await scan
+    assert descriptors() > before
+    may_end.set()
+    async with asyncio.timeout(5):
+        while descriptors() > before:  # noqa: ASYNC110 - a thread does it
+            await asyncio.sleep(0.01)
 
 
 def plant_empty(folder: Path, count: int) -> None:
