@@ -187,3 +187,13 @@ def test_many_clients_write_and_undo_at_once_and_nothing_is_undone_to_what_was_n
     finally:
         for client in clients:
             client.socket.close()
+
+
+def test_what_could_be_undone_keeps_no_daemon_that_nobody_needs(tmp_path: Path, unique_name: str) -> None:
+    config = f'[daemon]\nidle_exit = "1s"\n[connections.r]\nstore = "disk"\nargs.directory = "{tmp_path}/cache"\n'
+    with running(config) as daemon:
+        with daemon.client() as client:
+            done(client, unique_name, "put", collection="c", key="k", value=b"{}")
+            assert client.call("status")["journal"]["steps"] == 1
+        assert daemon.wait() == 0
+        assert "nobody needed it" in daemon.said()

@@ -170,6 +170,26 @@ def test_changes_of_one_key_in_one_step_are_one_where_nobody_wrote_between() -> 
     assert step.size == one.size
 
 
+@given(
+    st.lists(st.tuples(st.sampled_from(["add", "turn", "bar", "new"]), st.integers(0, 3), st.integers(0, 5_000)), max_size=60)
+)
+def test_bytes_are_counted_right_whatever_happens(events: list[tuple[str, int, int]]) -> None:
+    journal = Journal()
+    step = journal.begin(Mark("s", None), connection())
+    for number, (event, key, size) in enumerate(events):
+        image = record(bytes(size), b"%d" % number)
+        change = step.changes.get(("c", f"{key}"))
+        if event == "add" or change is None:
+            journal.add(step, Change(operation="put", collection="c", key=f"{key}", image=image, there=Version(b"x")))
+        elif event == "turn":
+            journal.turn(step, change, image, Version(b"y"), None)
+        elif event == "bar":
+            journal.bar(step, change, "conflict", "it was so")
+        else:
+            written(journal, f"{number}", size)
+        assert journal.size == sum(change.size for step in journal for change in step.changes.values())
+
+
 # On the wire
 
 
