@@ -135,6 +135,7 @@ class Step:
         "changes",
         "connection",
         "id",
+        "lost",
         "place",
         "size",
         "taken",
@@ -155,6 +156,8 @@ class Step:
         self.began = time.monotonic()
         self.changes: dict[tuple[Collection, Key | None], Change] = {}
         """By collection and key, in the order in which they were made."""
+        self.lost = 0
+        """Changes that there was no room for."""
         self.size = 0
         self.writing = 0
         """Writes that are still going on."""
@@ -191,13 +194,19 @@ class Step:
             "connection": self.connection,
             "at": self.at,
             "state": "partly" if len(sides) > 1 else "done" if True in sides else "undone",
-            "count": len(changes),
+            "count": len(changes) + self.lost,
             "can_undo": sum(change.can_turn(done=True) for change in changes),
             "can_redo": sum(change.can_turn(done=False) for change in changes),
             "undone_at": self.undone_at,
             "changes": told,
-            "why": next((change.why for change in changes if change.why is not None), None),
+            "why": next((change.why for change in changes if change.why is not None), FULL if self.lost else None),
         }
+
+    def pack_lost(self) -> list[dict[str, Any]]:
+        """Pack a `kvd.model.Problem` for the changes that there was no room for."""
+        if not self.lost:
+            return []
+        return [{"collection": None, "key": None, "reason": "impossible", "message": f"{self.lost:,} more keys: {FULL}"}]
 
 
 def place_of(connection: Connection) -> Any:
@@ -276,6 +285,10 @@ class Journal:
         step.changes[place] = change
         step.size += change.size
         self._fit(step, change)
+        if step.size > MAX_JOURNAL:  # without its image, too
+            del step.changes[place]
+            step.size -= change.size
+            step.lost += 1
 
     def _forget_undone(self) -> None:
         """What is new takes the place of all that could be redone."""

@@ -75,7 +75,7 @@ async def _turn(use: Use, step: Step, *, done: bool, never_expire: bool, limit: 
         "connection": step.connection,
         "changed": sum(change.done is not done for change in tried),
         "left": left,
-        "problems": [change.pack_problem() for change in stayed],
+        "problems": [change.pack_problem() for change in stayed] + ([] if left or not done else step.pack_lost()),
     }
 
 

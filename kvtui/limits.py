@@ -20,6 +20,8 @@ __all__ = ["Limits", "undo_complaint"]
 
 NEAR = 1_100_000
 """Bytes up to which a limit is worth saying before it is reached."""
+KEPT = 700
+"""Bytes that the journal takes for each key, about, beside what it held."""
 LARGEST, SMALLEST = 2**63 - 1, -(2**63)
 
 
@@ -82,8 +84,8 @@ def undo_complaint(info: ConnectionInfo | None, sizes: Sequence[int]) -> str | N
     if large := sum(size > MAX_IMAGE for size in sizes):
         of_them = "This is" if len(sizes) == 1 else f"{large:,} of them {'is' if large == 1 else 'are'}"
         return f"{of_them} too large to be undone."
-    if sum(sizes) > MAX_JOURNAL:
-        return f"They have {size_text(sum(sizes))}; only {size_text(MAX_JOURNAL)} of it can be undone."
+    if sum(sizes) + KEPT * len(sizes) > MAX_JOURNAL:
+        return "They are more than the journal holds: not all of them can be undone."
     return None
 
 

@@ -123,6 +123,21 @@ def test_it_holds_so_many_bytes_and_the_oldest_leave() -> None:
     assert journal.size <= MAX_JOURNAL
 
 
+def test_a_step_of_more_keys_than_there_is_room_for_keeps_those_for_which_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kvd.journal.MAX_JOURNAL", 100_000)
+    journal = Journal()
+    written(journal, "many", *[10] * 1_000)
+    journal.trim()
+    assert held(journal) == ["many"]
+    assert journal.size <= 100_000
+    [step] = journal.pack(lambda _: True, None, None, 5)
+    assert (step["count"], step["can_undo"]) == (1_000, 161)
+    assert step["why"] == "it replaced more than the 64 MiB that the journal holds"
+    assert [problem["message"].partition(":")[0] for one in journal for problem in one.pack_lost()] == ["838 more keys"]
+    written(journal, "one", 10)
+    assert held(journal) == ["one"]
+
+
 def test_what_a_step_says_is_bounded() -> None:
     journal = Journal()
     step = journal.begin(Mark("s", None), connection())

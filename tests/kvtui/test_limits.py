@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from kvd.model import ConnectionInfo
-from kvtui.limits import Limits
+from kvtui.limits import Limits, undo_complaint
 from stores import DynamoDBStore, ElasticsearchStore, MemoryStore, MongoDBStore
 
 
@@ -44,3 +44,19 @@ def test_limits_that_are_far_are_not_shown() -> None:
 
 def test_what_is_half_typed_is_not_complained_about() -> None:
     assert limits(MongoDBStore).complaint('{"a": 99999999999999999999') is None
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ([-1, 10], None),
+        ([17 << 20], "This is too large to be undone."),
+        ([10, 17 << 20], "1 of them is too large to be undone."),
+        ([17 << 20] * 2, "2 of them are too large to be undone."),
+        ([15 << 20] * 5, "They are more than the journal holds: not all of them can be undone."),
+        ([10] * 100_000, "They are more than the journal holds: not all of them can be undone."),
+        ([10] * 90_000, None),
+    ],
+)
+def test_what_cannot_be_undone(sizes: list[int], said: str | None) -> None:
+    assert undo_complaint(None, sizes) == said
