@@ -35,6 +35,7 @@ class KeyIndex(Columns):
         "_tokens",
         "_touched",
         "as_tree",
+        "changes",
         "is_cut",
         "matcher",
         "opened",
@@ -53,6 +54,8 @@ class KeyIndex(Columns):
         """Where names are cut in a tree."""
         self.opened: set[str] = set()
         """The open folders of a tree."""
+        self.changes = 0
+        """How often the view changed."""
         self._start()
 
     def _start(self) -> None:
@@ -71,6 +74,7 @@ class KeyIndex(Columns):
         self._left: set[int] = set()
         """Those that left: they keep their names until then."""
         self.view = self._make()
+        self.changes += 1
 
     def _make(self) -> View:
         if not self.as_tree:
@@ -171,6 +175,7 @@ class KeyIndex(Columns):
             self._soonest = min(self._soonest, self.expires[row])
         if new or moved:
             self.view.insert([*new, *moved])
+            self.changes += 1
         if self._next is not None:
             self._touched.update(new, described)
 
@@ -179,6 +184,7 @@ class KeyIndex(Columns):
         gone = {row for address in addresses if (row := self._rows.pop(address, None)) is not None}
         if gone:
             self.view.remove(gone)
+            self.changes += 1
             self._left |= gone
             if self._next is None:
                 self._let_go()
@@ -253,5 +259,6 @@ class KeyIndex(Columns):
             alive = set(self._rows.values())
             view.settle(touched, [row for row in touched if row in alive])
         self.view = view
+        self.changes += 1
         self._next = None
         self._let_go()

@@ -104,8 +104,8 @@ class Tree(View):
     def folder_of(self, line: Line) -> str:
         """The folder in which a key or a folder stands; empty for the root."""
         if isinstance(line, int):
-            return (self.separators.folders(self.columns.names[line]) or [""])[-1]
-        return ["", *self.separators.folders(line)][-2]
+            return ["", *self.separators.folders(self.columns.names[line])][-1]
+        return ["", "", *self.separators.folders(line)][-2]  # there is none in what other separators made a folder
 
     def level(self, line: Line) -> int:
         """In how many folders a key or a folder stands."""
@@ -348,17 +348,16 @@ class Tree(View):
 
     def _leave(self, rows: Collection[int]) -> None:
         """Let folders go in which nothing is left after some keys went."""
-        asked: set[str] = set()
+        is_left: dict[str, bool] = {}
         empty: dict[str, list[str]] = defaultdict(list)
         for row in rows:
             parent = ""
             for folder in self.separators.folders(self.columns.names[row]):
-                if folder not in asked:
-                    asked.add(folder)
-                    if not self.size(folder):
+                if folder not in is_left:
+                    is_left[folder] = bool(self.size(folder))
+                    if not is_left[folder]:
                         empty[parent].append(folder)
-                        break  # with all that is in it
-                if folder not in self._open:
+                if not is_left[folder] or folder not in self._open:  # what is in it goes along, or is not written down
                     break
                 parent = folder
         for parent, gone in empty.items():

@@ -39,6 +39,8 @@ class KeyCursor(Lines):
         """The folder that has the cursor, instead of a key."""
         self._next: list[tuple[Key | None, str | None]] = []
         """The keys and folders below the cursor."""
+        self._changes = 0
+        """The changes of the index that were taken up."""
         self.marked = Marks()
         self.follows_top = True
         """Whether the cursor stays on the first line whatever comes before it: nobody has looked at a key yet."""
@@ -71,10 +73,15 @@ class KeyCursor(Lines):
         self.follows_top = False
         self._take_current()
 
+    def catch_up(self) -> None:
+        if self._changes != self.index.changes:
+            self.reload()
+
     def reload(self) -> None:
         """Take up that the index changed; the cursor stays on its key, at the same height of the screen. What comes above the
         first line is seen, as long as the cursor is.
         """
+        self._changes = self.index.changes
         if self.follows_top:
             self.changed()
             self._take_current()
@@ -135,6 +142,7 @@ class KeyCursor(Lines):
 
     def unfold(self) -> None:
         """Open the folder of the cursor; when it is open, go to the first line in it."""
+        self.catch_up()
         tree, folder = self.index.tree, self.folder
         if tree is None or folder is None:
             return
@@ -145,6 +153,7 @@ class KeyCursor(Lines):
 
     def fold(self) -> bool:
         """Close the folder of the cursor; when it is closed, or of a key, go to the folder around it. False when none is."""
+        self.catch_up()
         tree = self.index.tree
         if tree is None or not self.count:
             return False
@@ -152,7 +161,8 @@ class KeyCursor(Lines):
             tree.close(self.folder)
             self._opened()
             return True
-        place = tree.position(tree.folder_of(tree.line(self.cursor)))
+        around = tree.folder_of(tree.line(self.cursor))
+        place = tree.position(around) if around else None
         if place is not None:
             self.cursor = place
         return place is not None
@@ -179,6 +189,7 @@ class KeyCursor(Lines):
 
     def seek_key(self, by: int) -> None:
         """Go to the next key, or with -1 to the one before, into closed folders as well."""
+        self.catch_up()
         tree = self.index.tree
         if tree is None:
             self.action_move(by)
@@ -201,6 +212,7 @@ class KeyCursor(Lines):
 
     def toggle_mark(self) -> None:
         """Mark the current key, or all in the folder, or take the marks away, and go on to the next line."""
+        self.catch_up()
         chosen = self._keys_on(self.cursor)
         if all(address in self.marked for address, _ in chosen):
             self.marked.discard(address for address, _ in chosen)
@@ -211,6 +223,7 @@ class KeyCursor(Lines):
 
     def mark_range(self) -> None:
         """Mark all from the key that was marked last to the current one."""
+        self.catch_up()
         last = self.marked.last
         start = None if last is None else self.index.nearest(last)
         low, high = sorted((self.cursor if start is None else start, self.cursor))

@@ -130,7 +130,7 @@ class KeysPane(KeysReader):
             return None
         characters = self.index.separators.characters
         if not characters:
-            return "This connection has no separators: its keys are not cut."
+            return "This connection has no separators."
         return f"No key here has a separator ({' '.join(characters)})."
 
     def action_tree(self) -> None:

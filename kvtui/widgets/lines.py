@@ -148,16 +148,23 @@ class Lines(ScrollView, can_focus=True):
         top = self.scroll_offset.y
         return range(top, min(self.count, top + self.page_height))
 
+    def catch_up(self) -> None:
+        """Take up what changed since it was last drawn: the next key or click means what stands there now."""
+
     def action_move(self, by: int) -> None:
+        self.catch_up()
         self.cursor += by
 
     def action_first(self) -> None:
+        self.catch_up()
         self.cursor = 0
 
     def action_last(self) -> None:
+        self.catch_up()
         self.cursor = self.count - 1
 
     def action_page(self, pages: float) -> None:
+        self.catch_up()
         self.cursor += int(pages * max(1, self.page_height - 1))
 
     def on_click(self, event: events.Click) -> None:

@@ -160,6 +160,12 @@ def test_a_folder_leaves_with_its_last_key_and_is_open_when_it_comes_back() -> N
     assert lines(index) == ["a: (1)", "  a:b: (1)", "    a:b:c", "x"]
 
 
+def test_folders_in_each_other_leave_together() -> None:
+    index = tree_of(["a:b:c", "a:c:d", "a:e", "x"], opened=["a:", "a:b:"])
+    index.remove(["a:b:c", "a:c:d", "a:e"])
+    assert lines(index) == ["x"]
+
+
 def test_ten_thousand_keys_in_one_folder_are_all_there() -> None:
     index = tree_of((f"k:{number:05}" for number in range(10_000)), opened=["k:"])
     assert len(lines(index)) == 10_001
@@ -217,6 +223,7 @@ NAME = st.text(alphabet="ab:/", max_size=6)
 STEP = st.one_of(
     st.tuples(st.just("put"), st.lists(st.tuples(NAME, st.integers(0, 3)), max_size=5)),
     st.tuples(st.just("remove"), st.lists(NAME, max_size=3)),
+    st.tuples(st.just("remove_all"), NAME),
     st.tuples(st.just("open"), NAME),
     st.tuples(st.just("close"), NAME),
     st.tuples(st.just("sort"), st.sampled_from([(Sort.KEY, False), (Sort.KEY, True), (Sort.TTL, False), (Sort.TTL, True)])),
@@ -301,6 +308,9 @@ class Both:
         self.index.remove(names)
         for name in names:
             self.model.keys.pop(name, None)
+
+    def remove_all(self, start: str) -> None:
+        self.remove([name for name in self.model.keys if name.startswith(start)])
 
     def open(self, name: str) -> None:
         if name.endswith((":", "/")) and self.making is None:

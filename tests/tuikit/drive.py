@@ -87,6 +87,7 @@ NAMES = {
     "[": "left_square_bracket",
     "(": "left_parenthesis",
     "\n": "enter",
+    "`": "grave_accent",
 }
 
 

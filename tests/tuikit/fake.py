@@ -54,6 +54,7 @@ class Daemon:
         self.production: set[str] = set()
         self.groups: dict[str, str] = {}
         self.colours: dict[str, str] = {}
+        self.separators: dict[str, str] = {}
         self.missing: dict[str, str] = {}
         self.config_problem: str | None = None
         self.fail: dict[str, RequestError] = {}
@@ -148,6 +149,7 @@ class Client:
             "production": name in self.daemon.production,
             "group": self.daemon.groups.get(name),
             "colour": self.daemon.colours.get(name),
+            "separators": self.daemon.separators.get(name, ":"),
             "traits": self.daemon.traits,
         }
 
