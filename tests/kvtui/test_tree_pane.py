@@ -286,16 +286,16 @@ async def test_the_cursor_stays_while_pages_arrive(trees: Daemon) -> None:
         trees.put("scratch", "cache", f"{number:03}:a", {})
         trees.put("scratch", "cache", f"{number:03}:b", {})
     trees.page = 20
+    first = trees.hold["scan_keys"] = asyncio.Event()
     async with running(trees.open, size=(120, 20)) as tui:
-        gate = trees.hold["scan_keys"] = asyncio.Event()
         await tui.sees("Reading keys…")
-        gate.set()
-        trees.hold["scan_keys"] = gate = asyncio.Event()
+        rest = trees.hold["scan_keys"] = asyncio.Event()
+        first.set()
         await tui.sees("20 keys · reading")
         await tui.press("2", "`", "G", "l", "j", "j")
         assert key(tui) == "600:b"
         del trees.hold["scan_keys"]
-        gate.set()
+        rest.set()
         await tui.type("kkjj")
         await tui.sees("1,200 keys ─")
         listing = tui.browser.keys_pane.content
