@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import platform
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -116,6 +116,7 @@ OVERLOADED: Final = frozenset(
 """What passes. Of the batches that S3 answers item by item, some items may fail so."""
 WRITES: Final = ("BatchWrite", "Create", "Delete", "Put", "Update")
 SERVER_TROUBLE: Final = 500
+BUSY: Final = "The service is busy, or this is more than it was set up for: try again later."
 
 
 class _Cause(Exception):  # noqa: N818 - never raised
@@ -135,6 +136,10 @@ class _Unreadable(_Cause):
 
 
 class _Elsewhere(_Cause):
+    pass
+
+
+class _Strange(_Cause):
     pass
 
 
@@ -163,6 +168,7 @@ ERRORS: Final[Mapping[type[BaseException], type[BaseKeyValueError]]] = {
     _Denied: ReadOnlyError,
     _Unreadable: KeyValueOperationError,
     _Elsewhere: KeyValueOperationError,
+    _Strange: KeyValueOperationError,
     _TooLarge: ValueTooLargeError,
     _BadName: InvalidKeyError,
     _NotThere: UnsupportedError,
@@ -190,6 +196,7 @@ FAULTS: Final[Faults] = {
     _Denied: Fault.RIGHT,
     _Unreadable: Fault.RIGHT,
     _Elsewhere: Fault.REGION,
+    _Strange: Fault.STRANGER,
     InvalidRegionError: Fault.REGION,
     NoRegionError: Fault.REGION,
     RedirectedError: Fault.STRANGER,
@@ -199,28 +206,40 @@ FAULTS: Final[Faults] = {
 """What they tell of a connection."""
 
 
+BY_CODE: Final[Sequence[tuple[frozenset[str], type[_Cause], str]]] = (
+    (
+        BAD_CREDENTIALS,
+        _BadCredentials,
+        "Check the access key, the secret key, the session token or the profile, and the clock.",
+    ),
+    (ELSEWHERE, _Elsewhere, "It lies in another region."),
+    (TOO_LARGE, _TooLarge, ""),
+    (BAD_NAME, _BadName, ""),
+    (NOT_THERE, _NotThere, "The server does not have all of this service, such as writes on a condition."),
+    (OVERLOADED, _Unavailable, BUSY),
+)
+"""Codes, what they mean, and advice."""
+
+
 def cause_of(exc: BaseException) -> BaseException:
     """What a ClientError means, with advice; any other exception as it is."""
     if not isinstance(exc, ClientError):
         return exc
     code, told = _code(exc), f"{str(exc).rstrip('. ')}."
     operation = str(getattr(exc, "operation_name", None))
-    if code in BAD_CREDENTIALS:
-        return _BadCredentials(f"{told} Check the access key, the secret key, the session token or the profile, and the clock.")
+    for codes, cause, advice in BY_CODE:
+        if code in codes:
+            return cause(f"{told} {advice}".rstrip())
     if code in DENIED:
         if operation.startswith(WRITES):
             return _Denied(f"{told} These credentials may not write here.")
         return _Unreadable(f"{told} These credentials may not read here.")
-    if code in ELSEWHERE:
-        return _Elsewhere(f"{told} It lies in another region.")
-    if code in TOO_LARGE or "size has exceeded" in told or "size to update has exceeded" in told:
+    if "size has exceeded" in told or "size to update has exceeded" in told:
         return _TooLarge(told)
-    if code in BAD_NAME:
-        return _BadName(told)
-    if code in NOT_THERE:
-        return _NotThere(f"{told} The server does not have all of this service, such as writes on a condition.")
-    if code in OVERLOADED or _metadata(exc).get("HTTPStatusCode", 0) >= SERVER_TROUBLE:
-        return _Unavailable(f"{told} The service is busy, or this is more than it was set up for: try again later.")
+    if _metadata(exc).get("HTTPStatusCode", 0) >= SERVER_TROUBLE:
+        return _Unavailable(f"{told} {BUSY}")
+    if code.isdigit() and not operation.startswith("Head"):  # a status, for want of an error of AWS's
+        return _Strange(told)
     return _Refused(told)
 
 

@@ -210,6 +210,8 @@ PLAIN: dict[str, BaseStore] = {
         ("s3", refusal("AccessDenied", "PutObject"), Fault.RIGHT),
         ("s3", refusal("PermanentRedirect"), Fault.REGION),
         ("s3", refusal("SlowDown"), None),
+        ("s3", refusal("400"), Fault.STRANGER),
+        ("s3", refusal("400", "HeadObject"), None),
         ("dynamodb", NoRegionError(), Fault.REGION),
         ("dynamodb", refusal("UnrecognizedClientException"), Fault.CREDENTIALS),
     ],
