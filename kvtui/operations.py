@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from kvd import requests
 from kvd.durations import format_ttl
-from kvd.errors import DaemonError, RequestError
+from kvd.errors import Code, DaemonError, RequestError
 from kvd.model import ABSENT, Collection, Key, Problem, Record, Step, Version
 from kvtui import jsontext
 from kvtui.codecs import elide
@@ -255,10 +255,9 @@ async def travel(session: Session, way: Way, step: Step, told: Callable[[int], N
     while True:
         try:
             part = await session.call(way.request(step.step, never_expire=never_expire))
-        except RequestError as error:
-            return Outcome(changed, list(problems.values()), error.message)
         except DaemonError as error:
-            return Outcome(changed, list(problems.values()), str(error))
+            busy = isinstance(error, RequestError) and error.code == Code.CONFLICT
+            return Outcome(changed, list(problems.values()), "It is still being done." if busy else str(error))
         if part is None:
             break
         changed += part.changed

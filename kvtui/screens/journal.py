@@ -158,10 +158,6 @@ class JournalScreen(Dialog[None]):
         self._read()
 
     def on_resize(self) -> None:
-        hints = "z undoes · Z redoes · y copies · esc closes"
-        if self.app.size.width < TWO_FROM:
-            hints = hints.replace(" · Z redoes", "")
-        self.query_one(".dialog").border_subtitle = hints
         self._show()
 
     @property
@@ -191,6 +187,9 @@ class JournalScreen(Dialog[None]):
         """Show the commands of the step of the cursor, or what there is to say."""
         step, room = self.list.picked, self.app.size.height * 9 // 10 - 2
         most = LINES if self.app.size.height >= HIGH_FROM else LINES_LOW
+        redoes = "" if self.app.size.width < TWO_FROM else " · Z redoes"
+        hints = "esc closes" if step is None else f"z undoes{redoes} · y copies · esc closes"
+        self.query_one(".dialog").border_subtitle = hints
         said, block = self.query_one("#said", Static), most + (2 if most == LINES else 0)
         self.list.styles.height = 0 if step is None else max(2, min(self.list.count + self.list.HEADER, room - block))
         said.styles.height = "auto" if step is None else block

@@ -47,6 +47,8 @@ class UndoActions(EntryActions):
         if self.value_pane.edited is not None:
             self.say("A value is being edited: there ctrl+z undoes what was typed.", wrong=True)
             return
+        if self._is_busy():
+            return
         history = self.session.history
         async with history.turn:
             try:
@@ -68,8 +70,15 @@ class UndoActions(EntryActions):
 
     async def travel(self, way: Way, step: Step) -> None:
         """Undo a step, or do it again, asking where the step itself would have asked, and say what became of it."""
-        async with self.session.history.turn:
-            await self._travel(way, step)
+        if not self._is_busy():
+            async with self.session.history.turn:
+                await self._travel(way, step)
+
+    def _is_busy(self) -> bool:
+        """Whether many keys are being changed, which is waited for; says so. Else impatience would undo another step."""
+        for doing in self.keys_pane.doing.values():
+            self.say(f"Still {doing}.", wrong=True)
+        return bool(self.keys_pane.doing)
 
     async def _may_touch(self, way: Way, step: Step) -> bool:
         """Ask before something is undone that was not done here."""

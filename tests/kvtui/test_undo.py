@@ -188,6 +188,8 @@ async def test_undo_of_many_keys_says_how_far_it_is(fake: Daemon) -> None:
         again = fake.hold["undo"] = asyncio.Event()
         turn.set()
         await tui.sees("undoing 500 of 1,500")
+        await tui.press("z")
+        await said(tui, "Still undoing 500 of 1,500.")
         again.set()
         await said(tui, "Undid: delete 1,500 keys in scratch/greetings.")
         await tui.until(lambda: len(tui.browser.keys_pane.index.view) == 1_500)
@@ -216,6 +218,14 @@ async def test_undo_of_many_keys_that_ends_half_way_says_how_far_it_came(fake: D
         await tui.press("z")
         await said(tui, "Undid: delete 1,500 keys")
         await tui.until(lambda: len(tui.browser.keys_pane.index.view) == 1_500)
+
+
+async def test_what_is_still_being_done_is_not_undone(fake: Daemon) -> None:
+    async with running(fake.open) as tui:
+        await delete_first(tui)
+        fake.fail["undo"] = RequestError("conflict", "step 12ab of the journal is still being done", retry=True)
+        await tui.press("z")
+        await said(tui, "Not undone: delete hello in scratch/greetings. It is still being done.")
 
 
 async def test_production_asks_for_the_count_before_many_keys_are_undone(fake: Daemon) -> None:
