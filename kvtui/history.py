@@ -20,6 +20,12 @@ from kvtui.messages import label_of
 
 __all__ = ["REDO", "UNDO", "Action", "History", "Outcome", "Way", "name_of", "reason_of", "summary", "title_of"]
 
+_REASONS: dict[str, str] = {
+    Code.UNKNOWN_METHOD: "This daemon is older than the program and keeps no journal; `kvd restart` starts the new one.",
+    Code.UNKNOWN_STEP: "It has left the journal, which holds a day at most and ends with the daemon.",
+    Code.CONFLICT: "It is still being done.",
+}
+"""What errors mean where they come from the journal."""
 NAMED = 4
 """Keys that a sentence names."""
 
@@ -109,6 +115,7 @@ class History:
         """The step that is meant, of those in the journal (newest first); None where there is none."""
         possible = {step.step: step for step in steps if way.to_do(step)}
         own = self._done if way is UNDO else self._undone
+        own[:] = [name for name in own if name in possible or all(name != step.step for step in steps)]  # the rest is settled
         named = next((name for name in reversed(own) if name in possible), None)
         if named is not None:
             return possible[named]
@@ -134,10 +141,14 @@ def summary(way: Way, step: Step, outcome: Outcome) -> str:
         names = [name_of(problem) for problem in problems if problem.reason == reason]
         if names:
             said.append(f"{what}: {listed(names)}.")
-    said += dict.fromkeys(problem.message for problem in problems if problem.reason not in {"conflict", "expired"})
+    said += dict.fromkeys(_sentence(problem.message) for problem in problems if problem.reason not in {"conflict", "expired"})
     if outcome.error is not None:
-        said.append(outcome.error)
+        said.append(_sentence(outcome.error))
     return " ".join(said)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:].removesuffix(".") + "."
 
 
 def name_of(problem: Problem) -> str:
@@ -161,7 +172,6 @@ def title_of(step: Step) -> str:
 
 
 def reason_of(error: DaemonError) -> str:
-    """Why the journal cannot be had."""
-    if isinstance(error, RequestError) and error.code == Code.UNKNOWN_METHOD:
-        return "This daemon is older than the program and keeps no journal; `kvd restart` starts the new one."
-    return str(error)
+    """Why a step or the whole journal cannot be had."""
+    code = error.code if isinstance(error, RequestError) else ""
+    return _REASONS.get(code, str(error))

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 
 from kvd import requests
 from kvd.durations import format_ttl
-from kvd.errors import Code, DaemonError, RequestError
+from kvd.errors import DaemonError, RequestError
 from kvd.model import ABSENT, Collection, Key, Problem, Record, Step, Version
 from kvtui import jsontext
 from kvtui.codecs import elide
 from kvtui.commandline import address_of
-from kvtui.history import Action, Outcome, Way
+from kvtui.history import Action, Outcome, Way, reason_of
 from kvtui.messages import Entry, label_of
 from kvtui.session import Session
 
@@ -256,8 +256,7 @@ async def travel(session: Session, way: Way, step: Step, told: Callable[[int], N
         try:
             part = await session.call(way.request(step.step, never_expire=never_expire))
         except DaemonError as error:
-            busy = isinstance(error, RequestError) and error.code == Code.CONFLICT
-            return Outcome(changed, list(problems.values()), "It is still being done." if busy else str(error))
+            return Outcome(changed, list(problems.values()), reason_of(error))
         if part is None:
             break
         changed += part.changed

@@ -202,7 +202,8 @@ class JournalScreen(Dialog[None]):
         elif self._problem is not None:
             text.append(printable(self._problem), self._style("journal--wrong"))
         else:
-            text.append("Nothing yet.\n\n", self._style("journal--text"))
+            since = " since the daemon was started anew" if self._session.history.lost else ""
+            text.append(f"Nothing yet{since}.\n\n", self._style("journal--text"))
             text.append("Edits, deletions and TTLs will stand here for a day, with the commands that do the same.", faint)
         said.update(text)
 
@@ -210,7 +211,7 @@ class JournalScreen(Dialog[None]):
         """The commands of a step, in at most so many rows; what is undone, or cannot be, is told apart."""
         text, faint = Text(overflow="fold"), self._style("journal--faint")
         width = max(20, self.list.size.width - 2)
-        if step.connection == self._session.private:
+        if step.connection == self._session.private and most == LINES:
             text.append("No shell reaches this connection: it is this program's own.\n", faint)
             most -= 1
         if step.why is not None and not any(change.why for change in step.changes):  # it is another one's, that is not told

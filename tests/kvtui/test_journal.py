@@ -100,7 +100,7 @@ async def test_what_cannot_be_undone_says_why(fake: Daemon) -> None:
         await tui.press("at")
         await tui.sees("for good", "it replaced more than the journal holds")
         await tui.press("z")
-        await said(tui, "Not undone: delete hello in scratch/greetings. it replaced more than the journal holds")
+        await said(tui, "Not undone: delete hello in scratch/greetings. It replaced more than the journal holds.")
 
 
 async def test_what_the_daemon_cannot_tell_is_said(fake: Daemon) -> None:

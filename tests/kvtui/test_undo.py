@@ -213,7 +213,7 @@ async def test_undo_of_many_keys_that_ends_half_way_says_how_far_it_came(fake: D
         await tui.sees("undoing 500 of 1,500")
         fake.fail["undo"] = RequestError("unreachable", "the server does not answer")
         again.set()
-        await said(tui, "Undid 500 of 1,500: delete 1,500 keys", "the server does not answer")
+        await said(tui, "Undid 500 of 1,500: delete 1,500 keys", "The server does not answer.")
         fake.fail.clear()
         await tui.press("z")
         await said(tui, "Undid: delete 1,500 keys")
@@ -319,8 +319,17 @@ async def test_a_step_that_somebody_else_undid_meanwhile_is_undone_once(fake: Da
         turn.set()
         await said(tui, "Somebody else has undone this already: delete hello")
         assert names(fake) == {"hello", "morning"}
+        await tui.until(lambda: "z undo" not in footer(tui))
         await tui.press("z")
         await said(tui, "There is nothing to undo.")
+
+
+async def test_a_step_that_has_left_the_journal_says_so(fake: Daemon) -> None:
+    async with running(fake.open) as tui:
+        await delete_first(tui)
+        fake.fail["undo"] = RequestError("unknown_step", "the journal has no step 12ab")
+        await tui.press("z")
+        await said(tui, "Not undone: delete hello in scratch/greetings. It has left the journal")
 
 
 async def test_a_daemon_that_was_started_anew_has_no_journal_and_that_is_said(fake: Daemon) -> None:
@@ -334,6 +343,8 @@ async def test_a_daemon_that_was_started_anew_has_no_journal_and_that_is_said(fa
         await tui.until(lambda: "z undo" not in footer(tui))
         await tui.press("z")
         await said(tui, "There is nothing to undo.", "The daemon was started anew")
+        await tui.press("at")
+        await tui.sees("Nothing yet since the daemon was started anew.")
 
 
 async def test_undo_while_the_daemon_is_away_says_so_and_works_when_it_is_back(fake: Daemon) -> None:

@@ -149,3 +149,5 @@ async def test_the_demo_can_be_undone(home: Path) -> None:
         await tui.press("z")
         await said(tui, "Undid: delete 60 keys in demo/users.")
         await tui.until(lambda: len(tui.browser.keys_pane.index.view) == 60)
+        await tui.press("at")
+        await tui.sees("kvd rm demo/users/user:0000", "No shell reaches this connection")
