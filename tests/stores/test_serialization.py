@@ -1,6 +1,7 @@
 """The entry's form is py-key-value's, byte for byte, and reading it is tolerant."""
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ from key_value.aio._utils.managed_entry import ManagedEntry as TheirEntry
 from key_value.aio._utils.serialization import BasicSerializationAdapter as TheirAdapter
 
 from stores import BasicSerializationAdapter, ManagedEntry
-from stores.backends.envelope import peek
+from stores.backends.envelope import open_text, peek
 from stores.backends.s3_objects import date_of
 from stores.entry import JsonObject, dump_json
 from stores.errors import DeserializationError, SerializationError
@@ -24,6 +25,42 @@ plain = st.recursive(
 )
 values = st.dictionaries(st.text(), plain, max_size=5)
 moments = st.datetimes(datetime(1990, 1, 1), datetime(2200, 1, 1)).map(lambda moment: moment.replace(tzinfo=UTC))  # noqa: DTZ001 - made aware right here
+
+
+DATES = [
+    None,
+    "null",
+    '""',
+    "17",
+    '"nonsense"',
+    '"2026-11-22"',
+    '"2026-11-22T17:23:08"',
+    '"2026-11-22T17:23:08Z"',
+    '"2026-11-22T17:23:08.8+02:00"',
+    '"2026-11-22T17:23:08.123456789+00:00"',
+    '"2026-11-22T17:23:08,5-00:00"',
+    '"2016-12-31T23:59:60Z"',
+    '"9999-12-31T23:59:59.999999-12:00"',
+    '"0001-01-01T00:00:00+14:00"',
+    '"\\u0032026-11-22T17:23:08Z"',
+]
+"""As other programs may write them."""
+
+
+@pytest.mark.parametrize("created_at", DATES)
+def test_the_quick_ways_to_read_an_entry_find_what_the_long_one_finds(created_at: str | None) -> None:
+    usual = ("null", DATES[7], DATES[8], DATES[9])
+    for expires_at in DATES:
+        dates = {"created_at": created_at, "expires_at": expires_at}
+        head = "".join(f'"{name}": {date}, ' for name, date in dates.items() if date is not None)
+        raw = f'{{"collection": "c", {head}"key": "k", "value": {{"n": 1}}, "version": 1}}'.encode()
+        entry = None
+        with suppress(DeserializationError):
+            entry = ours.load_json(raw)
+        opened, times = open_text(raw), peek(raw)
+        assert opened is None or (entry is not None and opened == (b'{"n": 1}', entry.expires_at))
+        assert times is None or (entry is not None and times == (entry.created_at, entry.expires_at))
+        assert opened is not None or created_at not in usual or expires_at not in (None, *usual)
 
 
 @given(value=values, created_at=moments, expires_at=st.none() | moments, long=st.booleans())
