@@ -43,6 +43,7 @@ _PRODUCTS: Final = [
     "Chess set",
 ]
 _MODELS: Final = ["small", "medium", "large"]
+_LANGUAGES: Final = ["de", "en", "fr", "sv"]
 _FEATURES: Final = ["dark-mode", "fast-checkout", "new-search", "beta-invoices", "passkeys", "live-map"]
 
 
@@ -57,6 +58,7 @@ def entries() -> Iterator[Entry]:
     yield from _answers(rng)
     yield from _jobs(rng)
     yield from _flags(rng)
+    yield from _pages(rng)
     yield from _curiosities()
 
 
@@ -142,6 +144,19 @@ def _flags(rng: random.Random) -> Iterator[Entry]:
     for feature in _FEATURES:
         rules = [{"if": {"city": city}, "then": rng.random() < 0.5} for city in rng.sample(_CITIES, k=3)]  # noqa: PLR2004 - a coin
         yield "feature-flags", feature, {"enabled": rng.random() < 0.5, "share": rng.random(), "rules": rules}, None  # noqa: PLR2004 - a coin
+
+
+def _pages(rng: random.Random) -> Iterator[Entry]:
+    for language in _LANGUAGES:
+        names = ["home", "about", "menu:header", "menu:footer"]
+        names += [
+            f"product:{kind}:{number:05}" for kind in ("garden", "home", "office") for number in range(rng.randrange(3, 9))
+        ]
+        for name in names:
+            value = {"status": 200, "etag": f"{rng.getrandbits(64):016x}", "html": f"<h1>{rng.choice(_PRODUCTS)}</h1>"}
+            yield "pages", f"page:{language}:{name}", value, rng.choice([45.0, 10 * 60.0, 2 * HOUR, DAY])
+        yield "pages", f"feed:{language}", {"items": [rng.choice(_PRODUCTS) for _ in range(5)]}, 15 * 60.0
+    yield "pages", "warmed-up", {"by": "deploy", "languages": _LANGUAGES}, None
 
 
 def _curiosities() -> Iterator[Entry]:

@@ -60,6 +60,14 @@ PICTURES = {
     ),
     "ttl": Picture([*go("demo/carts", "carts"), ("j j t", "Set TTL"), ("9 0 m", "expires 20")]),
     "delete": Picture([*go("demo/carts", "carts"), ("space j space space j v d", "Delete")]),
+    "tree": Picture(
+        [
+            *go("demo/pages", "keys ─"),
+            ("grave_accent g", "▸ feed:"),
+            ("j l j j l j l", "▾ menu:"),
+            ("j j j l j j l j j", "created"),
+        ]
+    ),
     "help": Picture([*SESSIONS, ("question_mark", "Keys and commands")]),
     "light": Picture([*SESSIONS, ("s", "↑ TTL"), ("g j j j j j", "created")], theme="kvtui-light"),
     "narrow": Picture([*SESSIONS, ("s", "↑ TTL"), ("g j j j", "created")], size=SMALL),

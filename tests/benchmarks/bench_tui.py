@@ -4,8 +4,8 @@
 
 Prints the time from `kvtui --demo` to its first full screen (connections, keys and a value), cold (no daemon runs) and warm,
 and with many keys in one collection: the time until all are known, of each of 200 steps down, until the last key is shown,
-until a filter and an order are on screen, and the memory of both processes. A screen is read every 5 ms. Bytecode is kept, as
-it is of an installed program.
+until a filter, an order and a tree are on screen, and the memory of both processes. A screen is read every 5 ms. Bytecode is
+kept, as it is of an installed program.
 """
 
 import argparse
@@ -114,6 +114,14 @@ def many(keys: int) -> None:
         terminal.press("\r")
         rows += [
             ("order by TTL", timed(terminal, "s", lambda: "↑ TTL" in terminal.text, "the order")),
+        ]
+        terminal.press("\x1b")
+        terminal.until(lambda: f"{keys:,} keys ─" in terminal.text, "all keys again")
+        rows += [
+            ("as a tree", timed(terminal, "`", lambda: "▸ key:" in terminal.text, "the tree")),
+            ("open a folder of all", timed(terminal, "gl", lambda: "▾ key:" in terminal.text, "the folder")),
+            ("to its last key", timed(terminal, "G", lambda: f"/ key:{last[4:]}" in terminal.text, "its last key")),
+            ("close it", timed(terminal, "hh", lambda: "▸ key:" in terminal.text, "the closed folder")),
         ]
         for name, took in rows:
             print(f"  {name:<24}{took * 1000:7.0f} ms")

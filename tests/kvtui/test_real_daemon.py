@@ -132,6 +132,28 @@ async def test_a_broken_configuration_names_the_line(home: Path) -> None:
         await tui.sees("cache", "memory")
 
 
+async def test_keys_are_cut_into_a_tree_where_the_configuration_says(home: Path, other: BlockingClient) -> None:
+    folder = home / "CONFIG_HOME" / "kvd"
+    folder.mkdir(mode=0o700)
+    (folder / "connections.toml").write_text('[connections.paths]\nstore = "memory"\nseparators = "/"\n')
+    other.call(requests.reload())
+    names = ["usr/bin/env", "usr/bin/sh", "usr/a:b", "etc", "\udcff/x"]
+    for name in names:
+        other.call(requests.put("paths", "files", name, b"{}"))
+    async with running(open_client) as tui:
+        await tui.sees("5 keys")
+        await tui.press("2", "`", "g")
+        await tui.until(lambda: re.search(r"▸ usr/ +3 ", tui.text), "the folder")
+        await tui.press("l", "l", "l", "j", "j")
+        await tui.sees("paths / files / usr/bin/sh")
+        await tui.press("h", "space", "d")
+        await tui.sees("Delete 2 keys?")
+        await tui.press("right", "enter")
+        await tui.sees("2 keys deleted", "3 keys ─", "▸ \\xff/")
+    for name in names:
+        assert (other.call(requests.get("paths", "files", name)) is None) == name.startswith("usr/bin/")
+
+
 async def test_a_read_only_connection_refuses(home: Path) -> None:
     folder = home / "CONFIG_HOME" / "kvd"
     folder.mkdir(mode=0o700)

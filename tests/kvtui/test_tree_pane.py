@@ -288,7 +288,7 @@ async def test_the_cursor_stays_while_pages_arrive(trees: Daemon) -> None:
     trees.page = 20
     first = trees.hold["scan_keys"] = asyncio.Event()
     async with running(trees.open, size=(120, 20)) as tui:
-        await tui.sees("Reading keys…")
+        await tui.until(lambda: "scan_keys" in trees.calls, "the first page being asked for")
         rest = trees.hold["scan_keys"] = asyncio.Event()
         first.set()
         await tui.sees("20 keys · reading")
