@@ -10,6 +10,7 @@ Documents without the envelope are foreign: kind "document", shown as extended J
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from stores.arguments import Secret
 from stores.backends import mongodb_documents as documents, mongodb_requests as requests
+from stores.backends.certificates import check_files
 from stores.backends.mongodb_errors import ERRORS, FAULT_WORDS, advised
 from stores.base import BaseContextManagerStore, BaseDestroyCollectionStore
 from stores.batches import made_in_turns, run_bounded
@@ -188,7 +190,12 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, Coalesci
             "tlsCAFile": tls_ca_file,
             "tlsCertificateKeyFile": tls_certificate_key_file,
         }
-        in_url = {name.lower() for name, _ in parse_qsl(urlsplit(self._url).query)}
+        in_url = {name.lower(): text for name, text in parse_qsl(urlsplit(self._url).query)}
+        is_encrypted = "tlscertificatekeyfilepassword" in in_url
+        self._files = (
+            tls_ca_file or in_url.get("tlscafile"),
+            None if is_encrypted else tls_certificate_key_file or in_url.get("tlscertificatekeyfile"),
+        )
         self._options: dict[str, Any] = {name: option for name, option in defaults.items() if name.lower() not in in_url} | {
             name: option for name, option in given.items() if option is not None
         }
@@ -208,6 +215,7 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, Coalesci
 
     async def _setup(self) -> None:
         if self._client is None:
+            await asyncio.to_thread(check_files, *self._files)
             self._client = AsyncMongoClient[dict[str, Any]](self._url, **self._options)
         await self._database.client.admin.command("ping")
 

@@ -130,7 +130,18 @@ async def test_certificates(make: Make, tmp_path: Path) -> None:
         assert await fault(make("127.0.0.1", port, tmp_path / "cert.pem")) is Fault.NO_TLS
 
 
-@pytest.mark.parametrize("make", [*MAKES.values(), valkey], ids=[*MAKES, "valkey"])
+def mongodb(host: str, port: int, authority: Path | None) -> BaseStore:
+    return stores.MongoDBStore(url=f"mongodb://{host}:{port}/?tls=true&tlsCAFile={authority}")
+
+
+def mongodb_argument(host: str, port: int, authority: Path | None) -> BaseStore:
+    return stores.MongoDBStore(url=f"mongodb://{host}:{port}/", tls=True, tls_ca_file=str(authority))
+
+
+NAMING = MAKES | {"valkey": valkey, "mongodb": mongodb, "mongodb argument": mongodb_argument}
+
+
+@pytest.mark.parametrize("make", NAMING.values(), ids=NAMING)
 async def test_a_file_of_certificates_that_cannot_be_used_is_named(make: Make, tmp_path: Path) -> None:
     none = tmp_path / "none.pem"
     none.write_text("hello")
@@ -153,6 +164,9 @@ async def test_a_certificate_and_a_key_that_do_not_fit_are_named(tmp_path: Path)
     ):
         with pytest.raises(StoreSetupError, match=f"{certificate} and {key} hold no"):
             await store.setup()
+    keyless = stores.MongoDBStore(tls=True, tls_certificate_key_file=certificate)
+    with pytest.raises(StoreSetupError, match=f"{certificate} holds no"):
+        await keyless.setup()
 
 
 def refusal(code: str, operation: str = "GetObject") -> ClientError:
