@@ -52,4 +52,5 @@ class Marks:
 
     def clear(self) -> None:
         """Take all marks away."""
-        self.discard(list(self._names))
+        self._names.clear()
+        self._ordered = Ordered([], self._names.__getitem__)
