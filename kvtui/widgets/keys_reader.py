@@ -238,7 +238,9 @@ class KeysReader(Pane):
     def _take_end(self, message: ScanEnded) -> None:
         scan = message.scan
         if scan is self._scan and scan.complete:
-            self.index.remove([address for address in self.index.addresses() if address not in scan.seen])
+            gone = [address for address in self.index.addresses() if address not in scan.seen]
+            self.index.remove(gone)
+            self.content.unmark(gone)
             scan.seen.clear()
             scan.settled = True
         if scan is self._scan or scan is self._search:

@@ -355,6 +355,16 @@ async def test_changes_of_others_and_a_refresh_keep_what_is_open(trees: Daemon) 
         assert key(tui) == "config", "what came next"
 
 
+async def test_what_a_refresh_does_not_find_is_not_marked_any_more(trees: Daemon) -> None:
+    async with running(trees.open) as tui:
+        await as_tree(tui)
+        await tui.press("space")
+        await tui.sees("8 keys · 2 marked", "● ▸ page:")
+        del trees.data["scratch"]["cache"]["page:home"]
+        await tui.press("r")
+        await tui.sees("7 keys · 1 marked", "● ▸ page:")
+
+
 async def test_a_click_opens_and_closes_a_folder(trees: Daemon) -> None:
     async with running(trees.open) as tui:
         await as_tree(tui)
