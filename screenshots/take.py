@@ -68,6 +68,19 @@ PICTURES = {
             ("j j j l j j l j j", "created"),
         ]
     ),
+    "done": Picture(
+        [
+            *go("demo/carts", "carts"),
+            ("j j t", "Set TTL"),
+            ("2 h enter", "TTL set"),
+            ("space space space d", "Delete 3 keys?"),
+            ("right enter", "3 keys deleted"),
+            ("z", "Undid"),
+            ("d", "Delete"),
+            ("right enter", "keys deleted"),
+            ("at", "kvd rm"),
+        ]
+    ),
     "help": Picture([*SESSIONS, ("question_mark", "Keys and commands")]),
     "light": Picture([*SESSIONS, ("s", "↑ TTL"), ("g j j j j j", "created")], theme="kvtui-light"),
     "narrow": Picture([*SESSIONS, ("s", "↑ TTL"), ("g j j j", "created")], size=SMALL),

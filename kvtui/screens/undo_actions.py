@@ -41,6 +41,7 @@ class UndoActions(EntryActions):
 
     @work(exclusive=True, group="ask")
     async def action_journal(self) -> None:
+        self.app.clear_notifications()  # they would cover the commands
         await self.app.push_screen_wait(JournalScreen(self.session, self.travel))
 
     async def _travel_latest(self, way: Way) -> None:
