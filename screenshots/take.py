@@ -72,12 +72,12 @@ PICTURES = {
         [
             *go("demo/carts", "carts"),
             ("j j t", "Set TTL"),
-            ("2 h enter", "TTL set"),
+            ("2 h enter", "z undo"),
             ("space space space d", "Delete 3 keys?"),
-            ("right enter", "3 keys deleted"),
-            ("z", "Undid"),
-            ("d", "Delete"),
-            ("right enter", "keys deleted"),
+            ("right enter", "37 keys"),
+            ("z", "40 keys"),
+            ("d", "Delete this key?"),
+            ("right enter", "39 keys"),
             ("at", "kvd rm"),
         ]
     ),
