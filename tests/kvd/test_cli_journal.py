@@ -3,6 +3,8 @@
 import time
 from pathlib import Path
 
+from kvd import requests
+from kvd.blocking import BlockingClient
 from tests.kvd.command import ABSENT, REFUSED, configure, kvd
 
 
@@ -97,9 +99,11 @@ def test_what_somebody_else_changed_is_left_and_named(home: Path) -> None:
 
 
 def test_what_expired_is_said(home: Path) -> None:
-    kvd("put", "scratch/c/a", "{}", "--ttl", "1s")
-    kvd("rm", "scratch/c/a")
-    step = kvd("steps", "--json").rows[0]["step"]
+    step = requests.new_step()
+    with BlockingClient.open() as client:  # starting two programs may take longer than the key lives
+        client.call(requests.put("scratch", "c", "a", b"{}", ttl=1))
+        removed = requests.delete("scratch", "c", "a")
+        assert client.call(requests.journalled(removed, step, "rm scratch/c/a"))
     time.sleep(1)
     undone = kvd("undo", expect=REFUSED)
     assert undone.out == ""
