@@ -33,7 +33,7 @@ async def test_odd_names_are_renamed_duplicated_and_gone_to(fake: Daemon) -> Non
     fake.put("scratch", "greetings", ODD, {"here": "yes"})
     async with running(fake.open) as tui:
         await tui.sees('"here": "yes"')
-        for key, title in (("R", "Rename"), ("D", "Duplicate")):
+        for key, title in (("R", "─ Rename"), ("D", "─ Duplicate")):  # in the frame: a message says "Renamed"
             await tui.press("2", key)
             await tui.sees(title)
             assert clean(tui)

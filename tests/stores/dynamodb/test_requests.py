@@ -99,6 +99,7 @@ async def test_batches_that_are_throttled_are_asked_for_again(
         assert await store.get_many(keys) == [{"n": number} for number in range(120)]
         assert await store.delete_many(keys) == 120
         assert asked["write"] > 20
+        monkeypatch.setattr(dynamodb_table, "Backoff", lambda: aws.Backoff(first=0.001, attempts=5))
         counted.answers = dict.fromkeys(("batch_write_item", "batch_get_item"), never)
         for call in (lambda: store.put_many(keys, [{}] * 120), lambda: store.get_many(keys)):
             with pytest.raises(StoreConnectionError, match=r"collection 'default_collection'.*too much\. The service is busy"):
