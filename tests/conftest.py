@@ -7,10 +7,13 @@ What a machine cannot have is skipped with the reason, and fails when `CI=true`.
 import gc
 import itertools
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.folders import own_folders
 from tests.servers.catalogue import KINDS
 from tests.servers.kind import UnavailableError
 from tests.servers.lease import VARIABLE, Address, Supervision, addresses, lease, release
@@ -75,6 +78,13 @@ def endpoint(kind: str) -> str:
             pytest.fail(f"{kind}: {exc}", pytrace=False)
         pytest.skip(f"{kind}: {exc}")
     return url
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """Folders without a daemon; one that a test starts there is stopped."""
+    with own_folders() as root:
+        yield root
 
 
 @pytest.fixture(scope="session")

@@ -3,34 +3,17 @@
 import contextlib
 import os
 import re
-import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pexpect
 import pytest
 
-from kvd import paths, requests, spawn
+from kvd import paths, requests
 from kvd.blocking import BlockingClient
-from kvd.errors import DaemonError
 from tests.tuikit.terminal import CTRL_S, DOWN, KVTUI, RIGHT, Terminal, bytes_of
-
-
-@pytest.fixture
-def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    root = Path(tempfile.mkdtemp(prefix="e2e"))
-    for name in ("RUNTIME_DIR", "CONFIG_HOME", "STATE_HOME", "DATA_HOME"):
-        (root / name).mkdir(mode=0o700)
-        monkeypatch.setenv(f"XDG_{name}", str(root / name))
-    yield root
-    path = paths.socket_path()
-    with contextlib.suppress(DaemonError), BlockingClient.open(path, spawn=False, greet=False) as client:
-        client.call(requests.stop())
-    assert spawn.wait_until_gone(path, 60.0)
-    shutil.rmtree(root, ignore_errors=True)
 
 
 @pytest.fixture
@@ -102,9 +85,9 @@ def test_a_watched_value_shows_what_changes_and_is_searched(home: Path, open_ter
 
 
 def test_a_filter_finds_a_key_that_was_not_read(home: Path, open_terminal: Callable[..., Terminal]) -> None:
-    folder = home / "CONFIG_HOME" / "kvd"
+    folder = home / "config" / "kvd"
     folder.mkdir(mode=0o700)
-    directory = home / "data"
+    directory = home / "cache"
     (folder / "connections.toml").write_text(
         f'[connections.prod]\nstore = "disk"\nproduction = true\n[connections.prod.args]\ndirectory = "{directory}"\n'
     )

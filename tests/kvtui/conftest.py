@@ -1,17 +1,12 @@
 """Fixtures of the terminal UI's tests: a daemon whose states can be chosen at will, a real one, and notices that stay."""
 
-import contextlib
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kvd import paths, requests, spawn
 from kvd.blocking import BlockingClient
-from kvd.errors import DaemonError
 from kvtui.app import KvtuiApp
 from tests.tuikit.drive import PATIENCE, Tui
 from tests.tuikit.fake import Daemon, Stored
@@ -39,20 +34,6 @@ def fake() -> Daemon:
 
 
 @pytest.fixture
-def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    root = Path(tempfile.mkdtemp(prefix="tui"))
-    for name in ("RUNTIME_DIR", "CONFIG_HOME", "STATE_HOME", "DATA_HOME"):
-        (root / name).mkdir(mode=0o700)
-        monkeypatch.setenv(f"XDG_{name}", str(root / name))
-    yield root
-    path = paths.socket_path()
-    with contextlib.suppress(DaemonError), BlockingClient.open(path, spawn=False, greet=False) as client:
-        client.call(requests.stop())
-    assert spawn.wait_until_gone(path, 60.0)
-    shutil.rmtree(root, ignore_errors=True)
-
-
-@pytest.fixture
 def other(home: Path) -> Iterator[BlockingClient]:
     """Another program that uses the same daemon."""
     del home
@@ -74,6 +55,21 @@ async def shows(tui: Tui, *keys: str) -> None:
     """Wait until just these keys are shown."""
     shown = tui.browser.keys_pane.content
     await tui.until(lambda: [shown.address_at(line) for line in range(shown.count)] == list(keys), f"{keys} being shown")
+
+
+async def ask_to_delete_all(tui: Tui, count: int) -> None:
+    """Mark all keys and press `d`."""
+    await tui.sees(f"{count:,} keys")
+    await tui.press("2", "g", "v", "G", "v", "d")
+    await tui.sees(f"Delete {count:,} keys?")
+
+
+async def delete_all(tui: Tui, count: int) -> None:
+    """Delete all keys."""
+    await ask_to_delete_all(tui, count)
+    await tui.press("right", "enter")
+    await said(tui, f"{count:,} keys deleted. z brings them back.")
+    await shows(tui)
 
 
 async def go_to(tui: Tui, address: str) -> None:

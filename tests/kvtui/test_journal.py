@@ -3,7 +3,7 @@
 import pytest
 
 from kvd.errors import RequestError
-from tests.kvtui.conftest import said, shows, stored
+from tests.kvtui.conftest import delete_all, said, shows, stored
 from tests.tuikit.drive import Tui, running
 from tests.tuikit.fake import Daemon
 
@@ -79,11 +79,7 @@ async def test_of_many_commands_some_are_shown_and_the_rest_counted(fake: Daemon
     for number in range(148):
         fake.put("scratch", "greetings", f"key:{number:03}", {})
     async with running(fake.open) as tui:
-        await tui.sees("150 keys")
-        await tui.press("2", "g", "v", "G", "v", "d")
-        await tui.sees("Delete 150 keys?")
-        await tui.press("right", "enter")
-        await said(tui, "150 keys deleted.")
+        await delete_all(tui, 150)
         await tui.press("at")
         await tui.sees("kvd rm scratch/greetings/hello", "… and 145 more")
         await tui.press("y")

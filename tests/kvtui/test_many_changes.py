@@ -7,8 +7,8 @@ import pytest
 
 from kvd.errors import RequestError
 from kvtui.messages import Doing
-from tests.kvtui.conftest import go_to
-from tests.tuikit.drive import Tui, running
+from tests.kvtui.conftest import ask_to_delete_all, go_to
+from tests.tuikit.drive import running
 from tests.tuikit.fake import Daemon
 
 pytestmark = pytest.mark.anyio
@@ -18,12 +18,6 @@ def fill(fake: Daemon) -> None:
     """Add to the two keys as many as make 1,500."""
     for number in range(1_498):
         fake.put("scratch", "greetings", f"key:{number:05}", {})
-
-
-async def ask_to_delete_all(tui: Tui) -> None:
-    await tui.sees("1,500 keys")
-    await tui.press("2", "g", "v", "G", "v", "d")
-    await tui.sees("Delete 1,500 keys?")
 
 
 async def test_changes_that_come_together_are_asked_about_together(fake: Daemon) -> None:
@@ -61,7 +55,7 @@ async def test_more_keys_are_deleted_than_one_request_can_name(fake: Daemon) -> 
     fake.most_keys = 1_000
     fill(fake)
     async with running(fake.open) as tui:
-        await ask_to_delete_all(tui)
+        await ask_to_delete_all(tui, 1_500)
         await tui.press("right", "enter")
         await tui.sees("1,500 keys deleted.", "No keys here")
         assert not fake.data["scratch"]["greetings"]
@@ -81,7 +75,7 @@ async def test_a_deletion_that_ends_half_way_says_how_far_it_came(fake: Daemon) 
 async def test_how_far_a_deletion_is_stands_in_the_frame(fake: Daemon) -> None:
     fill(fake)
     async with running(fake.open, size=(80, 24)) as tui:
-        await ask_to_delete_all(tui)
+        await ask_to_delete_all(tui, 1_500)
         fake.hold["delete_many"] = turn = asyncio.Event()
         await tui.press("right", "enter")
         await tui.sees("deleting 0 of 1,500")
@@ -128,7 +122,7 @@ async def test_what_is_done_to_many_keys_goes_on_while_something_else_is_asked(f
     fill(fake)
     fake.put("scratch", "other", "morning", {})
     async with running(fake.open) as tui:
-        await ask_to_delete_all(tui)
+        await ask_to_delete_all(tui, 1_500)
         fake.hold["delete_many"] = turn = asyncio.Event()
         await tui.press("right", "enter")
         await tui.sees("deleting 0 of 1,500")
@@ -188,7 +182,7 @@ async def test_what_is_asked_before_quitting_stands_in_whole_lines(fake: Daemon,
 async def test_quitting_half_way_asks_and_ends_quietly(fake: Daemon) -> None:
     fill(fake)
     async with running(fake.open) as tui:
-        await ask_to_delete_all(tui)
+        await ask_to_delete_all(tui, 1_500)
         fake.hold["delete_many"] = asyncio.Event()
         await tui.press("right", "enter")
         await tui.sees("deleting 0 of 1,500")

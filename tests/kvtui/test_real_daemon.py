@@ -121,7 +121,7 @@ async def test_what_no_store_wrote_is_gone_to_by_its_name(home: Path) -> None:
 
 
 async def test_a_broken_configuration_names_the_line(home: Path) -> None:
-    folder = home / "CONFIG_HOME" / "kvd"
+    folder = home / "config" / "kvd"
     folder.mkdir(mode=0o700)
     (folder / "connections.toml").write_text('[connections.cache]\nstore = "rediss"\n')
     async with running(open_client) as tui:
@@ -133,7 +133,7 @@ async def test_a_broken_configuration_names_the_line(home: Path) -> None:
 
 
 async def test_keys_are_cut_into_a_tree_where_the_configuration_says(home: Path, other: BlockingClient) -> None:
-    folder = home / "CONFIG_HOME" / "kvd"
+    folder = home / "config" / "kvd"
     folder.mkdir(mode=0o700)
     (folder / "connections.toml").write_text('[connections.paths]\nstore = "memory"\nseparators = "/"\n')
     other.call(requests.reload())
@@ -155,7 +155,7 @@ async def test_keys_are_cut_into_a_tree_where_the_configuration_says(home: Path,
 
 
 async def test_a_read_only_connection_refuses(home: Path) -> None:
-    folder = home / "CONFIG_HOME" / "kvd"
+    folder = home / "config" / "kvd"
     folder.mkdir(mode=0o700)
     (folder / "connections.toml").write_text('[connections.frozen]\nstore = "memory"\nread_only = true\n')
     async with running(open_client) as tui:

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from kvd.errors import RequestError
-from tests.kvtui.conftest import go_to, open_in_production, open_users, said, shows, stored
+from tests.kvtui.conftest import delete_all, go_to, open_in_production, open_users, said, shows, stored
 from tests.tuikit.drive import Tui, running
 from tests.tuikit.fake import Daemon
 
@@ -175,12 +175,7 @@ async def test_undo_of_many_keys_says_how_far_it_is(fake: Daemon) -> None:
     for number in range(1_498):
         fake.put("scratch", "greetings", f"key:{number:05}", {})
     async with running(fake.open) as tui:
-        await tui.sees("1,500 keys")
-        await tui.press("2", "g", "v", "G", "v", "d")
-        await tui.sees("Delete 1,500 keys?")
-        await tui.press("right", "enter")
-        await said(tui, "1,500 keys deleted.")
-        await shows(tui)
+        await delete_all(tui, 1_500)
         assert len(fake.journal.steps) == 1
         fake.hold["undo"] = turn = asyncio.Event()
         await tui.press("z")
@@ -200,11 +195,7 @@ async def test_undo_of_many_keys_that_ends_half_way_says_how_far_it_came(fake: D
     for number in range(1_498):
         fake.put("scratch", "greetings", f"key:{number:05}", {})
     async with running(fake.open) as tui:
-        await tui.sees("1,500 keys")
-        await tui.press("2", "g", "v", "G", "v", "d")
-        await tui.sees("Delete 1,500 keys?")
-        await tui.press("right", "enter")
-        await said(tui, "1,500 keys deleted.")
+        await delete_all(tui, 1_500)
         fake.hold["undo"] = turn = asyncio.Event()
         await tui.press("z")
         await tui.until(lambda: "undo" in fake.calls)

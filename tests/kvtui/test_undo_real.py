@@ -10,18 +10,10 @@ import pytest
 from kvd import requests
 from kvd.blocking import BlockingClient
 from kvtui.session import Target, open_client
-from tests.kvtui.conftest import said, shows
-from tests.tuikit.drive import Tui, running
+from tests.kvtui.conftest import delete_all, said, shows
+from tests.tuikit.drive import running
 
 pytestmark = pytest.mark.anyio
-
-
-async def delete_all(tui: Tui, count: int) -> None:
-    await tui.press("2", "g", "v", "G", "v", "d")
-    await tui.sees(f"Delete {count:,} keys?")
-    await tui.press("right", "enter")
-    await said(tui, f"{count:,} keys deleted. z brings them back.")
-    await shows(tui)
 
 
 async def test_a_deletion_comes_back_as_it_was(other: BlockingClient) -> None:
