@@ -70,9 +70,10 @@ def test_a_remote_store_loads_no_driver() -> None:
 
 
 def test_the_daemon_loads_no_driver_before_a_store_is_used() -> None:
-    loaded = loaded_after("import kvd.life, kvd.config, kvd.methods")
+    loaded = loaded_after("import kvd.life, kvd.config, kvd.methods, kvd.server")
     assert not packages(loaded) & (DRIVERS | {"kvtui", "textual", "anyio", "tomlkit"})
     assert not {module for module in loaded if module.startswith("stores.backends.")}
+    assert "stores.base" not in loaded, "what every store needs is not needed to start"
 
 
 EVERY_STORE = """

@@ -50,7 +50,7 @@ from stores.base import (
     BaseEnumerateKeysStore,
 )
 from stores.batches import made_in_turns
-from stores.coalescing import CoalescingStore
+from stores.coalesced import CoalescingStore
 from stores.entry import ManagedEntry, utc_now
 from stores.errors import (
     BaseKeyValueError,

@@ -29,7 +29,7 @@ from stores.backends.certificates import check_files
 from stores.backends.mongodb_errors import ERRORS, FAULT_WORDS, advised
 from stores.base import BaseContextManagerStore, BaseDestroyCollectionStore
 from stores.batches import made_in_turns, run_bounded
-from stores.coalescing import CoalescingStore
+from stores.coalesced import CoalescingStore
 from stores.entry import ManagedEntry, utc_now
 from stores.errors import (
     BaseKeyValueError,
