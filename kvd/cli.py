@@ -205,8 +205,8 @@ _COMMANDS: Final[dict[str, tuple[str, Callable[[argparse.ArgumentParser], None] 
     "status": ("show what the daemon does", _as_json),
     "doctor": ("check configuration, folder, socket, versions and stores, and say what to do", _as_json),
     "logs": ("show the end of the daemon's log", _logs),
-    "stop": ("end the daemon; what is only in memory is lost", None),
-    "restart": ("end the daemon and start it anew; what is only in memory is lost", None),
+    "stop": ("end the daemon; what is only in memory is lost, undo included", None),
+    "restart": ("end the daemon and start it anew; what is only in memory is lost, undo included", None),
     "reload": ("have the daemon read connections.toml again", None),
     "serve": ("be the daemon", _serve),
 }

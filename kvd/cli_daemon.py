@@ -122,29 +122,33 @@ def stop(options: argparse.Namespace) -> int:
 
 
 def _tell_lost(lost: list[str]) -> None:
-    if lost:
-        complain("what was only in memory is gone: " + ", ".join(lost))
+    for what in lost:
+        complain(what)
 
 
-def _only_in_memory(path: Path) -> list[str]:
-    """The connections whose entries end with the daemon, of one that understands this version."""
-    found = []
+def _ends_with(path: Path) -> list[str]:
+    """What ends with the daemon, a sentence each, of one that understands this version."""
+    found, ending = list[str](), list[str]()
     with suppress(DaemonError), BlockingClient.open(path, spawn=False) as client:
         for one in client.call(requests.connections()):
             ends = one.state == "ready" and not one.traits.get("persistent", True)
             if ends and client.call(requests.scan_collections(one.name, limit=1)).items:
-                found.append(one.name)
+                ending.append(one.name)
+        if ending:
+            found.append("what was only in memory is gone: " + ", ".join(map(visible, ending)))
+        if steps := sum(step.can_undo > 0 for step in client.call(requests.steps())):
+            found.append(f"{steps} step{'' if steps == 1 else 's'} can no longer be undone")
     return found
 
 
 def _stop(path: Path) -> tuple[int | None, list[str]]:
-    """The pid of the daemon that left, None when there was none; and the connections whose entries went with it."""
+    """The pid of the daemon that left, None when there was none; and what went with it, a sentence each."""
     if (probe := spawn.connect(path)) is None:
         return None, []
     probe.close()
     now = _ask_status(path)
     pid, patience = int(now["pid"]), _LEAVE_TIMEOUT + 2 * now.get("drain", 0.0)  # its stores get as long as its clients
-    lost = _only_in_memory(path)
+    lost = _ends_with(path)
     # it may leave before it can say so
     with BlockingClient.open(path, spawn=False, greet=False) as client, suppress(ConnectionLostError):
         client.call(requests.stop())

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kvd import __version__, paths
+from kvd import __version__, paths, requests
 from kvd.blocking import BlockingClient
 from tests.daemonkit import ROOT, eventually
 from tests.kvd.command import ABSENT, REFUSED, UNREACHABLE, USAGE, configure, kvd
@@ -257,9 +257,15 @@ def test_who_adds_at_the_same_time_is_not_written_over(home: Path) -> None:
 def test_what_goes_with_the_daemon_is_told(home: Path) -> None:
     kvd("put", "scratch/c/k", "{}")
     kvd("put", "local/c/k", "{}")
-    assert kvd("restart").err == "kvd: what was only in memory is gone: scratch\n"
+    entries = "kvd: what was only in memory is gone: scratch\n"
+    assert kvd("restart").err == f"{entries}kvd: 2 steps can no longer be undone\n"
     assert kvd("restart").err == ""
+    kvd("put", "local/c/k", "{}")
     kvd("put", "scratch/c/k", "{}")
-    assert kvd("stop").err == "kvd: what was only in memory is gone: scratch\n"
+    kvd("undo")
+    assert kvd("restart").err == "kvd: 1 step can no longer be undone\n"
+    with BlockingClient.open() as program:
+        program.call(requests.put("scratch", "c", "k", b"{}"))
+    assert kvd("stop").err == entries
     assert kvd("stop").err == ""
     kvd("get", "local/c/k")
