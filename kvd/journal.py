@@ -3,7 +3,8 @@
 
 - A step is one action of a person on one connection: the changes of all writes that carried its id.
 - A change holds an image: what stands on the other side of it. While the change is done that is what it replaced, once it is
-  undone what it had written; and the version that it left behind, on which undo and redo are compare-and-set.
+  undone what it had written; and the version that it left behind, on which undo and redo are compare-and-set. Of a write to
+  which there was no answer it holds both sides: what is there, when it is looked at next, tells on which of them it is.
 - Images are kept in memory, never on disk: they may be secrets, and nobody gave a disk for them. The journal ends with the
   daemon, which does not stay for it: `idle_exit` counts clients and entries, not what could be undone.
 - It is bounded in steps, bytes and age (`kvd.protocol`), and the oldest step leaves first.
@@ -82,6 +83,10 @@ class Change:
     deadline: datetime | None = None
     """When that ends by itself."""
     done: bool = True
+    in_doubt: bool = False
+    """Whether it may be on its other side: there was no answer to the write that last went between the two."""
+    own: Record | None = None
+    """While it is in doubt: what stands on this side."""
     barrier: Reason | None = None
     """Why it stays on this side."""
     why: str | None = None
@@ -90,14 +95,14 @@ class Change:
     @property
     def size(self) -> int:
         """Bytes that it takes, about."""
-        image = 0 if self.image is None else len(self.image.body)
-        return OVERHEAD + image + len(self.value or b"") + _length(self.collection) + _length(self.key)
+        records = sum(len(record.body) for record in (self.image, self.own) if record is not None)
+        return OVERHEAD + records + len(self.value or b"") + _length(self.collection) + _length(self.key)
 
     def bar(self, reason: Reason, why: str) -> None:
         """Leave it on this side, for good unless it is only expired."""
         self.barrier, self.why = reason, why
         if reason != "expired":
-            self.image = None
+            self.image = self.own = None
 
     def can_turn(self, *, done: bool, never_expire: bool = False) -> bool:
         """Whether it is on this side, and may be taken to the other."""
@@ -344,6 +349,7 @@ class Journal:
         before, size = ABSENT if change.image is None else change.image.version, change.size
         change.image, change.there, change.deadline = image, there, deadline
         change.done = not change.done
+        change.in_doubt, change.own = False, None
         change.barrier = change.why = None
         if not change.done:
             self._turns += 1
@@ -354,6 +360,20 @@ class Journal:
             same = other.changes.get(place) if other.connection == step.connection else None
             if same is not None and same is not change and same.there == before != ABSENT:
                 same.there, same.deadline = there, deadline
+        step.size += change.size - size
+        self._fit(step, change)
+
+    def doubt(self, step: Step, change: Change, image: Record | None, own: Record | None) -> None:
+        """Note that it is not known whether a change was taken to its other side.
+
+        Args:
+            step: whose change it is.
+            change: which was about to be turned.
+            image: what was being put there.
+            own: what it was to replace.
+        """
+        size = change.size
+        change.image, change.own, change.in_doubt = image, own, True
         step.size += change.size - size
         self._fit(step, change)
 

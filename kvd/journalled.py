@@ -36,7 +36,6 @@ NO_COMPARE: Final = "{} stores cannot compare and set"
 DESTROYED: Final = "what is deleted as a whole is not kept"
 FOREIGN: Final = "what it concerned is no entry"
 CONTESTED: Final = "others kept writing at the same time"
-UNKNOWN: Final = "it is not known whether it took effect"
 
 
 def journalled(method: Method, option: Any, journal: Journal) -> Method:
@@ -146,7 +145,10 @@ class _Writer:
                 await asyncio.sleep(random() * min(attempt / 1000, LONGEST_PAUSE))
                 continue
             except (KeyValueStoreError, RequestError):
-                self.note_for_good(change, UNKNOWN)
+                change.image, change.own, change.in_doubt = kept(before), kept(new), True
+                change.there = ABSENT if before is None else before.version
+                change.deadline = None if new is None else new.expires_at
+                self.note(change)
                 raise
             change.image, change.deadline = kept(before), None if new is None else new.expires_at
             self.note(change)

@@ -1,7 +1,8 @@
 """The methods of the journal: what was done is told, undone, and done again. See `kvd.methods` for the rules.
 
 A change is turned to its other side: what is there is looked at, compared with what the change left, and replaced by the image,
-in whose place it is kept. So undo and redo are the same, and each is compare-and-set, a key at a time.
+in whose place it is kept. So undo and redo are the same, and each is compare-and-set, a key at a time. One that was cut off
+finds again what it had done.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from kvd.durations import format_ttl
+from kvd.errors import RequestError
 from kvd.images import each, is_kept, kept, look, put, whole
 from kvd.journal import LARGE, Change, Step
 from kvd.methods import method
 from kvd.params import Count, Flag, Text
 from kvd.protocol import MAX_PAGE, MAX_STEPS, MAX_TOLD
 from stores.entry import utc_now
-from stores.errors import ConflictError, KeyValueOperationError
+from stores.errors import ConflictError, KeyValueOperationError, KeyValueStoreError
 from stores.records import ABSENT, ENTRY, Record
 
 if TYPE_CHECKING:
@@ -93,6 +95,9 @@ async def _turn_one(use: Use, step: Step, change: Change, *, never_expire: bool)
     assert change.key is not None, "what was destroyed cannot be turned"  # noqa: S101 - tells the type
     current = await look(use, change.collection, change.key)
     now = utc_now()
+    if change.in_doubt and _is_same(current, change.image):
+        _turned(use, step, change, change.own, current)
+        return
     if not _is_left(change, current, now):
         journal.bar(step, change, "conflict", GONE if current is None else CHANGED)
         return
@@ -107,27 +112,46 @@ async def _turn_one(use: Use, step: Step, change: Change, *, never_expire: bool)
         there = await put(use, change.collection, change.key, current, None if target is None else whole(target))
     except ConflictError:
         journal.bar(step, change, "conflict", CHANGED)
-        return
     except KeyValueOperationError as error:
         journal.bar(step, change, "impossible", str(error))
-        return
-    journal.turn(
-        step, change, kept(current) if is_kept(current) else None, there, None if target is None else target.expires_at
-    )
-    if not is_kept(current):
+    except (KeyValueStoreError, RequestError):
+        journal.doubt(step, change, target, kept(current))
+        raise
+    else:
+        _turned(use, step, change, current, None if target is None else replace(target, version=there))
+
+
+def _turned(use: Use, step: Step, change: Change, replaced: Record | None, there: Record | None) -> None:
+    """Note what was replaced, and what is there now."""
+    assert change.key is not None, "as above"  # noqa: S101 - tells the type
+    journal, deadline = use.journal, None if there is None else there.expires_at
+    image = kept(replaced) if is_kept(replaced) else None
+    journal.turn(step, change, image, ABSENT if there is None else there.version, deadline)
+    if not is_kept(replaced):
         journal.bar(step, change, "impossible", LARGE)
-    left = None if target is None or target.expires_at is None else (target.expires_at - now).total_seconds()
-    use.wrote("delete" if target is None else "put", change.collection, [change.key], ttl=left)
+    left = None if deadline is None else (deadline - utc_now()).total_seconds()
+    use.wrote("delete" if there is None else "put", change.collection, [change.key], ttl=left)
 
 
 def _is_left(change: Change, current: Record | None, now: datetime) -> bool:
     """Whether what is there is what the change left; where nothing is, it may have expired since."""
     if current is None:
-        return change.there == ABSENT or (change.deadline is not None and change.deadline <= now + SLACK)
+        is_nothing = change.own is None if change.in_doubt else change.there == ABSENT
+        return is_nothing or (change.deadline is not None and change.deadline <= now + SLACK)
+    if change.in_doubt and _is_same(current, change.own):
+        return True
     if current.version != change.there:
         return False
     # of what is no entry the version need not tell the deadline
     return current.kind == ENTRY or _about_equal(current.expires_at, change.deadline)
+
+
+def _is_same(one: Record | None, other: Record | None) -> bool:
+    """Whether one was written as the other, whatever its version."""
+    if one is None or other is None:
+        return one is other
+    about = _about_equal(one.expires_at, other.expires_at) and _about_equal(one.created_at, other.created_at)
+    return about and (one.kind, one.body) == (other.kind, other.body)
 
 
 def _about_equal(one: datetime | None, other: datetime | None) -> bool:

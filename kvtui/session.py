@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 from textual.message import Message
 
 from kvd import requests
-from kvd.errors import ConnectionLostError, DaemonError, RequestError
+from kvd.errors import Code, ConnectionLostError, DaemonError, RequestError
 from kvd.model import Change, ConnectionInfo, Opened
 from kvd.requests import Request
 from kvtui.history import Action, History
@@ -25,6 +25,10 @@ __all__ = ["DaemonClient", "Session", "Target", "open_client"]
 
 T = TypeVar("T")
 
+PERHAPS_DONE = frozenset(
+    {Code.CANCELLED, Code.DEADLINE, Code.INTERNAL, Code.OPERATION_FAILED, Code.STORE_ERROR, Code.UNREACHABLE}
+)
+"""Errors of a write that may have been done all the same, or done to some of its keys."""
 RETRY_FIRST = 0.25
 RETRY_MOST = 5.0
 """Seconds between two attempts to reach the daemon: doubled from the first to the most."""
@@ -108,7 +112,12 @@ class Session:
 
     async def write(self, request: Request[T], action: Action) -> T:
         """Change something as a part of an action, which the daemon's journal keeps as one step; raises what `call` raises."""
-        answer = await self.call(requests.journalled(request, action.step, action.title))
+        try:
+            answer = await self.call(requests.journalled(request, action.step, action.title))
+        except DaemonError as error:
+            if not isinstance(error, RequestError) or error.code in PERHAPS_DONE:
+                self.history.took(action)
+            raise
         if answer:  # else nothing was there to be changed
             self.history.took(action)
         return answer

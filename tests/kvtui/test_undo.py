@@ -285,6 +285,20 @@ async def test_what_was_done_elsewhere_is_undone_only_after_asking(fake: Daemon)
         await shows(tui, "hello", "morning")
 
 
+async def test_what_was_perhaps_done_is_undone_as_one_s_own(fake: Daemon) -> None:
+    fake.lose["delete"] = RequestError("unreachable", "the store hung up")
+    async with running(fake.open) as tui:
+        await tui.sees('"to": "world"')
+        await tui.press("2", "d")
+        await tui.sees("Delete this key?")
+        await tui.press("right", "enter")
+        await said(tui, "the store hung up")
+        assert names(fake) == {"morning"}
+        await tui.press("z")
+        await said(tui, "Undid: delete hello in scratch/greetings.")
+        assert names(fake) == {"hello", "morning"}
+
+
 async def test_own_steps_are_undone_before_those_of_others(fake: Daemon) -> None:
     async with running(fake.open) as tui, running(fake.open) as other:
         await open_users(other)

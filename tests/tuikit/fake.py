@@ -58,6 +58,8 @@ class Daemon:
         self.missing: dict[str, str] = {}
         self.config_problem: str | None = None
         self.fail: dict[str, RequestError] = {}
+        self.lose: dict[str, RequestError] = {}
+        """What is answered in place of the result by methods that do what is asked."""
         self.hold: dict[str, asyncio.Event] = {}
         self.page = 500
         self.most_keys = MAX_KEYS
@@ -128,8 +130,12 @@ class Client:
             assert len(params["keys"]) <= daemon.most_keys, "the daemon would hang up"
             params["keys"] = [unpack_name(key) for key in params["keys"]]
         if request.journal is not None:
-            return request.decode(daemon.journal.kept(self, method, params, request.journal))
-        return request.decode(getattr(self, method)(**params))
+            result = daemon.journal.kept(self, method, params, request.journal)
+        else:
+            result = getattr(self, method)(**params)
+        if method in daemon.lose:
+            raise daemon.lose[method]
+        return request.decode(result)
 
     async def changes(self) -> AsyncIterator[Change]:
         while (change := await self.queue.get()) is not None:
