@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["ADVICE", "advice"]
+__all__ = ["ADVICE", "CONFIGURATION", "advice"]
+
+CONFIGURATION: Final = "configuration"
+"""What is wrong where no store could be made of what is written down."""
 
 _RELOAD: Final = "in connections.toml, then run `kvd reload`"
 
@@ -26,13 +29,22 @@ ADVICE: Final[Mapping[str, str]] = {
     ),
     "database": f"correct its `db` {_RELOAD}",
     "file": f"look at that file, or correct its path {_RELOAD}",
+    CONFIGURATION: "correct connections.toml, then run `kvd reload`",
 }
-"""By `stores.errors.Fault`."""
+"""By `stores.errors.Fault`, and one more."""
 _OTHERWISE: Final = "look at its server, or correct connections.toml and run `kvd reload`"
 
 
-def advice(store: str, fault: str | None) -> str:
-    """What to do about a connection to this kind of store, with which that is wrong; None where it is not known."""
+def advice(store: str, fault: str | None, said: str = "") -> str:
+    """What to do about a connection that cannot be used; nothing where what was said of it tells that already.
+
+    Args:
+        store: the kind of store.
+        fault: what is wrong; None where that is not known.
+        said: why it cannot be used, for a person.
+    """
+    if "`kvd " in said:
+        return ""
     return ADVICE.get(fault or "", _OTHERWISE).format(authority=_authority(store))
 
 

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from kvd.advice import advice
 from kvd.errors import Code, RequestError
 from stores import errors, protocols
 from stores.names import Collection, Name, Token
 from stores.records import Description, Record
 
 if TYPE_CHECKING:
+    from kvd.config import ConnectionConfig
     from stores.base import BaseStore
 
 __all__ = [
@@ -128,16 +130,22 @@ _CODES: Final[dict[type[BaseException], Code]] = {
 _RETRY: Final = {Code.UNREACHABLE, Code.SETUP_FAILED}
 
 
-def refusal(error: Exception, connection: str) -> RequestError | None:
-    """Turn what a store raised into the error of a reply; None for what no store should raise."""
-    if isinstance(error, RequestError):
-        return error
+def refusal(error: Exception, connection: ConnectionConfig) -> RequestError | None:
+    """Turn what was raised on the way to a store, or by it, into the error of a reply; None for what none should raise."""
+    refused = error if isinstance(error, RequestError) else _refusal(error, connection.name)
+    if refused is not None and isinstance(refused.detail, dict) and "fault" in refused.detail:
+        helps = advice(connection.store, refused.detail["fault"], refused.message)
+        refused.detail |= {"advice": helps} if helps else {}
+    return refused
+
+
+def _refusal(error: Exception, connection: str) -> RequestError | None:
     code = next((_CODES[cls] for cls in type(error).__mro__ if cls in _CODES), None)
     if code is None:
         return None
     detail: dict[str, Any] | None = None
-    if isinstance(error, errors.BaseKeyValueError) and error.fault is not None:
-        detail = {"fault": str(error.fault)}
+    if isinstance(error, errors.BaseKeyValueError) and (error.fault is not None or code in _RETRY):
+        detail = {"fault": None if error.fault is None else str(error.fault)}
     if isinstance(error, errors.ConflictError):
         detail = {"record": pack_record(error.current, 0, CONFLICT_BODY)}
     return RequestError(code, str(error), retry=code in _RETRY, connection=connection, detail=detail)

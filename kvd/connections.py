@@ -24,6 +24,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from kvd.advice import CONFIGURATION, advice
 from kvd.answers import pack_traits
 from kvd.coalesce import Coalescer
 from kvd.errors import Code, ConfigError, RequestError
@@ -112,6 +113,7 @@ class Connection:
             "location": config.location if store is None else store.location,
             "state": self.state,
             "reason": self.reason,
+            "advice": self._advice,
             "retry_at": self.retry_at,
             "read_only": config.read_only,
             "production": config.production,
@@ -122,6 +124,13 @@ class Connection:
             "default_collection": self.default_collection,
             "traits": self._traits,
         }
+
+    @property
+    def _advice(self) -> str | None:
+        """What to do about it where it is degraded or down."""
+        if self._trouble is None or self.state not in {"degraded", "down"}:
+            return None
+        return advice(self.config.store, self._trouble.fault, self._trouble.reason) or None
 
     def status(self) -> dict[str, Any]:
         """Return the same with what it does."""
@@ -167,7 +176,8 @@ class Connection:
             raise RequestError(Code.UNKNOWN_CONNECTION, f"connection {self.name} was closed", connection=self.name)
         if self._opening is None:
             if self.config.problems:
-                raise RequestError(Code.CONFIG_ERROR, "\n".join(self.config.problems), connection=self.name)
+                detail = {"fault": CONFIGURATION}
+                raise RequestError(Code.CONFIG_ERROR, "\n".join(self.config.problems), connection=self.name, detail=detail)
             if self.retry_at is not None and self.retry_at > time.time() and not now:
                 raise self._down()
             self._opening = self._begin()
@@ -247,7 +257,7 @@ class Connection:
             unreachable = isinstance(error, StoreConnectionError) or isinstance(error.__cause__, StoreConnectionError)
             code = Code.UNREACHABLE if unreachable else Code.SETUP_FAILED
             if isinstance(error, ConfigError):
-                code = Code.CONFIG_ERROR
+                code, fault = Code.CONFIG_ERROR, CONFIGURATION
         reason = reason.removeprefix(f"{self.name}: ")  # what is wrong with the configuration begins with the name, too
         if not self._closed:
             self._go_down(Trouble(reason, fault))

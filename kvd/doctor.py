@@ -172,10 +172,8 @@ def _connection(socket: Path, name: str, store: str) -> Iterator[Finding]:
 
 def _advice(store: str, error: RequestError) -> str:
     """What to do about a connection, beside what its error says."""
-    if error.code == "config_error":
-        return "" if "`kvd " in error.message else "correct connections.toml, then run `kvd reload`"
     told = error.detail.get("fault") if isinstance(error.detail, dict) else None
-    return advice(store, "silent" if error.code == "deadline" else told)
+    return advice(store, "silent" if error.code == "deadline" else told, error.message)
 
 
 def _ask(socket: Path, request: requests.Request[Any]) -> Any:

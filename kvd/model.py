@@ -110,7 +110,9 @@ class ConnectionInfo:
     state: str
     """"idle" (not opened yet), "connecting", "ready", "degraded", "down"."""
     reason: str | None = None
-    """Why it is degraded or down, and what to do."""
+    """Why it is degraded or down."""
+    advice: str | None = None
+    """What to do about that, where the reason does not tell."""
     retry_at: float | None = None
     """When the daemon tries again, epoch seconds."""
     read_only: bool = False

@@ -42,8 +42,9 @@ already has is completed all the same: then the detail of `cancelled` (and of `d
 
 Errors. `{"code": text, "message": text, "retry": bool, "connection"?: text, "detail"?: any}`. `message` is a sentence for
 people. `retry` says that the same request may succeed later. The codes are those of `Code`; there may be more of them
-one day: treat an unknown one like `internal`. Where it is known what is wrong with a connection, the detail's `fault` is one
-of `stores.errors.Fault`: `password`, `refused`, `silent` …
+one day: treat an unknown one like `internal`. Where a connection cannot be used, the detail's `fault` is what is wrong with
+it, one of `stores.errors.Fault` (`password`, `refused`, `silent` …) or `configuration`, or nil where that is not known; its
+`advice` is what to do about that, for people, where the message does not tell.
 
 Events. `change`: a map with the fields of `kvd.model.Change`, for what was subscribed to. `closing` with
 `{"reason": text}`: the daemon drains and leaves; requests in flight are still answered, new ones get `shutting_down`. What got

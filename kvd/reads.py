@@ -64,7 +64,7 @@ class Read(Waiter[DatedText]):
         if not isinstance(error, Exception):
             work.settle(self._pending, RequestError(Code.CANCELLED, "the request was given up"))
             return
-        refused = refusal(error, connection.name)
+        refused = refusal(error, connection.config)
         if refused is None:
             work.log.error("a read failed", exc_info=error)
             refused = mistake()

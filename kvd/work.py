@@ -114,7 +114,7 @@ class Work:
             return done.value
         except Exception as error:
             connection.figures.errors += 1
-            refused = refusal(error, connection.name)
+            refused = refusal(error, connection.config)
             if refused is None:
                 raise
             raise refused from None
@@ -163,7 +163,7 @@ class Work:
             return await method.function(use, **args)
         except Exception as error:
             connection.figures.errors += 1
-            refused = refusal(error, connection.name)
+            refused = refusal(error, connection.config)
             if refused is None:
                 raise
             raise refused from error

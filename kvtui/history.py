@@ -16,7 +16,7 @@ from kvd.errors import Code, DaemonError, RequestError
 from kvd.model import Problem, Step, Undone
 from kvd.requests import Request
 from kvtui.codecs import elide
-from kvtui.messages import label_of
+from kvtui.messages import label_of, sentence
 
 __all__ = ["REDO", "UNDO", "Action", "History", "Outcome", "Way", "name_of", "reason_of", "summary", "title_of"]
 
@@ -141,14 +141,10 @@ def summary(way: Way, step: Step, outcome: Outcome) -> str:
         names = [name_of(problem) for problem in problems if problem.reason == reason]
         if names:
             said.append(f"{what}: {listed(names)}.")
-    said += dict.fromkeys(_sentence(problem.message) for problem in problems if problem.reason not in {"conflict", "expired"})
+    said += dict.fromkeys(sentence(problem.message) for problem in problems if problem.reason not in {"conflict", "expired"})
     if outcome.error is not None:
-        said.append(_sentence(outcome.error))
+        said.append(sentence(outcome.error))
     return " ".join(said)
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:].removesuffix(".") + "."
 
 
 def name_of(problem: Problem) -> str:

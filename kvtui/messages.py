@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from textual.message import Message
 
+from kvd.errors import DaemonError, RequestError
 from kvd.model import OUTSIDE, Change, Collection, CollectionRow, ConnectionInfo, Key
 from kvtui.codecs import name_text
 
-__all__ = ["Changed", "Doing", "Entry", "Failed", "Folder", "Offline", "Online", "Place", "label_of"]
+__all__ = ["Changed", "Doing", "Entry", "Failed", "Folder", "Offline", "Online", "Place", "label_of", "sentence", "told_by"]
 
 
 NO_COLLECTION = "(no collection)"
@@ -78,6 +79,20 @@ class Folder:
     name: str
     size: int
     is_open: bool
+
+
+def sentence(text: str) -> str:
+    """A text as a sentence, if it is none yet."""
+    return text[:1].upper() + text[1:].removesuffix(".") + "."
+
+
+def told_by(error: DaemonError) -> tuple[str, ...]:
+    """What an error says, and what to do about it, each a line."""
+    if not isinstance(error, RequestError):
+        return (str(error),)
+    message = error.message.removeprefix(f"{error.connection}: ")
+    advice = error.detail.get("advice") if isinstance(error.detail, dict) else None
+    return (message, sentence(advice)) if advice else (message,)
 
 
 def label_of(name: str) -> str:

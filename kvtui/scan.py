@@ -7,14 +7,14 @@ of keys those that nobody read.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
 from kvd import requests
-from kvd.errors import DaemonError, RequestError
+from kvd.errors import DaemonError
 from kvd.model import Key, KeyRow, Page
-from kvtui.messages import Place
+from kvtui.messages import Place, told_by
 from kvtui.session import Session
 
 __all__ = ["Scan"]
@@ -40,7 +40,7 @@ class Scan:
         looked_at: How many keys the store went through for it.
         complete: Whether the walk came to its end.
         settled: Whether what it did not find has been forgotten, so that what it found is not needed any more.
-        problem: Why it could not.
+        problem: Why it could not, and what to do, each a line.
     """
 
     def __init__(self, place: Place, *, production: bool, match: str | None = None) -> None:
@@ -50,7 +50,7 @@ class Scan:
         self.seen: set[Key] = set()
         self.complete = False
         self.settled = False
-        self.problem: str | None = None
+        self.problem: Sequence[str] | None = None
         self._cursor: bytes | None = None
         self._unasked = UNASKED_PRODUCTION if production else UNASKED
         self._go_on = asyncio.Event()
@@ -95,10 +95,8 @@ class Scan:
                     return
                 limit = min(limit * 2, PAGE_MOST)
                 await self._go_on.wait()
-        except RequestError as error:
-            self.problem = error.message
         except DaemonError as error:
-            self.problem = str(error)
+            self.problem = told_by(error)
 
     async def let_go(self, session: Session) -> None:
         """Free what the daemon keeps for a walk that nobody follows to its end."""

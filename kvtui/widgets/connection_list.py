@@ -61,7 +61,8 @@ class Branch:
     expanded: bool = False
     loading: bool = False
     complete: bool = False
-    problem: str | None = None
+    problem: Sequence[str] | None = None
+    """Why it or its collections could not be read, and what to do, each a line."""
     troubled: bool = False
     """Whether it was degraded or down and is not ready again."""
     absence: str | None = None

@@ -14,7 +14,7 @@ from kvd.model import ConnectionInfo, Key
 from kvtui import keymap
 from kvtui.codecs import printable
 from kvtui.filters import compile_filter
-from kvtui.messages import Entry, Folder, Place
+from kvtui.messages import Entry, Folder, Place, sentence
 from kvtui.separators import Separators
 from kvtui.session import Session
 from kvtui.widgets.connection_list import Branch, marks_of
@@ -177,10 +177,12 @@ class KeysPane(KeysReader):
         info = branch.info
         self.caption(info.name)
         lines = [info.store if info.location in {"", info.store} else f"{info.store}  ·  {info.location}"]
-        problem = branch.problem or (info.reason if info.state in {"down", "degraded"} else None)
+        problem = branch.problem
+        if problem is None and info.reason is not None and info.state in {"down", "degraded"}:
+            problem = [info.reason, *([sentence(info.advice)] if info.advice else [])]
         if problem:
             helps = "browser.refresh"
-            self.say("This connection cannot be used", *lines, problem, helps=helps, to="try again", wrong=True)
+            self.say("This connection cannot be used", *lines, *problem, helps=helps, to="try again", wrong=True)
             return
         if marks := marks_of(info):
             lines.append(" · ".join(marks))

@@ -246,7 +246,9 @@ class KeysReader(Pane):
         if scan is self._scan or scan is self._search:
             self.show_keys()
             if scan.problem is not None and self.index.view:  # else the pane says it
-                self.notify(printable(scan.problem), title="Not all keys could be read", severity="error", markup=False)
+                self.notify(
+                    printable(" ".join(scan.problem)), title="Not all keys could be read", severity="error", markup=False
+                )
         if scan is self._scan:
             self.content.follows_top = False
 
@@ -263,7 +265,7 @@ class KeysReader(Pane):
         if self.index.view:
             self.show_content()
         elif scan is not None and scan.problem is not None:
-            self.say("The keys cannot be read", scan.problem, helps="browser.refresh", to="try again", wrong=True)
+            self.say("The keys cannot be read", *scan.problem, helps="browser.refresh", to="try again", wrong=True)
         elif len(self.index) or scan is self._search is not None:
             self._say_no_match(complete=complete)
         elif complete:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual import on, work
@@ -10,10 +11,10 @@ from textual.binding import BindingType
 from textual.message import Message
 
 from kvd import requests
-from kvd.errors import DaemonError, RequestError
+from kvd.errors import DaemonError
 from kvd.model import Change, Collection, CollectionRow, ConnectionInfo, Page
 from kvtui import keymap
-from kvtui.messages import Place
+from kvtui.messages import Place, told_by
 from kvtui.session import Session
 from kvtui.widgets.connection_list import Branch, ConnectionList, Node, in_groups
 from kvtui.widgets.lines import Lines
@@ -53,7 +54,7 @@ class Sidebar(Pane):
     class Opened(Message):
         """A connection was opened, or could not be."""
 
-        def __init__(self, connection: str, info: ConnectionInfo | None, problem: str | None) -> None:
+        def __init__(self, connection: str, info: ConnectionInfo | None, problem: Sequence[str] | None) -> None:
             super().__init__()
             self.connection = connection
             self.info = info
@@ -178,6 +179,8 @@ class Sidebar(Pane):
                 if info.state == "ready" and branch.problem is not None:
                     self.unfold(info.name)
         self.content.rebuild()
+        if (node := self.content.node) is not None and node.is_connection:
+            self._look()  # what is said of it
 
     def _take_info(self, branch: Branch, info: ConnectionInfo) -> None:
         """Take up how a connection is. From trouble to ready it may go through other states, any of which may be missed."""
@@ -217,10 +220,8 @@ class Sidebar(Pane):
                 cursor = page.cursor
                 if last:
                     return
-        except RequestError as error:
-            self.post_message(self.Opened(connection, None, error.message))
         except DaemonError as error:
-            self.post_message(self.Opened(connection, None, str(error)))
+            self.post_message(self.Opened(connection, None, told_by(error)))
 
     @on(Opened)
     def _take_opened(self, message: Opened) -> None:

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 from textual import on, work
 from textual.message import Message
 from textual.timer import Timer
 
 from kvd import requests
-from kvd.errors import DaemonError, RequestError
+from kvd.errors import DaemonError
 from kvd.model import Change, Record
 from kvtui import jsontext
 from kvtui.codecs import name_text, printable
 from kvtui.countdown import until_text
 from kvtui.documents import CHUNK, BytesDocument, Document, TextDocument
-from kvtui.messages import Entry, Folder
+from kvtui.messages import Entry, Folder, told_by
 from kvtui.session import Session
 from kvtui.widgets.entry_head import EntryHead
 from kvtui.widgets.lines import Lines
@@ -55,10 +56,10 @@ class ValueReader(Pane):
     class Failed(Message):
         """An entry could not be read."""
 
-        def __init__(self, entry: Entry, reason: str) -> None:
+        def __init__(self, entry: Entry, problem: Sequence[str]) -> None:
             super().__init__()
             self.entry = entry
-            self.reason = reason
+            self.problem = problem
 
     def __init__(self, session: Session, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
@@ -146,10 +147,8 @@ class ValueReader(Pane):
                 before = None if known is None else self.view.document
                 document = await asyncio.to_thread(make_document, record, as_hex=as_hex, before=before)
             self.post_message(self.Read(entry, record, document, as_hex=as_hex))
-        except RequestError as error:
-            self.post_message(self.Failed(entry, error.message))
         except DaemonError as error:
-            self.post_message(self.Failed(entry, str(error)))
+            self.post_message(self.Failed(entry, told_by(error)))
         finally:
             self._reading = False
 
@@ -205,7 +204,7 @@ class ValueReader(Pane):
         if message.entry != self.entry or self.holds:
             return
         if self.record is None:
-            self.say("The value cannot be read", message.reason, helps="browser.refresh", to="try again", wrong=True)
+            self.say("The value cannot be read", *message.problem, helps="browser.refresh", to="try again", wrong=True)
         else:
             self._stale = True
             self.describe()

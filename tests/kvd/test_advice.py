@@ -6,7 +6,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from kvd.advice import ADVICE, advice
+from kvd.advice import ADVICE, CONFIGURATION, advice
 from stores.errors import Fault
 from tests.faults.tls import tls_in_front
 from tests.kvd.command import configure, kvd
@@ -14,8 +14,8 @@ from tests.servers.lease import private_server
 
 
 def test_there_is_advice_for_every_fault() -> None:
-    assert set(ADVICE) == set(Fault)
-    assert len(set(ADVICE.values())) == len(Fault)
+    assert set(ADVICE) == {*Fault, CONFIGURATION}
+    assert len(set(ADVICE.values())) == len(ADVICE)
     assert advice("redis", None).startswith("look at its server")
     assert advice("redis", "a newer daemon's") == advice("redis", None)
 

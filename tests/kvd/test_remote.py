@@ -14,6 +14,7 @@ from redis import Redis
 from kvd import paths, remote, requests, spawn
 from kvd.answers import refusal
 from kvd.client import Client
+from kvd.config import ConnectionConfig
 from kvd.errors import RequestError
 from kvd.remote import RemoteStore
 from kvd.remote_edge import from_daemon
@@ -133,7 +134,7 @@ async def test_what_the_daemon_refuses_is_the_stores_own_error(store: Any, uniqu
 @pytest.mark.parametrize("name", [name for name in errors.__all__ if name.endswith("Error")])
 def test_a_stores_error_comes_as_the_same_error(name: str) -> None:
     raised = getattr(errors, name)("It went wrong.", {"key": "k"})
-    refused = refusal(raised, "scratch")
+    refused = refusal(raised, ConnectionConfig(name="scratch", store="memory"))
     assert refused is not None
     came = from_daemon(RequestError.unpack(refused.pack()))
     assert str(came) == str(raised)
