@@ -21,6 +21,7 @@ from kvtui.codecs import name_text
 from kvtui.messages import Changed, Offline, Online, Place
 from kvtui.operations import NewEntry
 from kvtui.screens.dialogs import Prompt
+from kvtui.screens.offers import WAYS
 from kvtui.screens.undo_actions import UndoActions
 from kvtui.session import Session
 from kvtui.theme import HIGH_FROM, THREE_FROM, TONES, TWO_FROM
@@ -126,8 +127,10 @@ class BrowserScreen(UndoActions):
         else:
             own = (("sidebar", "browser"), ("keys", "entry", "browser"), ("entry", "value", "browser"))[self._at]
         typing = own in {("editor",), ("filter",)}
-        hints = keymap.footer(*own, offered=self.is_offered)
-        self.query_one(HintBar).set_hints(hints, keymap.footer("app", typing=typing))
+        hints = keymap.footer(*own, offered=lambda command: command.id not in WAYS and self.is_offered(command))
+        # what was done last is what is wanted back, and there must be room for that
+        ways = keymap.footer(*own, offered=lambda command: command.id in WAYS and self.is_offered(command))
+        self.query_one(HintBar).set_hints(hints, ways + keymap.footer("app", typing=typing))
 
     def action_next_pane(self) -> None:
         self._go((self._at + 1) % 3)

@@ -18,7 +18,7 @@ from kvtui.widgets.key_list import foreign_text
 from kvtui.widgets.keys_pane import KeysPane
 from kvtui.widgets.value_pane import ValuePane
 
-__all__ = ["Offers"]
+__all__ = ["WAYS", "Offers"]
 
 NOT_FOREIGN = {
     "entry.edit": "is only shown",
@@ -35,6 +35,7 @@ ON_FOLDER = {"keys.mark", "keys.mark_range", "entry.next_match", "entry.previous
 """What is done to folders as well."""
 NEED_PLACE = {"keys.filter", "keys.sort", "keys.tree", "keys.reverse", "keys.scan"}
 WAYS = {"browser.undo": UNDO, "browser.redo": REDO}
+"""The commands that go through what was done."""
 OURS = {"", "entry"}
 """What keys are that a store wrote, or that are not known yet."""
 

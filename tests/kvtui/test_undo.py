@@ -55,6 +55,21 @@ async def test_a_deletion_is_undone_and_redone(fake: Daemon) -> None:
         assert names(fake) == {"morning"}
 
 
+@pytest.mark.parametrize("size", [(60, 20), (80, 24), (200, 60)])
+async def test_the_footer_has_room_for_undo_in_every_pane(fake: Daemon, size: tuple[int, int]) -> None:
+    async with running(fake.open, size=size) as tui:
+        await tui.press("2")
+        await tui.sees("2 keys")
+        await tui.press("d")
+        await tui.sees("Delete this key?")
+        await tui.press("right", "enter")
+        for pane in "123":
+            await tui.press(pane)
+            await tui.until(lambda: footer(tui).rstrip().endswith("z undo  ? help  q quit"))
+        await tui.press("z")
+        await tui.until(lambda: footer(tui).rstrip().endswith("Z redo  ? help  q quit"))
+
+
 async def test_an_edit_is_undone_and_its_value_shown(fake: Daemon) -> None:
     async with running(fake.open) as tui:
         await tui.sees('"to": "world"')
