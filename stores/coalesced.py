@@ -33,7 +33,12 @@ class CoalescingStore(BaseStore, ABC):
 
     async def _get_managed_entry(self, *, collection: Scope, key: Key) -> ManagedEntry | None:
         async def send(keys: list[Key]) -> list[ManagedEntry | None]:
-            return await self._get_managed_entries(collection=collection, keys=keys)
+            try:
+                return await self._get_managed_entries(collection=collection, keys=keys)
+            except Exception as exc:
+                if self._is_for_all(exc, len(keys)):
+                    raise
+                raise KeyValueOperationError(str(exc)) from exc
 
         [entry] = await self._lanes.lane(("get", collection), send, cancellable=True).ask([key])
         return entry
@@ -44,16 +49,21 @@ class CoalescingStore(BaseStore, ABC):
             try:
                 await self._put_entries(collection=collection, keys=list(latest), entries=list(latest.values()))
             except Exception as exc:
-                if len(writes) == 1 or self._is_lost(exc):
+                if self._is_for_all(exc, len(writes)):
                     raise
-                raise KeyValueOperationError(str(exc)) from exc  # some may be stored: each caller learns of his own
+                raise KeyValueOperationError(str(exc)) from exc
             return [None] * len(writes)
 
         await self._lanes.lane(("put", collection), send, cancellable=False).ask([(key, managed_entry)])
 
-    def _is_lost(self, exc: Exception) -> bool:
-        """Whether the driver had no answer: trying once more for each caller would only take longer."""
-        return not isinstance(exc, BaseKeyValueError) and isinstance(self._ours(exc, None, None), StoreConnectionError)
+    def _is_for_all(self, exc: Exception, callers: int) -> bool:
+        """Whether no caller would fare better alone: the driver had no answer, and asking again would only take longer.
+
+        What is refused several callers for another reason is asked for each of them: one may be the cause, and some served.
+        """
+        return callers == 1 or (
+            not isinstance(exc, BaseKeyValueError) and isinstance(self._ours(exc, None, None), StoreConnectionError)
+        )
 
     async def _put_managed_entries(
         self,

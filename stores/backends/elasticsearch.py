@@ -322,7 +322,7 @@ class ElasticsearchStore(
 
     async def _delete_managed_entries(self, *, keys: Sequence[Key], collection: Scope) -> int:
         """Looks first, because deleting does not tell what had expired."""
-        found = await self._mget(collection, keys, documents.HEAD)
+        found = await self._mget(collection, keys, documents.DEADLINE)
         there = {key: document for key, document in zip(keys, found, strict=True) if document is not None}
         if not there:
             return 0

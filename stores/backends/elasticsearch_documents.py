@@ -41,6 +41,8 @@ DOUBTFUL: Final = ("\\u0000", "\\ud", "NaN", "Infinity")
 """In the JSON of a value that may hold a NUL, half a surrogate pair, or a number that is none."""
 HEAD: Final = ["version", "key", "collection", "created_at", "expires_at"]
 """The fields of an entry without its value."""
+DEADLINE: Final = ["version", "key", "collection", "expires_at"]
+"""Those that tell whether it has expired."""
 
 
 class ElasticsearchSerializationAdapter(SerializationAdapter):
@@ -124,7 +126,7 @@ def read_description(found: Document) -> Description:
 
 
 def has_expired(found: Document, now: datetime) -> bool:
-    """Whether a document of which at least the head was fetched is an entry whose deadline has come."""
+    """Whether a document of which at least `DEADLINE` was fetched is an entry whose deadline has come."""
     if found["_source"].get("expires_at") is None:
         return False
     deadline = read_description(found).expires_at

@@ -20,7 +20,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -38,8 +37,8 @@ from stores.backends.filetree_names import (
 )
 from stores.backends.filetree_records import Contents, expect, version_of
 from stores.backends.filetree_scan import Scanner
-from stores.base import BaseStore
 from stores.batches import batched, made_in_turns, run_batched
+from stores.coalesced import CoalescingStore
 from stores.entry import ManagedEntry, dump_json, utc_now
 from stores.errors import (
     BaseKeyValueError,
@@ -70,7 +69,7 @@ ABANDONED: Final = 3600.0
 """Seconds after which a temporary file's writer is taken for dead."""
 
 
-class FileTreeStore(BaseStore):
+class FileTreeStore(CoalescingStore):
     """A key-value store in a tree of JSON files that a person can read."""
 
     _asks_for_outside: ClassVar[bool] = True
@@ -198,6 +197,8 @@ class FileTreeStore(BaseStore):
     ) -> list[R]:
         """Work on many keys in chunks, some at once; results in their order."""
         addresses = [self._address(collection, key) for key in keys]
+        if len(addresses) == 1:
+            return list(await self._do(partial(work, addresses)))
         return await run_batched(lambda chunk: self._do(partial(work, chunk)), addresses, size=CHUNK, limit=THREADS)
 
     def _translate(self, exc: BaseException, scope: Scope | None, key: Key | None) -> BaseKeyValueError | None:
@@ -226,10 +227,6 @@ class FileTreeStore(BaseStore):
 
     # Entries
 
-    async def _get_managed_entry(self, *, collection: Scope, key: Key) -> ManagedEntry | None:
-        [entry] = await self._do(partial(self._get, [self._address(collection, key)]))
-        return entry
-
     async def _get_managed_entries(self, *, collection: Scope, keys: Sequence[Key]) -> list[ManagedEntry | None]:
         return await self._many_addresses(self._get, collection, keys)
 
@@ -254,24 +251,11 @@ class FileTreeStore(BaseStore):
             except FileNotFoundError:
                 yield None, self._data.where(directory), names
 
-    async def _put_managed_entry(self, *, collection: Scope, key: Key, managed_entry: ManagedEntry) -> None:
-        content = self._adapter.dump_json(managed_entry).encode()
-        await self._do(partial(self._put, collection, [(self._address(collection, key), content)]))
-
-    async def _put_managed_entries(
-        self,
-        *,
-        collection: Scope,
-        keys: Sequence[Key],
-        managed_entries: Sequence[ManagedEntry],
-        ttl: float | None,
-        created_at: datetime,
-        expires_at: datetime | None,
-    ) -> None:
+    async def _put_entries(self, *, collection: Scope, keys: Sequence[Key], entries: Sequence[ManagedEntry]) -> None:
         def pair(key: Key, entry: ManagedEntry) -> tuple[Address, bytes]:
             return self._address(collection, key), self._adapter.dump_json(entry).encode()
 
-        pairs = await made_in_turns(pair, keys, managed_entries)
+        pairs = await made_in_turns(pair, keys, entries)
         for chunk in batched(pairs, WRITTEN_TOGETHER):
             async with self._batch:
                 await self._do(partial(self._put, collection, chunk))

@@ -1,7 +1,9 @@
 """No name, token or link leads out of the tree."""
 
+import asyncio
 import json
 import os
+from collections.abc import Coroutine
 from pathlib import Path
 
 import pytest
@@ -125,3 +127,23 @@ async def test_an_info_file_that_is_a_link_out_is_not_read(store: FileTreeStore,
     assert [name.text for name in (await store.scan_collections()).items] == ["c"]
     await store.put("k2", {}, collection="c")
     assert b"leaked" in read(secret)
+
+
+async def test_a_link_that_leads_out_costs_nobody_who_asks_at_the_same_moment(
+    store: FileTreeStore, data: Path, secret: Path
+) -> None:
+    keys = [f"k{n}" for n in range(20)]
+    await store.put("k0", {"n": "old"}, collection="c")
+    link(data / "c" / "out.json", secret)
+
+    async def refused(attempt: Coroutine[None, None, object]) -> None:
+        with pytest.raises(PathSecurityError):
+            await attempt
+
+    puts = (store.put(key, {"n": n}, collection="c", ttl=60 + n) for n, key in enumerate(keys))
+    await asyncio.gather(*puts, refused(store.put("out", {}, collection="c")))
+    gets = asyncio.gather(*(store.ttl(key, collection="c") for key in keys))
+    found, _ = await asyncio.gather(gets, refused(store.get("out", collection="c")))
+    assert [value for value, _ in found] == [{"n": n} for n in range(20)]
+    assert [round(left or 0) for _, left in found] == list(range(60, 80))
+    assert json.loads(read(secret)) == {"value": {"secret": 1}}
