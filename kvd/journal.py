@@ -108,6 +108,11 @@ class Change:
         """Whether it is on this side, and may be taken to the other."""
         return self.done is done and (self.barrier is None or (never_expire and self.barrier == "expired"))
 
+    @property
+    def left_nothing(self) -> bool:
+        """Whether this side is that nothing is there."""
+        return self.own is None if self.in_doubt else self.there == ABSENT
+
     def pack(self) -> dict[str, Any]:
         """Pack it as `kvd.model.StepChange`."""
         return {

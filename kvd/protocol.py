@@ -61,7 +61,8 @@ compare-and-set, the value is larger than `MAX_IMAGE`, something is destroyed) h
   given, or on the latest; each answers after `limit` keys at most, with how many are `left`.
 - Undo is compare-and-set on the version that the write left behind: a key that somebody else has written since is left alone
   and named. It restores value, creation time and absolute deadline; what would be expired by now is named, too, and comes back
-  without a deadline when `never_expire` is asked for.
+  without a deadline when `never_expire` is asked for. A step that deletes and creates may be a rename: while something cannot
+  come back where the step left nothing, nothing that it created is taken away, and that is named.
 - A new step drops what could be redone, on whichever connection.
 - The journal is in the daemon's memory and ends with it. It holds `MAX_STEPS` steps, `MAX_JOURNAL` bytes, each for
   `MAX_JOURNAL_AGE` seconds; the oldest leave first. The steps of a connection leave with its store: when the configuration

@@ -2,7 +2,8 @@
 
 A change is turned to its other side: what is there is looked at, compared with what the change left, and replaced by the image,
 in whose place it is kept. So undo and redo are the same, and each is compare-and-set, a key at a time. One that was cut off
-finds again what it had done.
+finds again what it had done. A renamed entry has but one place: what is to be taken away stays where something that a step left
+nothing of cannot come back.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from kvd.durations import format_ttl
@@ -37,6 +40,7 @@ SLACK: Final = timedelta(seconds=2)
 
 CHANGED: Final = "somebody else has written it since"
 GONE: Final = "it is gone"
+MOVED: Final = "what should come back in its place could not"
 
 
 @method("daemon")
@@ -62,8 +66,11 @@ async def redo(use: Use, *, step: Step | None = None, never_expire: Flag = False
 async def _turn(use: Use, step: Step, *, done: bool, never_expire: bool, limit: int) -> dict[str, Any]:
     async with _taken(step), use.journal.lock(step.connection):
         here = [change for change in step.changes.values() if change.can_turn(done=done, never_expire=never_expire)]
-        tried = (here[::-1] if done else here)[: min(limit, MAX_PAGE)]
-        await each(use, tried, lambda change: _turn_one(use, step, change, never_expire=never_expire))
+        ordered = sorted(here[::-1] if done else here, key=_takes_away)
+        tried = ordered[: min(limit, MAX_PAGE)]
+        for _, some in groupby(tried, _takes_away):
+            is_short = any(_is_lost(change, done=done) for change in step.changes.values())
+            await each(use, list(some), partial(_turn_one, use, step, is_short=is_short, never_expire=never_expire))
     step.told = True
     left = len(here) - len(tried)
     stayed = [change for change in tried if change.done is done]
@@ -90,7 +97,8 @@ async def _taken(step: Step) -> AsyncIterator[None]:
         step.taken.discard(asyncio.current_task())
 
 
-async def _turn_one(use: Use, step: Step, change: Change, *, never_expire: bool) -> None:
+async def _turn_one(use: Use, step: Step, change: Change, *, is_short: bool, never_expire: bool) -> None:
+    """Turn a change; `is_short`: something that should have come back could not, so that nothing is taken away."""
     journal = use.journal
     assert change.key is not None, "what was destroyed cannot be turned"  # noqa: S101 - tells the type
     current = await look(use, change.collection, change.key)
@@ -108,6 +116,9 @@ async def _turn_one(use: Use, step: Step, change: Change, *, never_expire: bool)
             journal.bar(step, change, "expired", f"it would have expired {ago} ago")
             return
         target = replace(target, expires_at=None)
+    if is_short and _takes_away(change) and current is not None:
+        journal.bar(step, change, "impossible", MOVED)
+        return
     try:
         there = await put(use, change.collection, change.key, current, None if target is None else whole(target))
     except ConflictError:
@@ -133,11 +144,20 @@ def _turned(use: Use, step: Step, change: Change, replaced: Record | None, there
     use.wrote("delete" if there is None else "put", change.collection, [change.key], ttl=left)
 
 
+def _is_lost(change: Change, *, done: bool) -> bool:
+    """Whether it stays on that side, on which nothing is left."""
+    return change.done is done and change.barrier is not None and change.left_nothing
+
+
+def _takes_away(change: Change) -> bool:
+    """Whether turning it leaves nothing where something is."""
+    return change.image is None
+
+
 def _is_left(change: Change, current: Record | None, now: datetime) -> bool:
     """Whether what is there is what the change left; where nothing is, it may have expired since."""
     if current is None:
-        is_nothing = change.own is None if change.in_doubt else change.there == ABSENT
-        return is_nothing or (change.deadline is not None and change.deadline <= now + SLACK)
+        return change.left_nothing or (change.deadline is not None and change.deadline <= now + SLACK)
     if change.in_doubt and _is_same(current, change.own):
         return True
     if current.version != change.there:

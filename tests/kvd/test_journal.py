@@ -229,6 +229,7 @@ async def test_what_replaces_something_too_large_is_done_and_says_so(client: Cli
     assert told.state == "undone"
     # what is stored is longer than what was sent: quotes and letters beyond ASCII are written out
     await client.call(requests.put(C, unique_name, "k", b'{"a": "%s"}' % ("é" * 4_000_000).encode()))
+    await client.call(requests.put(C, unique_name, "other", b"{}"))
     step = await do(client, requests.delete(C, unique_name, "k"), requests.put(C, unique_name, "other", b"{}"))
     [told] = await client.call(requests.steps(step=step))
     assert [change.why for change in told.changes] == ["what it replaced has over 16 MiB", None]

@@ -167,6 +167,29 @@ async def test_what_somebody_else_wrote_since_is_left_and_named(place: Place) ->
     assert (told.state, told.count, told.can_undo, told.can_redo) == ("partly", 5, 0, 3)
 
 
+async def test_what_was_renamed_is_never_taken_from_its_only_place(place: Place) -> None:
+    """Undo takes the new name away, redo the old one, and each only where the other is back."""
+    await place.put("old", b'{"by": "me"}', SOON)
+    renamed = await place.read("old")
+    assert renamed
+    write, delete = place.at(requests.restore, "new", renamed, expected=ABSENT), place.at(requests.delete, "old")
+    step = await place.do(write, delete)
+    assert await place.undo(step) == []
+    await place.put("new", b'{"by": "somebody"}')
+    assert sorted(await place.redo(step)) == [("new", "conflict"), ("old", "impossible")]
+    assert same(await place.read("old"), renamed)
+    await place.by_somebody(place.at(requests.delete, "new"))
+    step = await place.do(write, delete)
+    await place.put("old", b'{"by": "somebody"}')
+    assert sorted(await place.undo(step)) == [("new", "impossible"), ("old", "conflict")]
+    assert same(await place.read("new"), renamed)
+    somebodys = await place.read("old")
+    assert somebodys
+    assert somebodys.body == b'{"by": "somebody"}'
+    told = await place.step(step)
+    assert (told.state, told.can_undo, told.can_redo) == ("done", 0, 0)
+
+
 async def test_many_keys_are_one_step(place: Place) -> None:
     keys = [f"k{number}" for number in range(150)]
     values = [b'{"n": %d}' % number for number in range(150)]
