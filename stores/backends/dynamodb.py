@@ -21,7 +21,8 @@ from botocore.exceptions import ClientError
 from stores.arguments import Secret
 from stores.backends import dynamodb_entries as entries
 from stores.backends.answers import whole
-from stores.backends.aws import ERRORS, FAULTS, AwsClient, cause_of, has_code, was_repeated
+from stores.backends.aws import AwsClient, has_code, was_repeated
+from stores.backends.aws_store import AwsStore
 from stores.backends.dynamodb_items import (
     MAX_ITEM_BYTES,
     Item,
@@ -39,7 +40,6 @@ from stores.backends.dynamodb_items import (
     version_of,
 )
 from stores.backends.dynamodb_table import WRITE_BATCH, Table
-from stores.base import BaseContextManagerStore, BaseStore
 from stores.batches import made_in_turns
 from stores.entry import ManagedEntry, utc_now
 from stores.errors import ConflictError, InvalidKeyError
@@ -60,7 +60,7 @@ LAST_KEY: Final = "\U0010ffff" * 256
 T = TypeVar("T")
 
 
-class DynamoDBStore(BaseContextManagerStore, BaseStore):
+class DynamoDBStore(AwsStore):
     """A key-value store in one DynamoDB table."""
 
     traits: ClassVar[Traits] = Traits(
@@ -75,8 +75,6 @@ class DynamoDBStore(BaseContextManagerStore, BaseStore):
         batch_size=WRITE_BATCH,
         notes="Batches are 100 keys read and 25 written; expired items are hidden at once, DynamoDB deletes them within days.",
     )
-    _errors = ERRORS
-    _faults = FAULTS
 
     @overload
     def __init__(
@@ -170,30 +168,8 @@ class DynamoDBStore(BaseContextManagerStore, BaseStore):
         self._table = Table(self._aws, table_name, auto_create=auto_create, config=dict(table_config or {}))
 
     @property
-    def location(self) -> str:
-        """The endpoint or region, and the table."""
-        return self._table.location
-
-    async def _setup(self) -> None:
-        with self._edge():
-            await self._aws.open()
-            await self._table.check()
-
-    async def _cleanup_failed_setup(self) -> None:
-        await self._aws.close()
-
-    async def _setup_collection(self, *, collection: str) -> None:
-        await self._table.prepare()
-
-    async def _missing(self) -> str | None:
-        return await self._table.missing()
-
-    async def _close(self) -> None:
-        self._table.forget()
-        await self._aws.close()
-
-    def _cause(self, exc: BaseException) -> BaseException:
-        return cause_of(exc)
+    def _place(self) -> Table:
+        return self._table
 
     # Names and items
 

@@ -23,7 +23,8 @@ from aiobotocore.client import AioBaseClient
 
 from stores.arguments import Secret
 from stores.backends.answers import whole
-from stores.backends.aws import ERRORS, FAULTS, AwsClient, cause_of
+from stores.backends.aws import AwsClient
+from stores.backends.aws_store import AwsStore
 from stores.backends.s3_bucket import CONCURRENCY, Bucket, NameIsTakenError
 from stores.backends.s3_objects import (
     FOREIGN,
@@ -37,7 +38,6 @@ from stores.backends.s3_objects import (
     text_of,
     version_of,
 )
-from stores.base import BaseContextManagerStore, BaseStore
 from stores.batches import made_in_turns, run_bounded
 from stores.entry import ManagedEntry
 from stores.errors import (
@@ -76,7 +76,7 @@ class S3CollectionSanitizationStrategy(LimitedBytesStrategy):
     """Collections over 500 bytes as their beginning and a piece of their hash."""
 
 
-class S3Store(BaseContextManagerStore, BaseStore):
+class S3Store(AwsStore):
     """A key-value store in one S3 bucket."""
 
     _asks_for_outside: ClassVar[bool] = True
@@ -91,8 +91,6 @@ class S3Store(BaseContextManagerStore, BaseStore):
         batch_size=1,
         notes="Collection and key share 1,024 bytes; listings may name what has expired; deletes go 1,000 at a time.",
     )
-    _errors = ERRORS
-    _faults = FAULTS
 
     @overload
     def __init__(
@@ -186,30 +184,8 @@ class S3Store(BaseContextManagerStore, BaseStore):
         self._bucket = Bucket(self._aws, bucket_name, has_endpoint=endpoint_url is not None)
 
     @property
-    def location(self) -> str:
-        """The bucket, behind the endpoint where it is not Amazon's."""
-        return self._bucket.location
-
-    async def _setup(self) -> None:
-        with self._edge():
-            await self._aws.open()
-            await self._bucket.check()
-
-    async def _cleanup_failed_setup(self) -> None:
-        await self._aws.close()
-
-    async def _setup_collection(self, *, collection: str) -> None:
-        await self._bucket.prepare()
-
-    async def _missing(self) -> str | None:
-        return await self._bucket.missing()
-
-    async def _close(self) -> None:
-        self._bucket.forget()
-        await self._aws.close()
-
-    def _cause(self, exc: BaseException) -> BaseException:
-        return cause_of(exc)
+    def _place(self) -> Bucket:
+        return self._bucket
 
     # Names and bodies
 
