@@ -16,7 +16,6 @@ import secrets
 import time
 import weakref
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from itertools import islice
 from typing import ClassVar
 
@@ -146,14 +145,7 @@ class MemoryStore(BaseDestroyStore, BaseDestroyCollectionStore, BaseEnumerateCol
         self._store(collection, key, _Held(managed_entry, self._writes))
 
     async def _put_managed_entries(
-        self,
-        *,
-        collection: Scope,
-        keys: Sequence[Key],
-        managed_entries: Sequence[ManagedEntry],
-        ttl: float | None,
-        created_at: datetime,
-        expires_at: datetime | None,
+        self, *, collection: Scope, keys: Sequence[Key], managed_entries: Sequence[ManagedEntry]
     ) -> None:
         ready = [_Held(entry, self._writes + number) for number, entry in enumerate(managed_entries, 1)]
         self._writes += len(ready)
