@@ -87,9 +87,6 @@ class Lifecycle(Edges):
     async def _setup(self) -> None:
         """Open or connect. Must change nothing in the backend."""
 
-    async def _cleanup_failed_setup(self) -> None:
-        """Release what a failed `_setup` opened."""
-
     async def _setup_collection(self, *, collection: str) -> None:
         """Create what a first write to the collection needs."""
 
@@ -98,7 +95,7 @@ class Lifecycle(Edges):
         return None
 
     async def _close(self) -> None:
-        """Release what `_setup` opened."""
+        """Release what `_setup` opened, which may have failed on the way."""
 
     def _forget(self) -> None:
         """Let go, untouched, of what was opened in the process from which this one was forked, where it is in use."""
@@ -127,7 +124,7 @@ class Lifecycle(Edges):
                 self._refuse_closed()  # meanwhile
             except BaseException as exc:
                 closing.pop_all()
-                ending = self._to_its_end(self._cleanup_failed_setup())
+                ending = self._to_its_end(self._close())
                 if isinstance(exc, asyncio.CancelledError):
                     raise  # at once: what hung, or waits for another program, may do so for long yet
                 await asyncio.shield(ending)

@@ -56,9 +56,6 @@ class AwsStore(BaseContextManagerStore, ABC):
             await self._aws.open()
             await self._place.check()
 
-    async def _cleanup_failed_setup(self) -> None:
-        await self._aws.close()
-
     async def _setup_collection(self, *, collection: str) -> None:
         await self._place.prepare()
 

@@ -156,9 +156,6 @@ class DiskStore(BaseContextManagerStore, BaseStore):
         is_there = await asyncio.to_thread((self._directory / "cache.db").exists)
         return None if is_there else f"a cache in {self._directory}"
 
-    async def _cleanup_failed_setup(self) -> None:
-        await self._close()
-
     async def _close(self) -> None:
         if self._worker is not None:
             worker, self._worker = self._worker, None

@@ -213,9 +213,6 @@ class ElasticsearchStore(
             version = {}  # a key that may only use its own indices: what flavour it is does not matter enough
         self._refresh = None if version.get("build_flavor") == "serverless" else True
 
-    async def _cleanup_failed_setup(self) -> None:
-        await self._close()
-
     async def _close(self) -> None:
         if self._client is not None and not self._client_provided_by_user:
             client, self._client = self._client, None

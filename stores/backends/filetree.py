@@ -148,9 +148,6 @@ class FileTreeStore(CoalescingStore):
     async def _missing(self) -> str | None:
         return None if await asyncio.to_thread(self._data.path.is_dir) else f"folder {self._data.path}"
 
-    async def _cleanup_failed_setup(self) -> None:
-        await self._close()
-
     async def _close(self) -> None:
         threads, self._threads = self._threads, None
         if threads is not None:

@@ -174,9 +174,6 @@ class MemcachedStore(BaseDestroyStore, BaseContextManagerStore, BaseStore):
     async def _setup(self) -> None:
         await self._server.open()
 
-    async def _cleanup_failed_setup(self) -> None:
-        self._server.close()
-
     async def _close(self) -> None:
         self._server.close()
         self._walks.clear()

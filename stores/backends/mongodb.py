@@ -219,9 +219,6 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, Coalesci
             self._client = AsyncMongoClient[dict[str, Any]](self._url, **self._options)
         await self._database.client.admin.command("ping")
 
-    async def _cleanup_failed_setup(self) -> None:
-        await self._close()
-
     async def _close(self) -> None:
         self._checked.clear()
         self._natives.clear()

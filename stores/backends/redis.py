@@ -202,9 +202,6 @@ class RedisStore(RespStore, BaseDestroyStore, BaseEnumerateKeysStore, BaseContex
         await self._sender.open()
         await self._check_alone()
 
-    async def _cleanup_failed_setup(self) -> None:
-        self._sender.close()
-
     async def _close(self) -> None:
         self._sender.close()
         self._walks.clear()

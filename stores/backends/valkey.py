@@ -248,9 +248,6 @@ class ValkeyStore(RespStore, BaseContextManagerStore, BaseStore):
             checked(reply)
         await self._check_alone()
 
-    async def _cleanup_failed_setup(self) -> None:
-        await self._close()
-
     async def _close(self) -> None:
         self._walks.clear()
         self._positions.clear()

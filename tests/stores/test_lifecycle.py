@@ -60,9 +60,6 @@ class FragileStore(BaseStore):
     async def _setup(self) -> None:
         await self._step("setup")
 
-    async def _cleanup_failed_setup(self) -> None:
-        self.log.append("cleanup")
-
     async def _setup_collection(self, *, collection: str) -> None:
         await self._step(f"setup {collection}")
 
@@ -106,7 +103,7 @@ async def test_a_failed_setup_names_the_cause_cleans_up_and_may_be_tried_again()
     with pytest.raises(StoreSetupError, match="no answer") as failed:
         await store.get("k")
     assert failed.value.__cause__ is cause
-    assert store.log == ["setup", "cleanup"]
+    assert store.log == ["setup", "close"]
     assert await store.get("k") is None
     store.failures = [RuntimeError("odd")]
     with pytest.raises(StoreSetupError, match="odd"):
@@ -144,7 +141,7 @@ async def test_closing_while_it_opens_leaves_nothing_open() -> None:
     await store.close()
     with pytest.raises(StoreClosedError):
         await opening
-    assert store.log == ["setup", "cleanup"]
+    assert store.log == ["setup", "close"]
     with pytest.raises(StoreClosedError):
         await store.get("k")
     async with store:
@@ -189,9 +186,9 @@ async def test_who_is_cancelled_while_it_opens_does_not_wait_for_what_hangs() ->
             if self.hangs:
                 await asyncio.Event().wait()
 
-        async def _cleanup_failed_setup(self) -> None:
+        async def _close(self) -> None:
             self.closing = asyncio.Event()
-            await self._close()
+            await super()._close()
 
     store = HungStore()
     with pytest.raises(TimeoutError):
