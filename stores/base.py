@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from asyncio import get_running_loop
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol, SupportsFloat
 
 from stores.arguments import check_limit, check_name, check_ttl, check_values
@@ -101,9 +102,16 @@ class BaseStore(TextStore, AsyncKeyValue, ABC):
         """Store an entry, whatever was there."""
 
     async def _put_managed_entries(
-        self, *, collection: Scope, keys: Sequence[Key], managed_entries: Sequence[ManagedEntry]
+        self,
+        *,
+        collection: Scope,
+        keys: Sequence[Key],
+        managed_entries: Sequence[ManagedEntry],
+        ttl: float | None,
+        created_at: datetime,
+        expires_at: datetime | None,
     ) -> None:
-        """Store entries, at least one and all with the same deadline, under keys that are all different."""
+        """Store entries under keys that are all different, with one TTL."""
         for key, entry in zip(keys, managed_entries, strict=True):
             await self._put_managed_entry(collection=collection, key=key, managed_entry=entry)
 
@@ -222,6 +230,9 @@ class BaseStore(TextStore, AsyncKeyValue, ABC):
                     managed_entries=[
                         ManagedEntry(value=value, created_at=now, expires_at=expires_at) for value in latest.values()
                     ],
+                    ttl=seconds,
+                    created_at=now,
+                    expires_at=expires_at,
                 )
 
     async def delete(self, key: Key, *, collection: Collection = None, expected: Expected = ANY) -> bool:

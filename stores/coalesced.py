@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from stores.base import BaseStore
@@ -27,10 +28,8 @@ class CoalescingStore(BaseStore, ABC):
         self._lanes = Lanes()
 
     @abstractmethod
-    async def _put_managed_entries(
-        self, *, collection: Scope, keys: Sequence[Key], managed_entries: Sequence[ManagedEntry]
-    ) -> None:
-        """As `BaseStore`, but each entry has its own deadline."""
+    async def _put_entries(self, *, collection: Scope, keys: Sequence[Key], entries: Sequence[ManagedEntry]) -> None:
+        """Store entries under keys that are all different, each with its own deadline."""
 
     async def _get_managed_entry(self, *, collection: Scope, key: Key) -> ManagedEntry | None:
         async def send(keys: list[Key]) -> list[ManagedEntry | None]:
@@ -48,7 +47,7 @@ class CoalescingStore(BaseStore, ABC):
         async def send(writes: list[tuple[Key, ManagedEntry]]) -> list[None]:
             latest = dict(writes)
             try:
-                await self._put_managed_entries(collection=collection, keys=list(latest), managed_entries=list(latest.values()))
+                await self._put_entries(collection=collection, keys=list(latest), entries=list(latest.values()))
             except Exception as exc:
                 if self._is_for_all(exc, len(writes)):
                     raise
@@ -65,3 +64,15 @@ class CoalescingStore(BaseStore, ABC):
         return callers == 1 or (
             not isinstance(exc, BaseKeyValueError) and isinstance(self._ours(exc, None, None), StoreConnectionError)
         )
+
+    async def _put_managed_entries(
+        self,
+        *,
+        collection: Scope,
+        keys: Sequence[Key],
+        managed_entries: Sequence[ManagedEntry],
+        ttl: float | None,
+        created_at: datetime,
+        expires_at: datetime | None,
+    ) -> None:
+        await self._put_entries(collection=collection, keys=keys, entries=managed_entries)

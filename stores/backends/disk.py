@@ -286,11 +286,18 @@ class DiskStore(BaseContextManagerStore, BaseStore):
         await self._do(partial(self._database.write, {place: text}, _epoch(managed_entry.expires_at)), Access.CREATE)
 
     async def _put_managed_entries(
-        self, *, collection: Scope, keys: Sequence[Key], managed_entries: Sequence[ManagedEntry]
+        self,
+        *,
+        collection: Scope,
+        keys: Sequence[Key],
+        managed_entries: Sequence[ManagedEntry],
+        ttl: float | None,
+        created_at: datetime,
+        expires_at: datetime | None,
     ) -> None:
         texts = await made_in_turns(partial(self._dump, collection), keys, managed_entries)
         placed = dict(zip(self._places(collection, keys), texts, strict=True))
-        await self._do(partial(self._database.write, placed, _epoch(managed_entries[0].expires_at)), Access.CREATE)
+        await self._do(partial(self._database.write, placed, _epoch(expires_at)), Access.CREATE)
 
     async def _delete_managed_entry(self, *, key: Key, collection: Scope) -> bool:
         return await self._delete_managed_entries(keys=[key], collection=collection) == 1

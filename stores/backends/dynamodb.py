@@ -202,7 +202,14 @@ class DynamoDBStore(AwsStore):
         await self._table.write("put_item", Item=item)
 
     async def _put_managed_entries(
-        self, *, collection: Scope, keys: Sequence[Key], managed_entries: Sequence[ManagedEntry]
+        self,
+        *,
+        collection: Scope,
+        keys: Sequence[Key],
+        managed_entries: Sequence[ManagedEntry],
+        ttl: float | None,
+        created_at: datetime,
+        expires_at: datetime | None,
     ) -> None:
         items = await made_in_turns(
             lambda key, entry: entries.dump(self._locate(collection, key), entry), keys, managed_entries

@@ -307,11 +307,9 @@ class ElasticsearchStore(
             what = f"Key {shown(key)} in collection {shown(scope)} at {self.location}"
             raise DeserializationError(f"{what} is another program's document. {exc}") from exc
 
-    async def _put_managed_entries(
-        self, *, collection: Scope, keys: Sequence[Key], managed_entries: Sequence[ManagedEntry]
-    ) -> None:
+    async def _put_entries(self, *, collection: Scope, keys: Sequence[Key], entries: Sequence[ManagedEntry]) -> None:
         name, texts = await self._written_names(collection, keys)
-        bodies = await made_in_turns(lambda text, entry: documents.encode_entry(entry, text, name), texts, managed_entries)
+        bodies = await made_in_turns(lambda text, entry: documents.encode_entry(entry, text, name), texts, entries)
         ids = [self._names.own_id(key) for key in keys]
         results = await put(self._api, self._names.index(collection), ids, bodies, refresh=self._refresh)
         await self._check_written(collection, results)

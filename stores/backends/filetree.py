@@ -248,13 +248,11 @@ class FileTreeStore(CoalescingStore):
             except FileNotFoundError:
                 yield None, self._data.where(directory), names
 
-    async def _put_managed_entries(
-        self, *, collection: Scope, keys: Sequence[Key], managed_entries: Sequence[ManagedEntry]
-    ) -> None:
+    async def _put_entries(self, *, collection: Scope, keys: Sequence[Key], entries: Sequence[ManagedEntry]) -> None:
         def pair(key: Key, entry: ManagedEntry) -> tuple[Address, bytes]:
             return self._address(collection, key), self._adapter.dump_json(entry).encode()
 
-        pairs = await made_in_turns(pair, keys, managed_entries)
+        pairs = await made_in_turns(pair, keys, entries)
         for chunk in batched(pairs, WRITTEN_TOGETHER):
             async with self._batch:
                 await self._do(partial(self._put, collection, chunk))

@@ -269,17 +269,27 @@ class MemcachedStore(BaseDestroyStore, BaseContextManagerStore, BaseStore):
         return entry.value_as_json.encode(), entry.expires_at
 
     async def _put_managed_entry(self, *, collection: Scope, key: Key, managed_entry: ManagedEntry) -> None:
-        await self._put_managed_entries(collection=collection, keys=[key], managed_entries=[managed_entry])
+        await self._put_all(collection, [key], [managed_entry])
 
     async def _put_managed_entries(
-        self, *, collection: Scope, keys: Sequence[Key], managed_entries: Sequence[ManagedEntry]
+        self,
+        *,
+        collection: Scope,
+        keys: Sequence[Key],
+        managed_entries: Sequence[ManagedEntry],
+        ttl: float | None,
+        created_at: datetime,
+        expires_at: datetime | None,
     ) -> None:
+        await self._put_all(collection, keys, managed_entries)
+
+    async def _put_all(self, collection: Scope, keys: Sequence[Key], entries: Sequence[ManagedEntry]) -> None:
         def request(key: Key, entry: ManagedEntry) -> bytes:
             name, body = self._native(collection, key), self._dump(collection, key, entry)
             self._check_fits(name, body)
             return protocol.store(name, body, exptime=exptime(entry.expires_at))
 
-        requests = await made_in_turns(request, keys, managed_entries)
+        requests = await made_in_turns(request, keys, entries)
         answers = await self._server.ask_all(requests)
         failed = [index for index, answer in enumerate(answers) if isinstance(answer, AnswerError) or answer.code != b"HD"]
         if failed:

@@ -16,6 +16,7 @@ import secrets
 import time
 import weakref
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from itertools import islice
 from typing import ClassVar
 
@@ -145,7 +146,14 @@ class MemoryStore(BaseDestroyStore, BaseDestroyCollectionStore, BaseEnumerateCol
         self._store(collection, key, _Held(managed_entry, self._writes))
 
     async def _put_managed_entries(
-        self, *, collection: Scope, keys: Sequence[Key], managed_entries: Sequence[ManagedEntry]
+        self,
+        *,
+        collection: Scope,
+        keys: Sequence[Key],
+        managed_entries: Sequence[ManagedEntry],
+        ttl: float | None,
+        created_at: datetime,
+        expires_at: datetime | None,
     ) -> None:
         ready = [_Held(entry, self._writes + number) for number, entry in enumerate(managed_entries, 1)]
         self._writes += len(ready)

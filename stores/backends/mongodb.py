@@ -321,12 +321,10 @@ class MongoDBStore(BaseDestroyCollectionStore, BaseContextManagerStore, Coalesci
             what = f"Key {shown(key)} in collection {shown(scope)} at {self.location}"
             raise DeserializationError(f"{what} is another program's document. {exc}") from exc
 
-    async def _put_managed_entries(
-        self, *, collection: Scope, keys: Sequence[Key], managed_entries: Sequence[ManagedEntry]
-    ) -> None:
+    async def _put_entries(self, *, collection: Scope, keys: Sequence[Key], entries: Sequence[ManagedEntry]) -> None:
         native = await self._writable(collection)
         name = await self._written_name(collection)
-        updates = await made_in_turns(lambda key, entry: documents.overwrite(entry, key, name), keys, managed_entries)
+        updates = await made_in_turns(lambda key, entry: documents.overwrite(entry, key, name), keys, entries)
         if len(keys) == 1:
             await requests.upsert(native, keys[0], updates[0])
         else:

@@ -207,9 +207,15 @@ class RespStore(RecordedStore, ABC):
         await self._run(*set_command(self._native(collection, key), body, managed_entry.expires_at))
 
     async def _put_managed_entries(
-        self, *, collection: Scope, keys: Sequence[Key], managed_entries: Sequence[ManagedEntry]
+        self,
+        *,
+        collection: Scope,
+        keys: Sequence[Key],
+        managed_entries: Sequence[ManagedEntry],
+        ttl: float | None,
+        created_at: datetime,
+        expires_at: datetime | None,
     ) -> None:
-        expires_at = managed_entries[0].expires_at
         bodies = await made_in_turns(partial(self._dump, collection), keys, managed_entries)
         pairs = list(zip(self._natives(collection, keys), bodies, strict=True))
 

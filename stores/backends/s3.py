@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, Any, ClassVar, Final, overload
 
 from aiobotocore.client import AioBaseClient
@@ -247,7 +248,14 @@ class S3Store(AwsStore):
         await self._bucket.put(**self._dump(self._locate(collection, key), managed_entry))
 
     async def _put_managed_entries(
-        self, *, collection: Scope, keys: Sequence[Key], managed_entries: Sequence[ManagedEntry]
+        self,
+        *,
+        collection: Scope,
+        keys: Sequence[Key],
+        managed_entries: Sequence[ManagedEntry],
+        ttl: float | None,
+        created_at: datetime,
+        expires_at: datetime | None,
     ) -> None:
         entries = {self._locate(collection, key): entry for key, entry in zip(keys, managed_entries, strict=True)}
 
