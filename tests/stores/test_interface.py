@@ -13,6 +13,7 @@ from elasticsearch import AsyncElasticsearch
 from glide import GlideClient, GlideClusterClient
 from key_value.aio import errors as their_errors
 from key_value.aio.protocols import key_value as their_protocols
+from key_value.aio.stores import base as their_base
 from pymongo import AsyncMongoClient
 from redis.asyncio import Redis
 
@@ -267,6 +268,34 @@ def test_methods_take_what_theirs_take(name: str) -> None:
             ]
             assert all(one.kind is one.KEYWORD_ONLY and one.default is not one.empty for one in given[len(expected) :])
             assert inspect.iscoroutinefunction(getattr(cls, method))
+
+
+HOOKS: dict[type[BaseStore], tuple[str, ...]] = {
+    BaseStore: (
+        "_setup",
+        "_setup_collection",
+        "_get_managed_entry",
+        "_get_managed_entries",
+        "_put_managed_entry",
+        "_put_managed_entries",
+        "_delete_managed_entry",
+        "_delete_managed_entries",
+    ),
+    BaseEnumerateKeysStore: ("_get_collection_keys",),
+    BaseEnumerateCollectionsStore: ("_get_collection_names",),
+    BaseDestroyStore: ("_delete_store",),
+    BaseDestroyCollectionStore: ("_delete_collection",),
+    BaseCullStore: ("_cull",),
+}
+
+
+@pytest.mark.parametrize(("base", "hook"), [(base, hook) for base, hooks in HOOKS.items() for hook in hooks])
+def test_hooks_are_called_as_theirs_are(base: type[BaseStore], hook: str) -> None:
+    """So that a store that somebody wrote for theirs can stand on ours."""
+    theirs, ours = (getattr(getattr(module, base.__name__), hook) for module in (their_base, stores.base))
+    taken = [[(one.name, one.kind) for one in inspect.signature(each).parameters.values()] for each in (theirs, ours)]
+    assert taken[0] == taken[1]
+    assert inspect.iscoroutinefunction(ours)
 
 
 def test_errors_are_caught_as_theirs_are() -> None:
