@@ -103,15 +103,11 @@ class Change:
         self.barrier, self.why = reason, why
         if reason != "expired":
             self.image = self.own = None
+            self.in_doubt = False
 
     def can_turn(self, *, done: bool, never_expire: bool = False) -> bool:
         """Whether it is on this side, and may be taken to the other."""
         return self.done is done and (self.barrier is None or (never_expire and self.barrier == "expired"))
-
-    @property
-    def left_nothing(self) -> bool:
-        """Whether this side is that nothing is there."""
-        return self.own is None if self.in_doubt else self.there == ABSENT
 
     def pack(self) -> dict[str, Any]:
         """Pack it as `kvd.model.StepChange`."""
@@ -381,6 +377,13 @@ class Journal:
         change.image, change.own, change.in_doubt = image, own, True
         step.size += change.size - size
         self._fit(step, change)
+
+    def settle(self, step: Step, change: Change, there: Version, deadline: datetime | None) -> None:
+        """Note that a change that was in doubt is on its side, where it left that version, which ends then by itself."""
+        size = change.size
+        change.in_doubt, change.own = False, None
+        change.there, change.deadline = there, deadline
+        step.size += change.size - size
 
     def bar(self, step: Step, change: Change, reason: Reason, why: str) -> None:
         """Leave a change on the side on which it is."""

@@ -26,7 +26,7 @@ from kvd.params import Count, Flag, Text
 from kvd.protocol import MAX_PAGE, MAX_STEPS, MAX_TOLD
 from stores.entry import utc_now
 from stores.errors import ConflictError, KeyValueOperationError, KeyValueStoreError
-from stores.records import ABSENT, ENTRY, Record
+from stores.records import ABSENT, ENTRY, Record, Version
 
 if TYPE_CHECKING:
     from kvd.session import Session
@@ -65,6 +65,8 @@ async def redo(use: Use, *, step: Step | None = None, never_expire: Flag = False
 
 async def _turn(use: Use, step: Step, *, done: bool, never_expire: bool, limit: int) -> dict[str, Any]:
     async with _taken(step), use.journal.lock(step.connection):
+        begun = [change for change in step.changes.values() if change.done is done]
+        await each(use, [change for change in step.changes.values() if change.in_doubt], partial(_settle, use, step))
         here = [change for change in step.changes.values() if change.can_turn(done=done, never_expire=never_expire)]
         ordered = sorted(here[::-1] if done else here, key=_takes_away)
         tried = ordered[: min(limit, MAX_PAGE)]
@@ -82,7 +84,7 @@ async def _turn(use: Use, step: Step, *, done: bool, never_expire: bool, limit: 
         "step": step.id,
         "title": step.title,
         "connection": step.connection,
-        "changed": sum(change.done is not done for change in tried),
+        "changed": sum(change.done is not done for change in {*begun, *tried}),
         "left": left,
         "problems": [change.pack_problem() for change in stayed] + ([] if left or not done else step.pack_lost()),
     }
@@ -97,15 +99,24 @@ async def _taken(step: Step) -> AsyncIterator[None]:
         step.taken.discard(asyncio.current_task())
 
 
+async def _settle(use: Use, step: Step, change: Change) -> None:
+    """Find out on which side a change is, where there was no answer to what was to turn it."""
+    assert change.key is not None, "what was destroyed is known"  # noqa: S101 - tells the type
+    current = await look(use, change.collection, change.key)
+    if not _is_same(current, change.own) and _is_same(current, change.image):
+        _turned(use, step, change, change.own, current)
+    elif _is_same(current, change.own):
+        use.journal.settle(step, change, _version(current), None if current is None else current.expires_at)
+    else:
+        use.journal.settle(step, change, change.there, change.deadline)  # which is not what is there
+
+
 async def _turn_one(use: Use, step: Step, change: Change, *, is_short: bool, never_expire: bool) -> None:
     """Turn a change; `is_short`: something that should have come back could not, so that nothing is taken away."""
     journal = use.journal
     assert change.key is not None, "what was destroyed cannot be turned"  # noqa: S101 - tells the type
     current = await look(use, change.collection, change.key)
     now = utc_now()
-    if change.in_doubt and _is_same(current, change.image):
-        _turned(use, step, change, change.own, current)
-        return
     if not _is_left(change, current, now):
         journal.bar(step, change, "conflict", GONE if current is None else CHANGED)
         return
@@ -122,7 +133,11 @@ async def _turn_one(use: Use, step: Step, change: Change, *, is_short: bool, nev
     try:
         there = await put(use, change.collection, change.key, current, None if target is None else whole(target))
     except ConflictError:
-        journal.bar(step, change, "conflict", CHANGED)
+        late = await look(use, change.collection, change.key)
+        if _is_same(late, target):
+            _turned(use, step, change, current, late)  # what had been given up came only now
+        else:
+            journal.bar(step, change, "conflict", CHANGED)
     except KeyValueOperationError as error:
         journal.bar(step, change, "impossible", str(error))
     except (KeyValueStoreError, RequestError):
@@ -137,7 +152,7 @@ def _turned(use: Use, step: Step, change: Change, replaced: Record | None, there
     assert change.key is not None, "as above"  # noqa: S101 - tells the type
     journal, deadline = use.journal, None if there is None else there.expires_at
     image = kept(replaced) if is_kept(replaced) else None
-    journal.turn(step, change, image, ABSENT if there is None else there.version, deadline)
+    journal.turn(step, change, image, _version(there), deadline)
     if not is_kept(replaced):
         journal.bar(step, change, "impossible", LARGE)
     left = None if deadline is None else (deadline - utc_now()).total_seconds()
@@ -146,7 +161,7 @@ def _turned(use: Use, step: Step, change: Change, replaced: Record | None, there
 
 def _is_lost(change: Change, *, done: bool) -> bool:
     """Whether it stays on that side, on which nothing is left."""
-    return change.done is done and change.barrier is not None and change.left_nothing
+    return change.done is done and change.barrier is not None and change.there == ABSENT
 
 
 def _takes_away(change: Change) -> bool:
@@ -157,13 +172,15 @@ def _takes_away(change: Change) -> bool:
 def _is_left(change: Change, current: Record | None, now: datetime) -> bool:
     """Whether what is there is what the change left; where nothing is, it may have expired since."""
     if current is None:
-        return change.left_nothing or (change.deadline is not None and change.deadline <= now + SLACK)
-    if change.in_doubt and _is_same(current, change.own):
-        return True
+        return change.there == ABSENT or (change.deadline is not None and change.deadline <= now + SLACK)
     if current.version != change.there:
         return False
     # of what is no entry the version need not tell the deadline
     return current.kind == ENTRY or _about_equal(current.expires_at, change.deadline)
+
+
+def _version(record: Record | None) -> Version:
+    return ABSENT if record is None else record.version
 
 
 def _is_same(one: Record | None, other: Record | None) -> bool:

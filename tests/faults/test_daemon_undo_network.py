@@ -123,6 +123,24 @@ def test_an_undo_that_is_cut_off_goes_on_where_it_was_and_is_redone(place: Place
         assert (step["state"], step["count"]) == ("undone" if way == "undo" else "done", COUNT)
 
 
+@pytest.mark.parametrize("after", [2_000, 6_000])
+@pytest.mark.parametrize("write", WRITES, ids=["delete", "overwrite", "create"])
+def test_an_undo_that_is_cut_off_is_taken_back_wherever_it_took_effect(place: Place, write: Write, after: int) -> None:
+    method, more, before, written = write
+    if before is not None:
+        place.client.call("put_many", keys=KEYS, values=[before] * COUNT, **place.at)
+    asked = place.client.ask(method, {"keys": KEYS, **more, **place.at}, journal={"step": place.step})
+    assert place.client.reply(asked)[0] is None
+    assert place.cut(after, "undo", step=place.step, limit=COUNT)
+    place.turn("redo")
+    assert place.values() == [written] * COUNT
+    assert place.cut(after, "undo", step=place.step, limit=COUNT)
+    place.turn("undo")
+    assert place.cut(after, "redo", step=place.step, limit=COUNT)
+    place.turn("undo")
+    assert place.values() == [before] * COUNT
+
+
 def test_what_somebody_else_wrote_after_the_cut_is_left(place: Place) -> None:
     place.client.call("put_many", keys=KEYS, values=[OLD] * COUNT, **place.at)
     step = {"journal": {"step": place.step}}

@@ -186,7 +186,10 @@ def test_changes_of_one_key_in_one_step_are_one_where_nobody_wrote_between() -> 
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(["add", "turn", "bar", "new"]), st.integers(0, 3), st.integers(0, 5_000)), max_size=60)
+    st.lists(
+        st.tuples(st.sampled_from(["add", "turn", "doubt", "settle", "bar", "new"]), st.integers(0, 3), st.integers(0, 5_000)),
+        max_size=60,
+    )
 )
 def test_bytes_are_counted_right_whatever_happens(events: list[tuple[str, int, int]]) -> None:
     journal = Journal()
@@ -198,6 +201,10 @@ def test_bytes_are_counted_right_whatever_happens(events: list[tuple[str, int, i
             journal.add(step, Change(operation="put", collection="c", key=f"{key}", image=image, there=Version(b"x")))
         elif event == "turn":
             journal.turn(step, change, image, Version(b"y"), None)
+        elif event == "doubt":
+            journal.doubt(step, change, image, record(bytes(2 * size)))
+        elif event == "settle":
+            journal.settle(step, change, Version(b"z"), None)
         elif event == "bar":
             journal.bar(step, change, "conflict", "it was so")
         else:
