@@ -10,8 +10,8 @@ connection that it is accepting while it is closed.
         proxy.black_hole()  # the next get hangs
         await proxy.mend()  # and goes on
 
-A test without a loop runs it in a thread: `with start_blocking_portal() as portal, portal.wrap_async_context_manager(
-Proxy(host, port)) as proxy: portal.call(proxy.black_hole)`.
+A test without a loop runs it in a thread: `with start_blocking_portal() as portal, proxied(portal, host, port) as proxy:
+portal.call(proxy.black_hole)`.
 """
 
 import asyncio
@@ -19,9 +19,12 @@ import re
 import socket
 import ssl
 import struct
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from enum import Enum
 from typing import Any, Self
+
+from anyio.from_thread import BlockingPortal
 
 from tests.servers.instance import reserve_port
 from tests.servers.lease import addresses
@@ -197,3 +200,14 @@ class Proxy:
                 writer.close()
         except OSError:
             writer.transport.abort()
+
+
+@contextmanager
+def proxied(portal: BlockingPortal, host: str, port: int) -> Iterator[Proxy]:
+    """A proxy on the portal's event loop."""
+
+    async def make() -> Proxy:
+        return Proxy(host, port)
+
+    with portal.wrap_async_context_manager(portal.call(make)) as proxy:
+        yield proxy

@@ -14,7 +14,7 @@ import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from tests.daemonkit import ROOT, Daemon, RawClient, eventually, running
-from tests.faults.proxy import Proxy
+from tests.faults.proxy import Proxy, proxied
 from tests.servers.lease import Server, private_server
 
 CONFIG = """
@@ -53,10 +53,7 @@ def portal() -> Iterator[BlockingPortal]:
 
 @pytest.fixture
 def proxy(redis: Server, portal: BlockingPortal) -> Iterator[Proxy]:
-    async def make() -> Proxy:
-        return Proxy(*redis.address)
-
-    with portal.wrap_async_context_manager(portal.call(make)) as proxy:
+    with proxied(portal, *redis.address) as proxy:
         yield proxy
 
 
