@@ -23,6 +23,12 @@ def lasting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(KvtuiApp, "notify", said)
 
 
+@pytest.fixture(autouse=True)
+def prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value is read at once: whether the cursor moves on first is asked by one test, and no other waits for it."""
+    monkeypatch.setattr("kvtui.widgets.value_reader.SETTLE_SECONDS", 0)
+
+
 @pytest.fixture
 def fake() -> Daemon:
     daemon = Daemon()

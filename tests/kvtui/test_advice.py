@@ -64,9 +64,10 @@ async def test_a_server_that_leaves_comes_with_advice(home: Path) -> None:
     with private_server("redis") as redis:
         configure(home, connection("cache", f"port = {redis.address[1]}"))
         with BlockingClient.open() as client:
-            client.call(requests.put("cache", "users", "ada", b"{}"))
+            client.call(requests.put("cache", "users", "ada", b'{"n": 1}'))
+            client.call(requests.put("cache", "users", "bob", b'{"n": 2}'))
         async with running(open_client) as tui:
-            await tui.sees("users")
+            await tui.sees('"n": 1', "2 keys")
             redis.kill()
-            await tui.press("r")
+            await tui.press("2", "j", "r")
             await tui.sees("The value cannot be read", "Start its server, or correct host and")

@@ -26,6 +26,20 @@ async def test_the_cursor_updates_the_value(fake: Daemon) -> None:
         await tui.sees('"to": "ada"', "never expires")
 
 
+async def test_values_are_read_where_the_cursor_rests(fake: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(fake.open) as tui:
+        await open_users(tui)
+        await tui.sees('"number": 0')
+        fake.calls.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr("kvtui.widgets.value_reader.SETTLE_SECONDS", 60)
+            await tui.press("j", "j", "j")
+            assert "read" not in fake.calls
+        await tui.press("j")
+        await tui.sees('"number": 4')
+        assert fake.calls.count("read") == 1
+
+
 @pytest.mark.parametrize(
     ("width", "first", "then"),
     [(120, {0, 1, 2}, {0, 1, 2}), (110, {0, 1, 2}, {0, 1, 2}), (109, {0, 1}, {1, 2}), (70, {0, 1}, {1, 2}), (69, {0}, {2})],

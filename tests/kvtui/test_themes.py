@@ -17,7 +17,7 @@ async def test_each_theme_can_be_worn(fake: Daemon) -> None:
         await tui.sees("value · editing")
         for name in tui.app.available_themes:
             tui.app.theme = name
-            await tui.pilot.pause()
+            await tui.settle()
             assert '"to": "world"' in tui.text, name
 
 

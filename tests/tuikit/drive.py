@@ -17,6 +17,8 @@ from kvtui.screens.browser import BrowserScreen
 from kvtui.session import DaemonClient, Target
 
 PATIENCE = 60.0
+QUIET = 0.005  # seconds in which threads and other programs answer, if they are about to
+BUSY = 1.0  # seconds for which an application that is never done is waited for
 
 
 class Tui:
@@ -47,14 +49,30 @@ class Tui:
         """Press keys, each when nothing happens any more because of the one before it."""
         for key in keys:
             self.app.post_message(events.Key(NAMES.get(key, key), key_to_character(key)))
-            await self.pilot.pause()  # once a key: the pilot's own way to press waits twice
-        await self.pilot.pause(0)
+            await self.settle()
 
     async def type(self, text: str) -> None:
         """Type as fast as it goes: no key waits for what the one before it does, as in a terminal."""
         for char in text:
             self.app.post_message(events.Key(NAMES.get(char, char), None if char == "\n" else char))
-        await self.pilot.pause()
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Wait until the application itself waits: for a key, a clock, an answer.
+
+        The pilot's way is to look every 20 ms whether the process was busy meanwhile: as long again as the work.
+        """
+        end = time.monotonic() + BUSY
+        ready = asyncio.get_running_loop()._ready  # type: ignore[attr-defined] # what the loop will do before it waits
+        while time.monotonic() < end:
+            await asyncio.sleep(0)
+            if ready:
+                continue
+            self.app.screen._on_timer_update()  # paints what changed, without waiting for the next frame
+            used = time.process_time()
+            await asyncio.sleep(QUIET)
+            if not ready and time.process_time() - used < QUIET / 10:
+                return
 
     async def until(self, condition: Callable[[], object], what: str = "") -> None:
         end = time.monotonic() + PATIENCE
@@ -63,8 +81,12 @@ class Tui:
             await asyncio.sleep(0.02)
 
     async def sees(self, *texts: str) -> None:
+        """Wait for each of these, one after the other."""
+        screen = self.text
         for text in texts:
-            await self.until(lambda text=text: text in self.text, f"{text!r}")  # type: ignore[misc] # a lambda's default
+            if text not in screen:
+                await self.until(lambda text=text: text in self.text, f"{text!r}")  # type: ignore[misc] # a lambda's default
+                screen = self.text
 
     async def misses(self, text: str) -> None:
         await self.until(lambda: text not in self.text, f"{text!r} leaving")
