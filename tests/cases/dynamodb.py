@@ -30,9 +30,9 @@ async def clean(endpoint: str, tag: str, folder: Path) -> None:
     """Remove what the test made."""
     from botocore.exceptions import ClientError
 
-    from tests.awskit import session
+    from tests.awskit import bare_client
 
-    async with session.create_client("dynamodb", endpoint_url=endpoint) as client:
+    async with bare_client("dynamodb", endpoint) as client:
         try:
             await client.delete_table(TableName=tag)
         except ClientError as exc:

@@ -30,9 +30,9 @@ async def clean(endpoint: str, tag: str, folder: Path) -> None:
     """Remove what the test made."""
     from botocore.exceptions import ClientError
 
-    from tests.awskit import session
+    from tests.awskit import bare_client
 
-    async with session.create_client("s3", endpoint_url=endpoint) as client:
+    async with bare_client("s3", endpoint) as client:
         try:
             while found := (await client.list_objects_v2(Bucket=bucket(tag))).get("Contents"):
                 await client.delete_objects(Bucket=bucket(tag), Delete={"Objects": [{"Key": one["Key"]} for one in found]})

@@ -20,7 +20,7 @@ from redis.asyncio import Redis
 from stores import BaseStore
 from stores.errors import InvalidKeyError
 from stores.names import OUTSIDE
-from tests.awskit import session
+from tests.awskit import bare_client
 from tests.cases.s3 import bucket
 from tests.stores.conftest import STORING, Names, by_name, traits_of
 
@@ -86,7 +86,7 @@ async def of_memcached(endpoint: tuple[str, int], tag: str, folder: Path) -> Any
 
 
 async def of_dynamodb(endpoint: str, tag: str, folder: Path) -> Any:
-    async with session.create_client("dynamodb", endpoint_url=endpoint) as client:
+    async with bare_client("dynamodb", endpoint) as client:
         try:
             table = (await client.describe_table(TableName=tag))["Table"]
         except client.exceptions.ResourceNotFoundException:
@@ -96,7 +96,7 @@ async def of_dynamodb(endpoint: str, tag: str, folder: Path) -> Any:
 
 
 async def of_s3(endpoint: str, tag: str, folder: Path) -> Any:
-    async with session.create_client("s3", endpoint_url=endpoint) as client:
+    async with bare_client("s3", endpoint) as client:
         try:
             found = (await client.list_objects_v2(Bucket=bucket(tag))).get("Contents", [])
         except ClientError as exc:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from stores import DynamoDBStore
-from tests.awskit import session
+from tests.awskit import bare_client
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def table(unique_name: str) -> str:
 
 @pytest.fixture
 async def bare(dynamodb_url: str) -> AsyncIterator[Any]:
-    async with session.create_client("dynamodb", endpoint_url=dynamodb_url) as client:
+    async with bare_client("dynamodb", dynamodb_url) as client:
         yield client
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from stores import S3Store
-from tests.awskit import session
+from tests.awskit import bare_client
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def bucket(unique_name: str) -> str:
 
 @pytest.fixture
 async def bare(s3_url: str) -> AsyncIterator[Any]:
-    async with session.create_client("s3", endpoint_url=s3_url) as client:
+    async with bare_client("s3", s3_url) as client:
         yield client
 
 

@@ -23,7 +23,7 @@ from stores import S3Store
 from stores.backends import s3 as s3_module, s3_bucket, s3_requests
 from stores.backends.aws import Backoff
 from stores.errors import DeserializationError, ReadOnlyError, StoreConnectionError
-from tests.awskit import session
+from tests.awskit import bare_client
 from tests.faults.proxy import Proxy, Way
 from tests.servers.lease import addresses, private_server
 from tests.stores.s3.conftest import remove
@@ -301,7 +301,7 @@ async def test_a_bucket_in_the_hosts_name_behind_a_proxy(tmp_path: Path, monkeyp
 
 async def test_a_callers_client_gets_nothing_but_the_library(front: Front, bare: Any, bucket: str) -> None:
     async with (
-        session.create_client("s3", endpoint_url=front.url) as client,
+        bare_client("s3", front.url) as client,
         S3Store(bucket_name=bucket, client=client) as store,
     ):
         assert await store.get_many(["a", "b"]) == [None, None]
