@@ -97,9 +97,9 @@ async def test_texts_without_a_detour_are_the_same_texts(make: Callable[..., Bas
         assert await asyncio.gather(*(soon("k") for _ in range(50))) == [await soon("k")] * 50
         for wrong in (5, None, b"k"):
             assert not store.text_soon(wrong, collection=c, answer=lambda _: pytest.fail("called"))  # type: ignore[arg-type] # on purpose
-        await store.expire("brief", 0.3, collection=c)
+        await store.expire("brief", 0.1, collection=c)
         assert await soon("brief") in {b"{}", None}  # however slow this machine is
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(0.2)
         assert await soon("brief") is None
     assert not store.text_soon("k", collection=c, answer=lambda _: pytest.fail("called"))
 
@@ -189,9 +189,9 @@ async def test_ttl_counts_down_and_overwriting_without_one_drops_it(store: BaseS
 @on_storing
 async def test_what_expired_is_gone_for_every_method(store: BaseStore, names: Names) -> None:
     c = names("c")
-    await store.put("brief", {"n": 1}, collection=c, ttl=0.3)
+    await store.put("brief", {"n": 1}, collection=c, ttl=0.1)
     await store.put("kept", {"n": 2}, collection=c, ttl=300)
-    await asyncio.sleep(0.45)
+    await asyncio.sleep(0.25)
     assert await store.get("brief", collection=c) is None
     assert await store.ttl("brief", collection=c) == (None, None)
     assert await store.get_many(["brief", "kept"], collection=c) == [None, {"n": 2}]
