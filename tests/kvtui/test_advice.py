@@ -7,10 +7,12 @@ import pytest
 
 from kvd import requests
 from kvd.blocking import BlockingClient
+from kvd.errors import RequestError
 from kvtui.session import open_client
 from tests.kvd.command import configure, kvd
 from tests.servers.lease import private_server
 from tests.tuikit.drive import Tui, running
+from tests.tuikit.fake import Daemon
 
 pytestmark = pytest.mark.anyio
 
@@ -71,3 +73,18 @@ async def test_a_server_that_leaves_comes_with_advice(home: Path) -> None:
             redis.kill()
             await tui.press("2", "j", "r")
             await tui.sees("The value cannot be read", "Start its server, or correct host and")
+
+
+@pytest.mark.parametrize(
+    ("method", "headline"),
+    {
+        "connect": "This connection cannot be used",
+        "scan_keys": "The keys cannot be read",
+        "read": "The value cannot be read",
+    }.items(),
+)
+async def test_each_pane_says_what_to_do(fake: Daemon, method: str, headline: str) -> None:
+    detail = {"fault": "refused", "advice": "start it, or correct it"}
+    fake.fail[method] = RequestError("unreachable", "scratch: nobody is there", connection="scratch", detail=detail)
+    async with running(fake.open) as tui:
+        await tui.sees(headline, " nobody is there", "Start it, or correct it.")
