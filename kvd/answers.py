@@ -148,7 +148,10 @@ def _refusal(error: Exception, connection: str) -> RequestError | None:
         detail = {"fault": None if error.fault is None else str(error.fault)}
     if isinstance(error, errors.ConflictError):
         detail = {"record": pack_record(error.current, 0, CONFLICT_BODY)}
-    return RequestError(code, str(error), retry=code in _RETRY, connection=connection, detail=detail)
+    message = str(error)
+    if isinstance(error, errors.StoreClosedError):
+        message = f"{connection} was closed meanwhile: its configuration changed, or the daemon is leaving"
+    return RequestError(code, message, retry=code in _RETRY, connection=connection, detail=detail)
 
 
 def mistake() -> RequestError:

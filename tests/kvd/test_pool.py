@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from kvd.answers import refusal
 from kvd.config import load
 from kvd.errors import RequestError
 from kvd.health import Trouble
 from kvd.log import Redactor
 from kvd.pool import Pool
+from stores.errors import StoreClosedError
 
 pytestmark = pytest.mark.anyio
 
@@ -112,3 +114,19 @@ async def test_who_asks_again_for_a_store_that_is_down_keeps_it(tmp_path: Path) 
         assert connection not in pool.visible(other)
         folder.mkdir()
         assert await connection.open(now=True) is connection.store
+
+
+async def test_who_was_at_a_store_that_a_reload_removed_learns_of_its_connection(tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    async with pool_of(config, OTHER + DEMO) as pool:
+        connection = pool.find("demo", object())
+        store = await connection.open()
+        write(config, OTHER)
+        assert await pool.reload() == ["demo"]
+        await connection.close()  # which is under way
+        with pytest.raises(StoreClosedError) as raised:
+            await connection.guard(lambda: store.get("k"))
+    refused = refusal(raised.value, connection.config)
+    assert refused is not None
+    assert refused.message == "demo was closed meanwhile: its configuration changed, or the daemon is leaving"
+    assert refused.retry
