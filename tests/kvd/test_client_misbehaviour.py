@@ -93,6 +93,8 @@ async def test_giving_up_cancels_in_the_daemon(home: Path) -> None:
             unsent = asyncio.create_task(client.call(requests.status()))
             await asyncio.sleep(0)
             unsent.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await unsent
             await client.call(Request("ping", {}, lambda _: None))
             assert client._link._waiters == {}
 
