@@ -11,13 +11,7 @@ import pytest
 from redis import Redis
 
 from tests.daemonkit import Daemon, RawClient, eventually, running
-from tests.servers.lease import Server, private_server
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[Server]:
-    with private_server("redis") as server:
-        yield server
+from tests.servers.lease import Server
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+from anyio.from_thread import BlockingPortal
 
 from tests.daemonkit import ROOT, Daemon, RawClient, eventually, running
 from tests.faults.proxy import Proxy, proxied
-from tests.servers.lease import Server, private_server
+from tests.servers.lease import Server
 
 CONFIG = """
 [connections.scratch]
@@ -37,18 +37,6 @@ GARBAGE = [
     bytes(range(256)),
     b"$5\r\n[1,2]\r\n" * 20,
 ]
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[Server]:
-    with private_server("redis") as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def portal() -> Iterator[BlockingPortal]:
-    with start_blocking_portal() as portal:
-        yield portal
 
 
 @pytest.fixture

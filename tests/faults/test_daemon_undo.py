@@ -13,12 +13,6 @@ from tests.daemonkit import SPARE, Daemon, RawClient, eventually, running
 from tests.servers.lease import Server, private_server
 
 
-@pytest.fixture(scope="module")
-def redis() -> Iterator[Server]:
-    with private_server("redis") as server:
-        yield server
-
-
 @pytest.fixture
 def daemon(redis: Server) -> Iterator[Daemon]:
     with running(f'{SPARE}\n[connections.r]\nstore = "redis"\ntimeout = 20\nargs.url = "{redis.url}"\n') as daemon:

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+from anyio.from_thread import BlockingPortal
 
 from tests.daemonkit import SPARE, Daemon, RawClient, eventually, running
 from tests.faults.proxy import Proxy, proxied
-from tests.servers.lease import Server, private_server
+from tests.servers.lease import Server
 
 COUNT = 100
 KEYS = [f"k{number}" for number in range(COUNT)]
@@ -21,18 +21,6 @@ WRITES: list[Write] = [
     ("put_many", {"values": [NEW] * COUNT}, None, NEW),
 ]
 """The method, its parameters beside the keys, what stands before, and what it leaves."""
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[Server]:
-    with private_server("redis") as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def portal() -> Iterator[BlockingPortal]:
-    with start_blocking_portal() as portal:
-        yield portal
 
 
 @pytest.fixture(scope="module")
