@@ -104,6 +104,8 @@ class KvtuiApp(App[None]):
         together, the second is then taken by whoever had the focus before the first one took effect. Keys that work even in a
         text field it carries out before the field took what was typed before them, so that saving would leave that out.
         """
+        if isinstance(event, events.InputEvent) and not self.is_running:
+            return  # what was typed while the screens are taken away has no screen left to go to
         if isinstance(event, events.Paste) and len(event.text) > EDIT_MOST:
             size = size_text(len(event.text))
             self.notify(f"{size} are too much to paste; values of this size are edited with E, in $EDITOR.", severity="error")
@@ -127,6 +129,8 @@ class KvtuiApp(App[None]):
         """Let a dialog that a key opens take the focus before the next key is looked at."""
         for turn in range(SETTLE_TURNS):
             await asyncio.sleep(0 if turn < 2 else SETTLE_TURN)  # noqa: PLR2004 - two turns start the worker that opens it
+            if not self.is_running:  # closed meanwhile: there may be no screen
+                return
             if self.screen is not before and self.screen.focused is not None:
                 return
             if turn > 1 and self.screen is before:
@@ -144,7 +148,7 @@ class KvtuiApp(App[None]):
     async def _leave(self, line: LineInput) -> None:
         """Let a line that is done give up the focus before the next key is looked at."""
         for _ in range(SETTLE_TURNS):
-            if self.focused is not line:
+            if not self.is_running or self.focused is not line:
                 return
             await asyncio.sleep(SETTLE_TURN)
 

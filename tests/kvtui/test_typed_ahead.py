@@ -94,3 +94,12 @@ async def test_what_would_freeze_an_editor_is_not_pasted(fake: Daemon) -> None:
         tui.app.post_message(events.Paste("z" * 1_000_000))
         tui.app.post_message(events.Paste("little"))
         await tui.until(lambda: tui.browser.value_pane.editor.text.startswith("little{"))
+
+
+async def test_closing_while_keys_take_effect(fake: Daemon) -> None:
+    for turns in range(0, 24, 2):
+        async with running(fake.open) as tui:
+            await tui.sees('"to": "world"')
+            at_once(tui, "", "question_mark", "escape", "colon", "escape", "2", "slash", "x", "enter", "question_mark")
+            for _ in range(turns):
+                await asyncio.sleep(0.001)
