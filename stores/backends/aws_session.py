@@ -8,11 +8,14 @@ certificate must be for its name, and is looked at behind a proxy, too: aiobotoc
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import aiohttp
 from aiobotocore.httpsession import AIOHTTPSession
 from botocore.exceptions import BotoCoreError, EndpointConnectionError, ReadTimeoutError
+from yarl import URL
 
 __all__ = ["RedirectedError", "Session"]
 
@@ -69,19 +72,49 @@ class Session(AIOHTTPSession):  # type: ignore[misc] # aiobotocore has no types
             EndpointConnectionError: the session was closed, or there is no way.
             RedirectedError: the server answered with another address.
         """
-        if self._is_closed:
-            raise EndpointConnectionError(endpoint_url=request.url, error="the client was closed")
         # a server that never says "100 Continue" would be waited for without an end; a signature does not cover this header
         request.headers.pop("Expect", None)
-        size = int(request.headers.get("Content-Length") or 0)
-        try:
-            async with asyncio.timeout(self._silence + size / SLOWEST_UPLOAD if size > BUFFERED else None):
-                response = await super().send(request)
-        except TimeoutError as exc:
-            raise ReadTimeoutError(endpoint_url=request.url, error=exc) from exc
+        async with self._bounds(request.url, int(request.headers.get("Content-Length") or 0)):
+            response = await super().send(request)
         if response.status_code in REDIRECTS and REGION not in response.headers:  # botocore would ask for it without an end
             raise RedirectedError(endpoint_url=request.url, location=response.headers.get("location", "another place"))
         return response
+
+    async def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> aiohttp.ClientResponse:
+        """Send one request as it is, and return the answer as aiohttp has it: botocore would take both apart once more.
+
+        Raises:
+            ReadTimeoutError: the server did not take it, or did not answer.
+            EndpointConnectionError: the session was closed, or nobody listens there.
+            aiohttp.ClientError: TLS or a proxy failed, or the connection broke.
+        """
+        async with self._bounds(url, len(body)):
+            proxy = self._proxy_config.proxy_url_for(url)
+            session: aiohttp.ClientSession = await super()._get_session(proxy)
+            try:
+                return await session.request(
+                    method,
+                    URL(url, encoded=True),
+                    headers={**headers, "Accept-Encoding": "identity"},
+                    data=body or None,
+                    allow_redirects=False,
+                    proxy=proxy,
+                    proxy_headers=self._proxy_config.proxy_headers_for(url),
+                )
+            except (aiohttp.ClientSSLError, aiohttp.ClientProxyConnectionError):
+                raise
+            except aiohttp.ClientConnectorError as exc:
+                raise EndpointConnectionError(endpoint_url=url, error=exc) from exc
+
+    @asynccontextmanager
+    async def _bounds(self, url: str, size: int) -> AsyncIterator[None]:
+        if self._is_closed:
+            raise EndpointConnectionError(endpoint_url=url, error="the client was closed")
+        try:
+            async with asyncio.timeout(self._silence + size / SLOWEST_UPLOAD if size > BUFFERED else None):
+                yield
+        except TimeoutError as exc:
+            raise ReadTimeoutError(endpoint_url=url, error=exc) from exc
 
     async def _get_session(self, proxy_url: str | None) -> Any:
         return _Direct(await super()._get_session(proxy_url))

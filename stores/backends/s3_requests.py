@@ -51,6 +51,15 @@ REST: Final = 5.0
 """Seconds for which the library, which knows how to wait, asks everything after no answer, or one that tells of trouble."""
 
 
+class _Request(AWSRequest):  # type: ignore[misc] # botocore has no types
+    """A request whose body is bytes: the base puts the whole request together each time that it is asked for it."""
+
+    @property
+    def body(self) -> bytes:
+        """The body."""
+        return self.data  # type: ignore[no-any-return] # as above
+
+
 class _Way:
     """Where a bucket is, and how its requests are signed and sent."""
 
@@ -77,7 +86,7 @@ class _Way:
 
     async def signed(self, method: str, name: str, headers: Mapping[str, str], body: bytes) -> AWSRequest:
         """A request for an object."""
-        request = AWSRequest(method, self._base + quote(name, safe="/~"), {**self._headers, **headers}, body)
+        request = _Request(method, self._base + quote(name, safe="/~"), {**self._headers, **headers}, body)
         request.context.update(self._context)
         auth = await self._signer.get_auth_instance(**self._signing)
         auth.add_auth(request)
@@ -125,14 +134,14 @@ class Requests:
         if "ContentType" in parameters:
             headers["Content-Type"] = parameters["ContentType"]
         request = await way.signed(METHODS[operation], parameters["Key"], headers, parameters.get("Body", b""))
-        request.stream_output = operation == "get_object"
         try:
-            response = await way.session.send(request.prepare())
-            status: int = response.status_code
+            response = await way.session.exchange(request.method, request.url, dict(request.headers.items()), request.data)
+            status = response.status
+            if status in DONE and operation == "get_object":
+                return _reply(response, has_body=True)
+            await response.read()  # so that the connection can be used again
             if status in DONE:
-                return _reply(response, has_body=request.stream_output)
-            if request.stream_output:
-                await response.raw.read()  # so that the connection can be used again
+                return _reply(response, has_body=False)
         except (HTTPClientError, aiohttp.ClientError, TimeoutError):
             status = TROUBLE
         if status == MISSING and operation in READS:
@@ -142,9 +151,9 @@ class Requests:
         return None
 
 
-def _reply(response: Any, *, has_body: bool) -> dict[str, Any]:
+def _reply(response: aiohttp.ClientResponse, *, has_body: bool) -> dict[str, Any]:
     """The answer in the client's form, as far as an object of this store needs it."""
-    headers: dict[str, str] = dict(response.headers)
+    headers = {name.lower(): text for name, text in response.headers.items()}
     reply: dict[str, Any] = {name: headers[header] for header, name in HEADERS.items() if header in headers}
     reply["Metadata"] = {name.removeprefix(METADATA): text for name, text in headers.items() if name.startswith(METADATA)}
     if "content-length" in headers:
@@ -152,5 +161,5 @@ def _reply(response: Any, *, has_body: bool) -> dict[str, Any]:
     with suppress(ValueError):
         reply["LastModified"] = parsedate_to_datetime(headers.get("last-modified", ""))
     if has_body:
-        reply["Body"] = StreamingBody(response.raw, headers.get("content-length"))
+        reply["Body"] = StreamingBody(response, headers.get("content-length"))
     return reply
