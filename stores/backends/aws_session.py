@@ -90,14 +90,13 @@ class Session(AIOHTTPSession):  # type: ignore[misc] # aiobotocore has no types
         """
         async with self._bounds(url, len(body)):
             proxy = self._proxy_config.proxy_url_for(url)
-            session: aiohttp.ClientSession = await super()._get_session(proxy)
+            session = await self._get_session(proxy)
             try:
-                return await session.request(
+                response: aiohttp.ClientResponse = await session.request(
                     method,
                     URL(url, encoded=True),
                     headers={**headers, "Accept-Encoding": "identity"},
                     data=body or None,
-                    allow_redirects=False,
                     proxy=proxy,
                     proxy_headers=self._proxy_config.proxy_headers_for(url),
                 )
@@ -105,6 +104,7 @@ class Session(AIOHTTPSession):  # type: ignore[misc] # aiobotocore has no types
                 raise
             except aiohttp.ClientConnectorError as exc:
                 raise EndpointConnectionError(endpoint_url=url, error=exc) from exc
+            return response
 
     @asynccontextmanager
     async def _bounds(self, url: str, size: int) -> AsyncIterator[None]:
