@@ -9,12 +9,14 @@ from functools import partial
 from typing import ClassVar
 
 from textual import events, on, work
-from textual.app import App, SystemCommand
+from textual.app import App, ScreenError, SystemCommand
 from textual.binding import BindingType
 from textual.color import Color
+from textual.css.query import NoMatches
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input, TextArea
+from textual.worker import WorkerFailed
 
 from kvtui import keymap
 from kvtui.codecs import printable, size_text
@@ -151,6 +153,16 @@ class KvtuiApp(App[None]):
             if not self.is_running or self.focused is not line:
                 return
             await asyncio.sleep(SETTLE_TURN)
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Let pass that a screen or a part of one is not there any more once the program is being closed.
+
+        Textual takes screens apart one widget at a time, and each still carries out what was sent to it before. A screen
+        that was opened in that moment gets no parts at all. There is no public way to say that this is no error.
+        """
+        cause = error.error if isinstance(error, WorkerFailed) else error
+        if self.is_running or not isinstance(cause, NoMatches | ScreenError):
+            super()._handle_exception(error)
 
     def on_mount(self) -> None:
         self.push_screen(self._browser)

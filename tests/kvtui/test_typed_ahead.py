@@ -6,6 +6,7 @@ import json
 import pytest
 from textual import events
 
+from kvtui.screens.pick import Choice, Pick
 from tests.tuikit.drive import Tui, running
 from tests.tuikit.fake import Daemon
 
@@ -103,3 +104,12 @@ async def test_closing_while_keys_take_effect(fake: Daemon) -> None:
             at_once(tui, "", "question_mark", "escape", "colon", "escape", "2", "slash", "x", "enter", "question_mark")
             for _ in range(turns):
                 await asyncio.sleep(0.001)
+
+
+async def test_closing_while_a_dialog_opens(fake: Daemon) -> None:
+    for turns in range(8):
+        async with running(fake.open) as tui:
+            await tui.sees('"to": "world"')
+            tui.app.push_screen(Pick("Letters", [Choice("a", "a", "first")], narrow=True))
+            for _ in range(turns):
+                await asyncio.sleep(0)
