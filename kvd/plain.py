@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kvd.figures import TIMED
 from kvd.large import LargeReply
+from kvd.methods import METHODS
 from kvd.protocol import MAX_ID, MAX_IN_FLIGHT, MAX_REPLY, PART_SIZE, REQUEST, encode_reply
 from kvd.reads import DirectRead
 from kvd.use import PIECE
@@ -27,7 +28,9 @@ LATER: Final = object()
 _PARAMETERS: Final = 3
 """Of `get` and `get_many`: connection, collection, and key or keys."""
 MAX_DIRECT: Final = 512
-"""Values that one connection's store is asked for directly at the same time; more of them go in batches."""
+"""Reads that one connection's store is asked for directly at the same time; more of them go in batches."""
+FEW: Final = 64
+"""Keys of one read that a store is asked for directly."""
 _LONGEST: Final = 1024
 """Characters of a name that is worth no closer look."""
 
@@ -50,7 +53,7 @@ def read_plainly(message: Any, work: Work) -> Any:
         if order is not None and order.writes:
             return None
         body = None if connection.at_hand is None else _answer(id, name, params, connection)
-        return _ask(id, params, connection, work) if body is None and name == "get" else body
+        return _ask(id, name, params, connection, work) if body is None else body
     except (KeyError, TypeError, ValueError):
         return None
 
@@ -79,20 +82,26 @@ def _answer(id: int, name: Any, params: dict[str, Any], connection: Connection) 
     return body
 
 
-def _ask(id: int, params: dict[str, Any], connection: Connection, work: Work) -> object | None:  # noqa: A002 - as above
+def _ask(id: int, name: Any, params: dict[str, Any], connection: Connection, work: Work) -> object | None:  # noqa: A002 - as above
     """Ask a store that waits for its answers."""
-    key, collection = params["key"], params["collection"]
     if (
         connection.coalescer is None
         or connection.state != "ready"
         or connection.direct >= MAX_DIRECT
         or len(work.requests) >= MAX_IN_FLIGHT
-        or type(key) is not str
-        or len(key) > _LONGEST
-        or not (collection is None or (type(collection) is str and len(collection) <= _LONGEST))
     ):
         return None
-    read = DirectRead(id, work, connection, connection.coalescer, collection=collection, key=key)
+    if name == "get":
+        keys: Any = (params["key"],)
+    elif name != "get_many" or type(keys := params["keys"]) is not list or not 0 < len(keys) <= FEW:
+        return None
+    collection = params["collection"]
+    for key in keys:
+        if type(key) is not str or len(key) > _LONGEST:
+            return None
+    if not (collection is None or (type(collection) is str and len(collection) <= _LONGEST)):
+        return None
+    read = DirectRead(id, work, connection, connection.coalescer, METHODS[name], collection=collection, keys=keys)
     if not read.begin():
         return None
     work.add(read)

@@ -1,7 +1,7 @@
 """Plain reads of a store that waits for its answers: no task is made for them, they are called with the answer.
 
-A `DirectRead` asks a store that can do so for one value. A `Read` of any number of keys goes through the coalescer, and so does
-a direct one whose answer is not plain.
+A `DirectRead` asks a store that can do so for a few values. A `Read` of any number of keys goes through the coalescer, and so
+does a direct one whose answer is not plain.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from stores.records import Ask, DatedText
 if TYPE_CHECKING:
     from kvd.coalesce import Coalescer
     from kvd.connections import Connection
+    from kvd.methods import Method
     from kvd.order import Order, Turn
     from kvd.work import Work
 
@@ -82,9 +83,9 @@ class Read(Waiter[DatedText]):
 
 
 class DirectRead(Pending):
-    """A `get` that its store is asked for without a detour. It has no turn until a write of its client comes behind it."""
+    """A read that its store is asked for without a detour. It has no turn until a write of its client comes behind it."""
 
-    __slots__ = ("_coalescer", "_collection", "_key", "_started", "_turn", "_work")
+    __slots__ = ("_coalescer", "_collection", "_keys", "_method", "_started", "_turn", "_work")
 
     connection: Connection
 
@@ -94,9 +95,10 @@ class DirectRead(Pending):
         work: Work,
         connection: Connection,
         coalescer: Coalescer,
+        method: Method,
         *,
         collection: Collection,
-        key: Key,
+        keys: Sequence[Key],
     ) -> None:
         """Note what is asked; `begin` asks it."""
         timeout = connection.config.timeout
@@ -105,7 +107,8 @@ class DirectRead(Pending):
         self._work = work
         self._coalescer = coalescer
         self._collection = collection
-        self._key = key
+        self._keys = keys
+        self._method = method
         self._started = time.monotonic()
         self._turn: Turn | None = None
 
@@ -113,7 +116,7 @@ class DirectRead(Pending):
         """Ask; False where the store cannot be asked so."""
         connection = self.connection
         store = connection.store
-        if store is None or not store.text_soon(self._key, collection=self._collection, answer=self._came):
+        if store is None or not store.texts_soon(self._keys, collection=self._collection, answer=self._came):
             return False
         connection.direct += 1
         return True
@@ -121,7 +124,8 @@ class DirectRead(Pending):
     def enter(self, order: Order) -> Turn:
         """Take a turn, unless it has one, so that what comes behind waits for it."""
         if self._turn is None:
-            self._turn = order.enter((self._collection or self.connection.default_collection, self._key), writes=False)
+            place = (self._collection or self.connection.default_collection, self._keys[0]) if self._method.one_key else None
+            self._turn = order.enter(place, writes=False)
         return self._turn
 
     def give_up(self) -> None:
@@ -131,22 +135,24 @@ class DirectRead(Pending):
         else:
             self._end()
 
-    def _came(self, text: bytes | Ask | None) -> None:
+    def _came(self, texts: list[bytes | None] | Ask) -> None:
         if self.answered:  # it was given up
             return
-        if isinstance(text, Ask):
+        if isinstance(texts, Ask):
             self._ask()
             return
         self.connection.health.worked()
         self._end()
-        self._work.reply(self, text)
+        self._work.reply(self, texts[0] if self._method.one_key else texts)
 
     def _ask(self) -> None:
         """Ask in the common way."""
         work, connection = self._work, self.connection
         connection.direct -= 1
         turn = self.enter(work.order(connection))
-        read = Read(work, self, turn, connection, (self._key,), finish=_only)
+        finish = self._method.finish
+        assert finish is not None, "it reads"  # noqa: S101 - tells the type
+        read = Read(work, self, turn, connection, self._keys, finish=finish)
         self._coalescer.read(self._collection, read)
 
     def _end(self) -> None:
@@ -156,7 +162,3 @@ class DirectRead(Pending):
         figures.add(self._started, time.monotonic())
         if self._turn is not None:
             self._work.leave(self.connection, self._turn)
-
-
-def _only(found: list[DatedText]) -> bytes | None:
-    return None if found[0] is None else found[0][0]

@@ -1,7 +1,7 @@
 """Values as JSON text, for who passes them on unread.
 
 There are three ways to one, by what the store is. `texts` works everywhere. What a store has at hand, `text_at_hand` returns
-without a coroutine. What a store asks its server for, `text_soon` hands to a callback, without a coroutine or a task. The last
+without a coroutine. What a store asks its server for, `texts_soon` hands to a callback, without a coroutine or a task. The last
 two answer the plain cases only and leave all others, and the errors, to `texts`.
 """
 
@@ -55,14 +55,16 @@ class TextStore(BrowsableStore, ABC):
         """As `text_at_hand`, of all the keys or of none."""
         return None
 
-    def text_soon(self, key: Key, *, collection: Collection = None, answer: Callable[[bytes | Ask | None], None]) -> bool:
-        """Ask for the text without its deadline.
+    def texts_soon(
+        self, keys: Sequence[Key], *, collection: Collection = None, answer: Callable[[list[bytes | None] | Ask], None]
+    ) -> bool:
+        """Ask for the texts without their deadlines.
 
         Args:
-            key: its key.
-            collection: its collection.
-            answer: is called once from the event loop, with the text, with None for what is missing or expired, or with `ASK`.
-                Must not raise.
+            keys: a few keys, which may repeat.
+            collection: their collection.
+            answer: is called once from the event loop, with the texts in the order of the keys, None for what is missing or
+                expired, or with `ASK`. Must not raise.
 
         Returns:
             Whether it will be called.

@@ -251,15 +251,17 @@ class DiskStore(BaseContextManagerStore, BaseStore):
             texts.append(text)
         return texts or None
 
-    def text_soon(self, key: Key, *, collection: Collection = None, answer: Callable[[bytes | Ask | None], None]) -> bool:
-        """Have one row read, where the thread has nothing else to do: while it is busy, reads had better go together."""
-        worker, scope = self._worker, self._plain((key,), collection)
+    def texts_soon(
+        self, keys: Sequence[Key], *, collection: Collection = None, answer: Callable[[list[bytes | None] | Ask], None]
+    ) -> bool:
+        """Have the rows read, where the thread has nothing else to do: while it is busy, reads had better go together."""
+        worker, scope = self._worker, self._plain(keys, collection)
         if worker is None or worker.is_busy or scope is None or self._access_of_get:
             return False
-        places = self._places(scope, [key])
+        places = self._places(scope, keys)
         asked, _ = self._database.recent.find(places)
         reading = worker.do(partial(self._contents.look_up, places, self._contents.text, asked))
-        reading.add_done_callback(partial(_text_came, answer))
+        reading.add_done_callback(partial(_texts_came, answer))
         return True
 
     @property
@@ -390,12 +392,9 @@ def _epoch(moment: datetime | None) -> float | None:
     return None if moment is None else moment.timestamp()
 
 
-def _text_came(answer: Callable[[bytes | Ask | None], None], reading: asyncio.Future[list[DatedText]]) -> None:
-    found = None if reading.cancelled() or reading.exception() is not None else reading.result()
-    if found is None:
+def _texts_came(answer: Callable[[list[bytes | None] | Ask], None], reading: asyncio.Future[list[DatedText]]) -> None:
+    if reading.cancelled() or reading.exception() is not None:
         answer(ASK)
-    elif found[0] is None:
-        answer(None)
-    else:
-        text, until = found[0]
-        answer(None if until is not None and until <= utc_now() else text)
+        return
+    now = utc_now()
+    answer([None if one is None or (one[1] is not None and one[1] <= now) else one[0] for one in reading.result()])

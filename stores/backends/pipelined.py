@@ -222,10 +222,10 @@ class Link:
             return self._ask_anew(lane, request, count)
         return line.ask(request, count)
 
-    def send(self, request: bytes, answered: Answered) -> bool:
-        """Send a small request with one answer, which comes by a call; False when nothing can be sent now."""
+    def send(self, request: bytes, count: int, answered: Answered) -> bool:
+        """Send a small request whose `count` answers come by a call; False when nothing can be sent now."""
         line = self._lines[0]
-        return line is not None and line.send(request, 1, answered)
+        return line is not None and line.send(request, count, answered)
 
     async def _ask_anew(self, lane: int, request: bytes, count: int) -> list[Any]:
         line = await self._line(lane)

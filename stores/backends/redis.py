@@ -209,13 +209,15 @@ class RedisStore(RespStore, BaseDestroyStore, BaseEnumerateKeysStore, BaseContex
     def _ask(self, commands: Sequence[Command]) -> Awaitable[list[Any]]:
         return self._sender.send(commands)
 
-    def text_soon(self, key: Key, *, collection: Collection = None, answer: Callable[[bytes | Ask | None], None]) -> bool:
-        """Ask by one GET on the connection that the store has open."""
+    def texts_soon(
+        self, keys: Sequence[Key], *, collection: Collection = None, answer: Callable[[list[bytes | None] | Ask], None]
+    ) -> bool:
+        """Ask by a GET for each on the connection that the store has open; MGET does not tell what is of another type."""
         link = self._sender.link
-        name = None if link is None else self._plain_name(key, collection)
-        if link is None or name is None:
+        names = None if link is None else self._plain_names(keys, collection)
+        if link is None or names is None:
             return False
-        return link.send(_pack(("GET", name)), partial(_text_came, answer))
+        return link.send(_packed([("GET", name) for name in names]), len(names), partial(_texts_came, answer))
 
     def _leave_replica(self) -> None:
         if self._sender.link is not None:
@@ -321,15 +323,23 @@ class _Borrowed:
         self._slots = asyncio.Semaphore(POOLED_CONNECTIONS)  # another event loop may be the next
 
 
-def _text_came(answer: Callable[[bytes | Ask | None], None], answers: list[Any] | Exception) -> None:
-    """Open what GET answered, where it is an entry as it is written."""
-    raw = answers if isinstance(answers, Exception) else answers[0]
-    opened = open_text(raw) if type(raw) is bytes else None
-    if opened is not None:
-        found, until = opened
-        answer(None if until is not None and until <= utc_now() else found)
-    else:
-        answer(None if raw is None else ASK)
+def _texts_came(answer: Callable[[list[bytes | None] | Ask], None], answers: list[Any] | Exception) -> None:
+    """Open what the GETs answered, where all are entries as they are written."""
+    if isinstance(answers, Exception):
+        answer(ASK)
+        return
+    texts: list[bytes | None] = []
+    for raw in answers:
+        opened = open_text(raw) if type(raw) is bytes else None
+        if opened is not None:
+            text, until = opened
+            texts.append(None if until is not None and until <= utc_now() else text)
+        elif raw is None:
+            texts.append(None)
+        else:
+            answer(ASK)
+            return
+    answer(texts)
 
 
 _pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment] # its stub says one word

@@ -68,14 +68,16 @@ class RecordedStore(ScannedStore, ABC):
         """The server's name of an entry."""
         return key.value if isinstance(key, Token) else self._prefix(collection) + encode_name(self._sanitize_key(key))
 
-    def _plain_name(self, key: Key, collection: Collection) -> bytes | None:
-        """The name in a plain case; None where the store is to be opened first, or what is wrong is to be told."""
+    def _plain_names(self, keys: Sequence[Key], collection: Collection) -> list[bytes] | None:
+        """The names in a plain case; None where the store is to be opened first, or what is wrong is to be told."""
         prefix = self._prefixes.get(collection or self.default_collection)
-        if prefix is not None and self._keeps_keys and self._loop is not None and type(key) is str and key and key.isascii():
-            return prefix + key.encode()
-        scope = self._plain((key,), collection)
+        if prefix is not None and self._keeps_keys and self._loop is not None:
+            names = [prefix + key.encode() for key in keys if type(key) is str and key and key.isascii()]
+            if len(names) == len(keys):
+                return names
+        scope = self._plain(keys, collection)
         try:
-            return None if scope is None else self._native(scope, key)
+            return None if scope is None else self._natives(scope, keys)
         except InvalidKeyError:
             return None
 

@@ -81,27 +81,33 @@ async def test_texts_without_a_detour_are_the_same_texts(make: Callable[..., Bas
     c = names("c")
     async with make() as store:
 
-        async def soon(key: str) -> Any:
-            came: asyncio.Future[bytes | Ask | None] = asyncio.get_running_loop().create_future()
-            text = await came if store.text_soon(key, collection=c, answer=came.set_result) else ASK
-            [dated] = await store.texts([key], collection=c) if text is ASK else [(text, None)]
-            return None if dated is None else dated[0]
+        async def soon(*keys: str) -> list[bytes | None]:
+            came: asyncio.Future[list[bytes | None] | Ask] = asyncio.get_running_loop().create_future()
+            texts = await came if store.texts_soon(keys, collection=c, answer=came.set_result) else ASK
+            if isinstance(texts, Ask):
+                return [None if dated is None else dated[0] for dated in await store.texts(keys, collection=c)]
+            return texts
 
-        asked = store.text_soon("k", collection=c, answer=lambda _: None)
+        asked = store.texts_soon(["k"], collection=c, answer=lambda _: None)
         assert asked == (store.traits.name in {"disk", "redis"}), "who can be asked so is no accident"
         await store.put_many(["k", "l"], [{"n": 1}, {"\u00e9": ["\u65e5\u672c"]}], collection=c)
         await store.put("brief", {}, collection=c, ttl=100)
         for key, value in {"k": {"n": 1}, "l": {"\u00e9": ["\u65e5\u672c"]}, "brief": {}}.items():
-            assert json.loads(await soon(key)) == value
-        assert await soon("missing") is None
-        assert await asyncio.gather(*(soon("k") for _ in range(50))) == [await soon("k")] * 50
+            (text,) = await soon(key)
+            assert text is not None
+            assert json.loads(text) == value
+        assert await soon("missing") == [None]
+        (k,), (brief,) = await soon("k"), await soon("brief")
+        assert await soon("brief", "missing", "k", "brief") == [brief, None, k, brief]
+        assert await asyncio.gather(*(soon("k") for _ in range(50))) == [[k]] * 50
         for wrong in (5, None, b"k"):
-            assert not store.text_soon(wrong, collection=c, answer=lambda _: pytest.fail("called"))  # type: ignore[arg-type] # on purpose
+            keys: Any = ["k", wrong]
+            assert not store.texts_soon(keys, collection=c, answer=lambda _: pytest.fail("called"))
         await store.expire("brief", 0.1, collection=c)
-        assert await soon("brief") in {b"{}", None}  # however slow this machine is
+        assert await soon("brief", "k") in ([b"{}", k], [None, k])  # however slow this machine is
         await asyncio.sleep(0.2)
-        assert await soon("brief") is None
-    assert not store.text_soon("k", collection=c, answer=lambda _: pytest.fail("called"))
+        assert await soon("brief", "k") == [None, k]
+    assert not store.texts_soon(["k"], collection=c, answer=lambda _: pytest.fail("called"))
 
 
 @on_storing

@@ -331,7 +331,7 @@ async def test_a_name_that_is_refused_is_not_asked_for_without_a_detour(server: 
     ) as store:
         await store.put("k", {}, collection="c")
         for collection, key in (("c", "H_k"), ("S_c", "k")):
-            assert not store.text_soon(key, collection=collection, answer=told.append)
+            assert not store.texts_soon([key], collection=collection, answer=told.append)
             with pytest.raises(InvalidKeyError):
                 await store.texts([key], collection=collection)
         assert not told
