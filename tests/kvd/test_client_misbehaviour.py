@@ -3,8 +3,6 @@
 import asyncio
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,55 +13,12 @@ from kvd import client as client_module, requests
 from kvd.blocking import BlockingClient
 from kvd.client import Client
 from kvd.errors import Code, ConnectionLostError, IncompatibleError, RequestError, UnreachableDaemonError
-from kvd.frames import Decoder, frame
+from kvd.frames import frame
 from kvd.protocol import MAX_ID, encode_event, encode_reply
 from kvd.requests import Request
+from tests.kvd.scripted import answer, greet, scripted
 
 pytestmark = pytest.mark.anyio
-
-Script = Callable[[socket.socket, int, str, Any], None]
-
-
-@contextmanager
-def misbehaving(home: Path, script: Script) -> Iterator[Path]:
-    """Serves one client after the other with a script that gets each request."""
-    path = home / "socket"
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
-    listener.listen()
-
-    def serve() -> None:
-        while True:
-            try:
-                sock, _ = listener.accept()
-            except OSError:
-                return
-            with sock:
-                decoder = Decoder()
-                while data := sock.recv(65536):
-                    for body in decoder.take(data):
-                        _, number, method, params, *_ = msgpack.unpackb(body)
-                        try:
-                            script(sock, number, method, params)
-                        except OSError:
-                            break
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    try:
-        yield path
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join(5)
-
-
-def answer(sock: socket.socket, number: int, result: Any) -> None:
-    sock.sendall(frame(encode_reply(number, None, result)))
-
-
-def greet(sock: socket.socket, number: int) -> None:
-    answer(sock, number, {"protocol": 1, "version": "9", "pid": 1, "new": "field", "limits": {"max_in_flight": 50}})
 
 
 async def test_giving_up_cancels_in_the_daemon(home: Path) -> None:
@@ -79,7 +34,7 @@ async def test_giving_up_cancels_in_the_daemon(home: Path) -> None:
         elif method == "ping":
             answer(sock, number, None)
 
-    with misbehaving(home, script) as path:
+    with scripted(home, script) as path:
         async with await Client.open(path, spawn=False) as client:
             task = asyncio.create_task(client.call(requests.status()))
             await client.call(Request("ping", {}, lambda _: None))
@@ -109,7 +64,7 @@ async def test_a_client_ends_though_the_daemon_reads_nothing_any_more(home: Path
         else:
             read_on.wait(60)
 
-    with misbehaving(home, script) as path:
+    with scripted(home, script) as path:
         client = await Client.open(path, spawn=False)
         try:
             client.tell(requests.status())
@@ -133,7 +88,7 @@ async def test_ids_wrap_around_those_in_flight(home: Path) -> None:
             numbers.append(number)
             answer(sock, number, None)
 
-    with misbehaving(home, script) as path:
+    with scripted(home, script) as path:
         async with await Client.open(path, spawn=False) as client:
             waiting = asyncio.create_task(client.call(requests.status()))
             await asyncio.sleep(0)
@@ -151,7 +106,7 @@ async def test_a_daemon_of_another_version_is_named(home: Path) -> None:
         error = {"code": "version_mismatch", "message": "no", "retry": False, "detail": {"version": "7.1"}}
         sock.sendall(frame(encode_reply(number, error)))
 
-    with misbehaving(home, script) as path:
+    with scripted(home, script) as path:
         with pytest.raises(IncompatibleError, match=r"the running daemon is 7\.1.*kvd restart"):
             await Client.open(path, spawn=False)
         with pytest.raises(IncompatibleError, match=r"7\.1"):
@@ -165,7 +120,7 @@ async def test_a_daemon_that_turns_away_says_why(home: Path) -> None:
         sock.sendall(frame(encode_reply(None, {"code": "too_many", "message": "it is full", "retry": True})))
         sock.shutdown(socket.SHUT_RDWR)
 
-    with misbehaving(home, script) as path:
+    with scripted(home, script) as path:
         with pytest.raises(UnreachableDaemonError, match="it is full"):
             await Client.open(path, spawn=False)
         with pytest.raises(UnreachableDaemonError, match="it is full"):
@@ -192,7 +147,7 @@ async def test_a_daemon_that_breaks_the_protocol_ends_the_connection(home: Path,
         else:
             sock.sendall(garbage)
 
-    with misbehaving(home, script) as path:
+    with scripted(home, script) as path:
         async with await Client.open(path, spawn=False) as client:
             with pytest.raises(ConnectionLostError, match="broke the protocol"):
                 await client.call(requests.status())
@@ -209,7 +164,7 @@ async def test_answers_to_nobody_are_let_go(home: Path) -> None:
             sock.sendall(frame(encode_event("news", {"from": "a newer daemon"})))
             answer(sock, number, {"ok": True})
 
-    with misbehaving(home, script) as path:
+    with scripted(home, script) as path:
         async with await Client.open(path, spawn=False) as client:
             assert await client.call(requests.status()) == {"ok": True}
             assert client._link._waiters == {}
@@ -218,7 +173,7 @@ async def test_answers_to_nobody_are_let_go(home: Path) -> None:
 
 
 async def test_a_stuck_daemon_is_not_waited_for_for_ever(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch, misbehaving(home, lambda *_: None) as path:
+    with monkeypatch.context() as patch, scripted(home, lambda *_: None) as path:
         patch.setattr(client_module, "HELLO_TIMEOUT", 0.2)
         with pytest.raises(UnreachableDaemonError, match="does not answer"):
             await Client.open(path, spawn=False)
@@ -229,7 +184,7 @@ async def test_a_stuck_daemon_is_not_waited_for_for_ever(home: Path, monkeypatch
         if method == "hello":
             greet(sock, number)
 
-    with misbehaving(home, only_greet) as path:
+    with scripted(home, only_greet) as path:
         async with await Client.open(path, spawn=False) as client:
             with pytest.raises(RequestError) as caught:
                 await client.call(Request("status", {}, dict, timeout=0.1))
