@@ -3,216 +3,28 @@
     async with await Client.open() as client:
         await client.call(requests.put("scratch", None, "greeting", b'{"hello": "world"}', ttl=90))
 
-- `open` starts the daemon where none runs. A connection that ended stays ended: who needs another opens one, because only the
-  caller knows what to read again.
-- What is asked within one turn of the loop goes out in one write. What the socket, or the daemon's limit of requests in
-  flight, has no room for waits its turn here, in order.
+`open` starts the daemon where none runs. A connection that ended stays ended: who needs another opens one, because only the
+caller knows what to read again. How requests share what goes out is `kvd.link`'s.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from collections import deque
-from collections.abc import AsyncIterator
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
-from weakref import WeakSet
 
 from kvd import paths, spawn
-from kvd.errors import ConnectionLostError, ProtocolError, RequestError, UnreachableDaemonError
-from kvd.frames import Inbox
-from kvd.handshake import ATTEMPTS, GRACE, HELLO_TIMEOUT, PAUSE, Server, hello, read_change, refused, unanswered, ungreeted
-from kvd.model import Change
-from kvd.protocol import MAX_ID, MAX_IN_FLIGHT, REPLY, Encoder
+from kvd.errors import ConnectionLostError, RequestError, UnreachableDaemonError
+from kvd.handshake import ATTEMPTS, GRACE, HELLO_TIMEOUT, PAUSE, Server, hello, refused, unanswered, ungreeted
+from kvd.link import Changes, Link
 from kvd.requests import Request
-from kvd.transport import receive_in_pieces
 
 __all__ = ["Changes", "Client"]
 
 T = TypeVar("T")
-
-_MAX_CHANGES = 10_000
-"""Changes that wait for one reader; over it they become one "resync"."""
-
-
-class Changes(AsyncIterator[Change]):
-    """What a client's subscriptions bring, from the moment this was made until the connection ends."""
-
-    def __init__(self, link: _Link) -> None:
-        self._link = link
-        self._waiting: deque[Change] = deque()
-        self._reader: asyncio.Future[None] | None = None
-
-    def add(self, change: Change) -> None:
-        """Take a change from the connection."""
-        if len(self._waiting) >= _MAX_CHANGES:
-            self._waiting.clear()
-            change = Change(sequence=change.sequence, connection="", collection=None, keys=[], operation="resync")
-        self._waiting.append(change)
-        self.wake()
-
-    def wake(self) -> None:
-        """Let the reader look again."""
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
-
-    async def __anext__(self) -> Change:
-        while not self._waiting:
-            if self._link.lost is not None:
-                raise StopAsyncIteration
-            self._reader = self._link.loop.create_future()
-            await self._reader
-        return self._waiting.popleft()
-
-
-class _Link(asyncio.Protocol):
-    """The connection: encodes, sends, and hands each answer to who waits for it."""
-
-    transport: asyncio.Transport
-    """There once it is connected, before which nothing is sent."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self.lost: Exception | None = None
-        self.gone: asyncio.Future[None] = loop.create_future()
-        self.limit = MAX_IN_FLIGHT
-        self.readers: WeakSet[Changes] = WeakSet()
-        self._encode = Encoder().request
-        self._inbox = Inbox()
-        self._waiters: dict[int, asyncio.Future[Any] | None] = {}
-        """Of what is unsent or in flight, by id; None for who has given up, whose answer is still to come."""
-        self._unsent: dict[int, bytes] = {}
-        self._last_id = 0
-        self._flushing = False
-        self._paused = False
-        self._direct = True
-        """Whether a lone request goes out at once: not while paused, nor after several answers, which may bring several."""
-        self._reason: str | None = None
-        self.leaving = False
-
-    # towards the daemon
-
-    def send(self, request: Request[Any]) -> tuple[int, asyncio.Future[Any]]:
-        if self.lost is not None:
-            raise ConnectionLostError(str(self.lost))
-        waiters = self._waiters
-        number = self._last_id + 1
-        if number > MAX_ID or number in waiters:
-            number = self._free_id()
-        frame = self._encode(number, request.method, request.params, request.timeout, request.journal)
-        self._last_id = number
-        waiter: asyncio.Future[Any] = self.loop.create_future()
-        if self._direct and not waiters:
-            self.transport.write(frame)  # nobody to share a write with
-        else:
-            self._unsent[number] = frame
-            if not self._flushing:
-                self._flushing = True
-                self.loop.call_soon(self._flush)
-        waiters[number] = waiter
-        return number, waiter
-
-    def tell(self, request: Request[Any]) -> None:
-        number, _ = self.send(request)
-        self._waiters[number] = None
-
-    def give_up(self, number: int) -> None:
-        """Nobody waits for this answer any more: unsend the request, or cancel it."""
-        if self.lost is not None or number not in self._waiters:
-            return
-        if self._unsent.pop(number, None) is not None:
-            del self._waiters[number]
-            return
-        self._waiters[number] = None
-        cancel = self._last_id = self._free_id()
-        self._waiters[cancel] = None
-        self.transport.write(self._encode(cancel, "cancel", {"id": number}))
-
-    def _free_id(self) -> int:
-        number = self._last_id
-        while True:
-            number = number + 1 if number < MAX_ID else 0
-            if number not in self._waiters:
-                return number
-
-    def _flush(self) -> None:
-        self._flushing = False
-        unsent = self._unsent
-        if not unsent or self._paused or self.lost is not None:
-            return
-        room = self.limit - (len(self._waiters) - len(unsent))
-        if len(unsent) <= room:
-            frames = list(unsent.values())
-            unsent.clear()
-        else:
-            frames = [unsent.pop(number) for number in list(islice(unsent, max(room, 0)))]
-        if frames:
-            self.transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
-
-    def pause_writing(self) -> None:
-        self._paused = True
-        self._direct = False
-
-    def resume_writing(self) -> None:
-        self._paused = False
-        self._flush()
-
-    # from the daemon
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = receive_in_pieces(transport)
-
-    def data_received(self, data: bytes) -> None:
-        try:
-            messages = self._inbox.messages(data)
-        except ProtocolError as error:
-            self._reason = f"the daemon broke the protocol: {error.message}"
-            self.transport.abort()
-            return
-        self._direct = len(messages) == 1 and not self._paused
-        waiters = self._waiters
-        for message in messages:
-            waiter = waiters.pop(message[1], None)  # an event has its name there
-            if waiter is None:
-                self._other(message)
-            elif waiter.done():
-                pass
-            elif message[2] is None:
-                waiter.set_result(message[3])
-            else:
-                waiter.set_exception(RequestError.unpack(message[2]))
-        if self._unsent:
-            self._flush()
-
-    def _other(self, message: list[Any]) -> None:
-        """Take an event, or an answer for which nobody waits."""
-        kind, name, params, *_ = message
-        if kind == REPLY:
-            if name is None:
-                self._reason = RequestError.unpack(params).message
-        elif name == "closing":
-            self.leaving = True
-            self._reason = f"the daemon left: {params.get('reason', 'it was told to')}"
-        elif name == "change" and self.readers:
-            change = read_change(params)
-            for reader in self.readers:
-                reader.add(change)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        reason = self._reason or (f"the connection to the daemon broke: {exc}" if exc else "the daemon closed the connection")
-        self.lost = ConnectionLostError(reason)
-        waiters, self._waiters = self._waiters, {}
-        self._unsent.clear()
-        for waiter in waiters.values():
-            if waiter is not None and not waiter.done():
-                waiter.set_exception(ConnectionLostError(reason))
-        for reader in self.readers:
-            reader.wake()
-        self.gone.set_result(None)
 
 
 class Client:
@@ -221,7 +33,7 @@ class Client:
     server: Server
     """What the daemon said of itself."""
 
-    def __init__(self, link: _Link, server: Server) -> None:
+    def __init__(self, link: Link, server: Server) -> None:
         self._link = link
         self.server = server
 
@@ -318,9 +130,9 @@ class Client:
         await self.aclose()
 
 
-async def _connect(path: Path, *, start: bool) -> _Link:
+async def _connect(path: Path, *, start: bool) -> Link:
     loop = asyncio.get_running_loop()
-    link = _Link(loop)
+    link = Link(loop)
     sock = await _find(loop, path, start=start)
     try:
         await loop.create_unix_connection(lambda: link, sock=sock)
@@ -344,7 +156,7 @@ def _close_unwanted(finding: asyncio.Future[socket.socket]) -> None:
         finding.result().close()
 
 
-async def _greet(link: _Link) -> Server:
+async def _greet(link: Link) -> Server:
     request = hello()
     try:
         async with asyncio.timeout(HELLO_TIMEOUT):
@@ -355,7 +167,7 @@ async def _greet(link: _Link) -> Server:
         raise refused(error) from None
 
 
-async def _close(link: _Link) -> None:
+async def _close(link: Link) -> None:
     if link.lost is None:
         link.transport.close()
         with suppress(TimeoutError):

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from kvd import client as client_module, requests, spawn
+from kvd import client as client_module, link, requests, spawn
 from kvd.client import Client
 from kvd.errors import Code, ConnectionLostError, RequestError
 from kvd.model import ABSENT, Change
@@ -143,7 +143,7 @@ async def test_a_daemon_that_leaves_says_why(home: Path) -> None:
 async def test_a_reader_of_changes_that_falls_behind_is_told_to_read_again(
     daemon: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "_MAX_CHANGES", 3)
+    monkeypatch.setattr(link, "_MAX_CHANGES", 3)
     async with await Client.open(daemon) as client:
         changes = client.changes()
         for number in range(5):
