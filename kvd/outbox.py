@@ -16,6 +16,7 @@ from typing import Any, Final
 from kvd.frames import frame, parts
 from kvd.large import LargeReply
 from kvd.protocol import HEADER, MAX_OUTBOX, PART_SIZE, encode_event
+from kvd.turns import come_again
 
 __all__ = ["Outbox"]
 
@@ -165,4 +166,4 @@ class Outbox:
         self.flush()
         if self._large and not self.paused:
             self._pumping = True
-            self._loop.call_soon(self._pump)
+            come_again(self._loop, self._pump)

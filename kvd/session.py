@@ -34,7 +34,7 @@ from kvd.protocol import (
     unpack_request,
 )
 from kvd.transport import receive_in_pieces
-from kvd.turns import in_turns
+from kvd.turns import come_again, in_turns
 from kvd.work import Work
 
 if TYPE_CHECKING:
@@ -165,12 +165,14 @@ class Session(asyncio.Protocol):
             self._fail(error)
             return
         stuck = self._stuck
-        if waiting and not stuck and not self._working:
+        is_cut = bool(waiting) and not stuck and not self._working
+        if is_cut:
             self._working = True
-            self.server.loop.call_soon(self._work)
         if self._reading is bool(waiting or stuck or self._working):
             self._read(on=not self._reading)
         out.flush()
+        if is_cut:
+            come_again(self.server.loop, self._work)
 
     @property
     def _stuck(self) -> bool:
