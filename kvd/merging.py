@@ -16,16 +16,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from kvd.errors import Code, ConnectionLostError, RequestError
+from kvd.protocol import PLAIN_KEYS, PLAIN_NAME
 from kvd.requests import Request
 
 __all__ = ["Get", "Merged", "groups", "is_plain"]
 
-MOST: Final = 64
-"""Values in one request. The daemon reads so many in one turn for one client."""
 LARGE: Final = 256 << 10
 """Bytes of an answer above which values are asked for one by one for a while."""
-_LONGEST: Final = 1024
-"""Characters of a name that is worth no closer look."""
 _OF_ALL: Final = frozenset(
     {
         Code.SHUTTING_DOWN,
@@ -54,7 +51,7 @@ def is_plain(request: Request[Any]) -> bool:
 
 
 def _is_short(name: Any) -> bool:
-    return type(name) is str and len(name) <= _LONGEST and name.isascii()
+    return type(name) is str and len(name) <= PLAIN_NAME and name.isascii()
 
 
 def groups(gets: Sequence[Get]) -> Iterator[list[Get]]:
@@ -64,8 +61,8 @@ def groups(gets: Sequence[Get]) -> Iterator[list[Get]]:
         params = get[1].params
         by_place.setdefault((params["connection"], params["collection"]), []).append(get)
     for together in by_place.values():
-        for start in range(0, len(together), MOST):
-            yield together[start : start + MOST]
+        for start in range(0, len(together), PLAIN_KEYS):
+            yield together[start : start + PLAIN_KEYS]
 
 
 class Merged:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kvd.figures import TIMED
 from kvd.large import LargeReply
 from kvd.methods import METHODS
-from kvd.protocol import MAX_ID, MAX_IN_FLIGHT, MAX_REPLY, PART_SIZE, REQUEST, encode_reply
+from kvd.protocol import MAX_ID, MAX_IN_FLIGHT, MAX_REPLY, PART_SIZE, PLAIN_KEYS, PLAIN_NAME, REQUEST, encode_reply
 from kvd.reads import DirectRead
 from kvd.use import PIECE
 
@@ -29,10 +29,6 @@ _PARAMETERS: Final = 3
 """Of `get` and `get_many`: connection, collection, and key or keys."""
 MAX_DIRECT: Final = 512
 """Reads that one connection's store is asked for directly at the same time; more of them go in batches."""
-FEW: Final = 64
-"""Keys of one read that a store is asked for directly."""
-_LONGEST: Final = 1024
-"""Characters of a name that is worth no closer look."""
 
 
 def read_plainly(message: Any, work: Work) -> Any:
@@ -93,13 +89,13 @@ def _ask(id: int, name: Any, params: dict[str, Any], connection: Connection, wor
         return None
     if name == "get":
         keys: Any = (params["key"],)
-    elif name != "get_many" or type(keys := params["keys"]) is not list or not 0 < len(keys) <= FEW:
+    elif name != "get_many" or type(keys := params["keys"]) is not list or not 0 < len(keys) <= PLAIN_KEYS:
         return None
     collection = params["collection"]
     for key in keys:
-        if type(key) is not str or len(key) > _LONGEST:
+        if type(key) is not str or len(key) > PLAIN_NAME:
             return None
-    if not (collection is None or (type(collection) is str and len(collection) <= _LONGEST)):
+    if not (collection is None or (type(collection) is str and len(collection) <= PLAIN_NAME)):
         return None
     read = DirectRead(id, work, connection, connection.coalescer, METHODS[name], collection=collection, keys=keys)
     if not read.begin():

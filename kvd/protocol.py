@@ -125,6 +125,10 @@ MAX_KEYS: Final = 10_000
 """Keys in one request; over it: `too_many`."""
 MAX_NAME: Final = 64 << 10
 """Bytes of a key's or collection's name; over it: `invalid_key`."""
+PLAIN_KEYS: Final = 64
+"""Keys of one read up to which the daemon asks a store directly; clients put as many gets of one moment into one request."""
+PLAIN_NAME: Final = 1024
+"""Characters of a name up to which a read goes these short ways."""
 MAX_PAGE: Final = 5_000
 """What a page's `limit` is cut to."""
 MAX_ID: Final = (1 << 32) - 1

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from kvd import link, merging, requests
+from kvd import link, requests
 from kvd.client import Client
 from kvd.errors import Code, ConnectionLostError, RequestError
 from kvd.frames import frame
-from kvd.merging import LARGE, MOST
-from kvd.protocol import encode_reply
+from kvd.merging import LARGE
+from kvd.protocol import PLAIN_KEYS, encode_reply
 from kvd.requests import Request
 from tests.folders import own_folders
 from tests.kvd.command import configure
@@ -99,12 +99,12 @@ async def test_no_request_is_for_more_than_the_daemon_takes_at_a_time(home: Path
     with echoing(home) as (path, asked):
         async with await Client.open(path, spawn=False) as client:
             client._link.limit = 1000
-            keys = [f"k{number}" for number in range(2 * MOST + 2)]
+            keys = [f"k{number}" for number in range(2 * PLAIN_KEYS + 2)]
             assert await gather(client, *keys) == [key.encode() for key in keys]
             assert keys_of(asked) == [
                 ("get", keys[0]),
-                ("get_many", keys[1 : MOST + 1]),
-                ("get_many", keys[MOST + 1 : -1]),
+                ("get_many", keys[1 : PLAIN_KEYS + 1]),
+                ("get_many", keys[PLAIN_KEYS + 1 : -1]),
                 ("get", keys[-1]),
             ]
 
@@ -258,12 +258,18 @@ def silent(home: Path) -> Iterator[tuple[Path, Asked, list[tuple[socket.socket, 
 PING: Request[Any] = Request("ping", {}, lambda _: None)
 
 
+async def ask_four(client: Client) -> list[asyncio.Task[bytes | None]]:
+    """Have one get in flight alone, and three together."""
+    tasks = [asyncio.create_task(client.call(requests.get(C, None, key))) for key in "abcd"]
+    await asyncio.sleep(0)
+    await client.call(PING)
+    return tasks
+
+
 async def test_one_that_gives_up_leaves_the_others_and_the_last_cancels_the_request(home: Path) -> None:
     with silent(home) as (path, asked, due):
         async with await Client.open(path, spawn=False) as client:
-            first, *shared = [asyncio.create_task(client.call(requests.get(C, None, key))) for key in "abcd"]
-            await asyncio.sleep(0)
-            await client.call(PING)
+            first, *shared = await ask_four(client)
             assert [method for method, _ in asked] == ["get", "get_many", "ping"]
             for task in shared[:2]:
                 task.cancel()
@@ -282,9 +288,7 @@ async def test_one_that_gives_up_leaves_the_others_and_the_last_cancels_the_requ
 async def test_one_that_gave_up_is_passed_over_when_the_answer_comes(home: Path) -> None:
     with silent(home) as (path, asked, due):
         async with await Client.open(path, spawn=False) as client:
-            first, *shared = [asyncio.create_task(client.call(requests.get(C, None, key))) for key in "abcd"]
-            await asyncio.sleep(0)
-            await client.call(PING)
+            first, *shared = await ask_four(client)
             shared[0].cancel()
             await asyncio.wait(shared[:1])
             answer(*due[1], [b"2", b"3", b"4"])
@@ -297,9 +301,7 @@ async def test_one_that_gave_up_is_passed_over_when_the_answer_comes(home: Path)
 async def test_one_that_gave_up_is_not_asked_for_again(home: Path) -> None:
     with silent(home) as (path, asked, due):
         async with await Client.open(path, spawn=False) as client:
-            first, *shared = [asyncio.create_task(client.call(requests.get(C, None, key))) for key in "abcd"]
-            await asyncio.sleep(0)
-            await client.call(PING)
+            first, *shared = await ask_four(client)
             shared[0].cancel()
             await asyncio.wait(shared[:1])
             refuse(*due[1], Code.STORE_ERROR)
@@ -391,8 +393,3 @@ async def test_values_that_do_not_fit_into_one_answer_come_all_the_same(client: 
     assert is_idle(client)
     for key in large:
         await client.call(requests.delete(C, unique_name, key))
-
-
-def test_the_daemon_takes_as_many_as_the_client_merges() -> None:
-    plain = pytest.importorskip("kvd.plain")
-    assert merging.MOST <= plain.FEW
